@@ -1,0 +1,1 @@
+"""Settings, errors, ids, clock, logging, release policy: what every other folder stands on."""

@@ -1,0 +1,71 @@
+"""Every error that Counterfoil raises on purpose.
+
+    CounterfoilError
+    ├── InputError          the bytes are bad: recorded, shown to the user, never retried
+    │   └── TemplateError   a template file is wrong, or a page does not fit it
+    ├── NotFoundError       no such thing, or it is another tenant's (never told apart)
+    ├── ConflictError       the thing is in a state that forbids this
+    ├── TransientError      a service is away, slow or full: retried with backoff and a cap
+    └── ConfigError         Counterfoil cannot start, or cannot go on, as it is set up
+
+A message is a sentence for the person who reads it; `hint` says what to do next; `code` is
+stable, for machines (`/problems/<code>` in the API, `error_code` in the database).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CounterfoilError(Exception):
+    """Base of the tree. `exit_code` is what the command line ends with."""
+
+    default_code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "", code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.code = code or self.default_code
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors cross process borders (the guarded decoder); keyword arguments do not survive
+        # the default pickling.
+        return (_rebuild, (type(self), self.message, self.hint, self.code))
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+def _rebuild(kind: type[CounterfoilError], message: str, hint: str, code: str) -> CounterfoilError:
+    return kind(message, hint=hint, code=code)
+
+
+class InputError(CounterfoilError):
+    default_code = "bad-input"
+    exit_code = 3
+
+
+class TemplateError(InputError):
+    default_code = "bad-template"
+
+
+class NotFoundError(CounterfoilError):
+    default_code = "not-found"
+    exit_code = 4
+
+
+class ConflictError(CounterfoilError):
+    default_code = "conflict"
+    exit_code = 5
+
+
+class TransientError(CounterfoilError):
+    default_code = "temporarily-unavailable"
+    exit_code = 6
+
+
+class ConfigError(CounterfoilError):
+    default_code = "bad-configuration"
+    exit_code = 2

@@ -1,0 +1,161 @@
+"""The settings: one frozen object, built once a process from `COUNTERFOIL_*`, passed in.
+
+`docs/settings.md` describes each; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from core.errors import ConfigError
+
+PREFIX = "COUNTERFOIL_"
+
+
+class Settings(BaseModel):
+    """Typed settings. Sizes are bytes, times are seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    home: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("counterfoil", appauthor=False)),
+        description="Data directory of the embedded stack: database, objects, broker, local key.",
+    )
+    data: Path | None = Field(
+        None, description="Folder of the real data sets (development and tests only)."
+    )
+
+    redis_url: str | None = Field(None, description="Broker. Unset: the embedded one, in `home`.")
+    database_url: str | None = Field(
+        None, description="SQLAlchemy URL. Unset: SQLite in `home`. Servers: postgresql+psycopg://"
+    )
+    s3_endpoint: str | None = Field(
+        None, description="S3 endpoint URL. With `s3_bucket` unset, objects are files in `home`."
+    )
+    s3_bucket: str | None = Field(None, description="Bucket for scans and page images.")
+    s3_region: str = Field("us-east-1", description="Region of the bucket.")
+    s3_access_key: str | None = Field(None, description="Access key. Unset: boto3's own chain.")
+    s3_secret_key: SecretStr | None = Field(None, description="Secret key of `s3_access_key`.")
+
+    host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    port: int = Field(8321, ge=0, le=65535, description="Port of the API; 0 takes a free one.")
+    workers: int = Field(2, ge=1, le=256, description="Worker processes that read pages.")
+    api_threads: int = Field(16, ge=1, le=512, description="Threads that serve the API.")
+
+    url: str = Field(
+        "http://127.0.0.1:8321", description="Where `submit`, `status` and others find the API."
+    )
+    api_key: SecretStr | None = Field(
+        None, description="Key for the API. Unset: the local key that `counterfoil up` left."
+    )
+
+    max_request_bytes: int = Field(2 << 30, gt=0, description="One upload request.")
+    max_file_bytes: int = Field(512 << 20, gt=0, description="One uploaded file.")
+    max_files_per_request: int = Field(1000, gt=0, description="Files in one upload request.")
+    max_pages_per_document: int = Field(5000, gt=0, description="Pages of one file.")
+    max_page_pixels: int = Field(50_000_000, gt=0, description="Pixels of one page image.")
+    max_unpacked_bytes: int = Field(4 << 30, gt=0, description="What one ZIP may unpack to.")
+    max_queued_pages: int = Field(
+        500_000, gt=0, description="Unread pages of one tenant above which uploads get a 429."
+    )
+    decode_seconds: float = Field(60, gt=0, description="Time to open one page of a document.")
+    decode_memory: int = Field(2 << 30, gt=0, description="Memory of the guarded decoder.")
+
+    group_size: int = Field(8, ge=1, le=64, description="Pages that a worker reads together.")
+    lease_seconds: float = Field(60, gt=0, description="How long a claim holds, unless renewed.")
+    heartbeat_seconds: float = Field(15, gt=0, description="How often a claim is renewed.")
+    max_attempts: int = Field(3, ge=1, description="Failed attempts before a page is set aside.")
+    reconcile_seconds: float = Field(
+        15, gt=0, description="How often lost or expired work is looked for."
+    )
+    dispatch_seconds: float = Field(0.2, gt=0, description="How often the outbox is looked at.")
+
+    export_targets: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description='Databases that exports may write into, as JSON: {"name": "SQLAlchemy URL"}.',
+    )
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_json: bool = Field(False, description="Log lines as JSON.")
+
+    @field_validator("export_targets", mode="before")
+    @classmethod
+    def _from_json(cls, value: Any) -> Any:
+        return json.loads(value) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.heartbeat_seconds * 2 > self.lease_seconds:
+            raise ValueError("heartbeat_seconds must be at most half of lease_seconds")
+        if self.s3_endpoint and not self.s3_bucket:
+            raise ValueError("s3_endpoint is set but s3_bucket is not")
+        if (self.s3_access_key is None) != (self.s3_secret_key is None):
+            raise ValueError("s3_access_key and s3_secret_key come together")
+        return self
+
+    def resolved_database_url(self) -> str:
+        """Return the database's URL, the embedded SQLite one where none is set."""
+        return self.database_url or f"sqlite:///{self.home / 'counterfoil.sqlite3'}"
+
+    def environment(self) -> dict[str, str]:
+        """Return the `COUNTERFOIL_*` variables that rebuild these settings in a child process."""
+        variables: dict[str, str] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if value is None:
+                continue
+            variables[PREFIX + name.upper()] = _as_text(value)
+        return variables
+
+
+def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Build the settings from the environment; `overrides` (command-line options) win.
+
+    Raises ConfigError for an unknown `COUNTERFOIL_*` name, naming the nearest known one, and
+    for a value that does not fit.
+    """
+    environ = os.environ if environ is None else environ
+    known = {PREFIX + name.upper(): name for name in Settings.model_fields}
+    values: dict[str, Any] = {}
+    for variable, text in environ.items():
+        if not variable.startswith(PREFIX):
+            continue
+        if variable not in known:
+            near = difflib.get_close_matches(variable, known, n=1, cutoff=0)
+            raise ConfigError(
+                f"Unknown setting {variable}.",
+                hint=f"Did you mean {near[0]}?",
+                code="unknown-setting",
+            )
+        if text:
+            values[known[variable]] = text
+    values |= {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**values)
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        where = PREFIX + str(first["loc"][0]).upper() if first["loc"] else "Settings"
+        raise ConfigError(f"{where}: {first['msg']}.", code="bad-setting") from exc
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, dict):
+        return json.dumps({name: _as_text(item) for name, item in value.items()})
+    return str(value)

@@ -1,0 +1,99 @@
+"""The values that pass between the stages of reading. All frozen; arrays are never written to.
+
+Pixel coordinates have their origin at the top left of the upright page (after its EXIF
+orientation is applied), x to the right, y down. Images are uint8, rows by columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import InputError
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """An upright rectangle in pixels; `x, y` is its top left corner."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One decoded page: `grey` is (height, width), upright, 0 black to 255 white as scanned."""
+
+    grey: Image
+    dpi: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """The image of one field, upright, as cut from the page (dark or light paper alike)."""
+
+    name: str
+    box: Box  # of the page
+    grey: Image  # (height, width)
+
+
+@dataclass(frozen=True, slots=True)
+class Glyph:
+    """The image of one character, ready for the CNN."""
+
+    box: Box  # of the strip that it was cut from
+    image: Image  # (28, 28), ink 255 on 0
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    value: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class GlyphReading:
+    """What the CNN saw in one glyph."""
+
+    box: Box  # of the page
+    digit: str
+    probability: float  # calibrated, of `digit`
+
+
+@dataclass(frozen=True, slots=True)
+class FieldReading:
+    """What was read in one field.
+
+    `raw` is the best string before the grammar had its say, `value` the best legal one, or None
+    where nothing legal was seen. An empty field reads as "" in both. `rule` names the constraint
+    that made the two differ. `confidence` is the calibrated probability that `value` is right as
+    a whole; `alternatives` come best first and their probabilities sum to at most 1.
+    """
+
+    name: str
+    value: str | None
+    raw: str
+    confidence: float
+    alternatives: tuple[Alternative, ...]
+    box: Box  # of the page
+    glyphs: tuple[GlyphReading, ...] = ()
+    rule: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PageReading:
+    """What was read on one page. With `error`, the page could not be read and has no fields."""
+
+    width: int
+    height: int
+    template: str | None
+    fields: tuple[FieldReading, ...] = ()
+    error: InputError | None = None
+    template_score: float | None = None  # 0 to 1: how well the template sits on the page
+    milliseconds: dict[str, float] = field(default_factory=dict)  # by stage, when asked for
