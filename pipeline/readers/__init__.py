@@ -1,0 +1,1 @@
+"""Readers: strips in, posteriors out. `runtime` runs the bundled weights."""

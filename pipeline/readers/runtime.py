@@ -1,0 +1,130 @@
+"""Runs a classifier of glyphs on LiteRT: the weights and the card that goes with them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import ConfigError
+from pipeline.types import Image
+
+# Glyphs a call. Larger ones gain nothing on one thread, and every new batch size is planned anew.
+_CHUNK = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What must be known to use the weights; the JSON file says more (data, licences, scores)."""
+
+    name: str
+    sha256: str  # of the .tflite file
+    input_shape: tuple[int, ...]  # of one glyph: (28, 28, 1)
+    classes: str  # the character of each output
+    scaling: float  # pixel times this is what the network was trained on: 1/255
+    temperature: float  # the logits are divided by this, fitted on held-out writers
+
+
+def parse_card(text: str) -> ModelCard:
+    """Read a card's JSON. Raises ConfigError where it is not one."""
+    try:
+        card = json.loads(text)
+        return ModelCard(
+            name=str(card["name"]),
+            sha256=str(card["sha256"]),
+            input_shape=tuple(int(side) for side in card["input_shape"]),
+            classes=str(card["classes"]),
+            scaling=float(card["scaling"]),
+            temperature=float(card["temperature"]),
+        )
+    except (ValueError, KeyError, TypeError) as exc:
+        raise ConfigError(
+            f"The card of the model weights cannot be used ({type(exc).__name__}: {exc}).",
+            hint="Export the weights again with `counterfoil train glyphs`.",
+            code="bad-weights",
+        ) from exc
+
+
+class Model:
+    """A loaded network. Load it after the fork, once a process; calls from threads take turns."""
+
+    def __init__(self, tflite: bytes, card: ModelCard, *, threads: int = 1) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self.card = card
+        self._lock = threading.Lock()
+        self._interpreter: Any = Interpreter(model_content=tflite, num_threads=threads)
+        self._input: dict[str, Any] = self._interpreter.get_input_details()[0]
+        self._output: dict[str, Any] = self._interpreter.get_output_details()[0]
+        self._planned = 0  # the batch size for which the tensors are laid out
+        shape = tuple(int(side) for side in self._input["shape"][1:])
+        outputs = int(self._output["shape"][-1])
+        if shape != card.input_shape or outputs != len(card.classes):
+            raise ConfigError(
+                f"The model weights take {shape} and give {outputs} classes, but their card "
+                f"says {card.input_shape} and {len(card.classes)}.",
+                code="bad-weights",
+            )
+
+    @classmethod
+    def from_files(cls, tflite_bytes: bytes, card_text: str, *, threads: int = 1) -> Model:
+        """Load weights with their card. Raises ConfigError where the two do not belong together."""
+        card = parse_card(card_text)
+        found = hashlib.sha256(tflite_bytes).hexdigest()
+        if found != card.sha256:
+            raise ConfigError(
+                f"The weights of the model {card.name!r} are not those that its card describes "
+                f"(sha256 {found[:12]}…, the card says {card.sha256[:12]}…).",
+                hint="Take the .tflite and the .json file from one and the same export.",
+                code="bad-weights",
+            )
+        return cls(tflite_bytes, card, threads=threads)
+
+    @classmethod
+    def bundled(cls, name: str = "glyph") -> Model:
+        """Load the weights that come with Counterfoil."""
+        folder = resources.files("pipeline.readers") / "weights"
+        tflite, card = folder / f"{name}.tflite", folder / f"{name}.json"
+        if not tflite.is_file() or not card.is_file():
+            raise ConfigError(f"No weights named {name!r} are bundled.", code="bad-weights")
+        return cls.from_files(tflite.read_bytes(), card.read_text(encoding="utf-8"))
+
+    def logits(self, images: Image) -> NDArray[np.float32]:
+        """Run the network: (n, 28, 28) uint8 glyphs of any number, to (n, classes) float32."""
+        count = len(images)
+        if images.dtype != np.uint8 or images.shape[1:] != self.card.input_shape[:-1]:
+            raise ValueError(f"glyphs are (n, 28, 28) uint8, not {images.shape} {images.dtype}")
+        out = np.empty((count, len(self.card.classes)), np.float32)
+        with self._lock:
+            for start in range(0, count, _CHUNK):
+                chunk = images[start : start + _CHUNK]
+                out[start : start + len(chunk)] = self._run(chunk[..., np.newaxis])
+        return out
+
+    def probabilities(self, images: Image) -> NDArray[np.float32]:
+        """Calibrated probabilities of the card's classes: (n, 28, 28) uint8 to (n, 10) float32."""
+        scaled = self.logits(images) / np.float32(self.card.temperature)
+        if len(scaled) == 0:
+            return scaled
+        scaled = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        return np.asarray(scaled / scaled.sum(axis=1, keepdims=True), np.float32)
+
+    def _run(self, batch: Image) -> NDArray[np.float32]:
+        if len(batch) != self._planned:
+            shape = [len(batch), *self.card.input_shape]
+            self._interpreter.resize_tensor_input(self._input["index"], shape)
+            self._interpreter.allocate_tensors()
+            self._planned = len(batch)
+        # An int8 network takes the pixels as they are; its scale of the input is the card's.
+        pixels = batch
+        if self._input["dtype"] is not np.uint8:
+            pixels = batch.astype(np.float32) * np.float32(self.card.scaling)
+        self._interpreter.set_tensor(self._input["index"], pixels)
+        self._interpreter.invoke()
+        return np.asarray(self._interpreter.get_tensor(self._output["index"]), np.float32)
