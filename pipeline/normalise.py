@@ -41,11 +41,11 @@ def normalise_glyph(ink: Image) -> Image:
             max(1, round(h * _INK_SIDE / longest)),
         )
         way = cv2.INTER_AREA if longest > _INK_SIDE else cv2.INTER_LINEAR
-        glyph = cv2.resize(glyph, size, interpolation=way)
+        glyph = np.asarray(cv2.resize(glyph, size, interpolation=way), np.uint8)
     # A stroke thinner than a pixel after reduction comes out grey; the CNN learned it bright.
     peak = int(glyph.max())
     if 0 < peak < 255:
-        glyph = cv2.convertScaleAbs(glyph, alpha=255.0 / peak)
+        glyph = np.asarray(cv2.convertScaleAbs(glyph, alpha=255.0 / peak), np.uint8)
     moments = cv2.moments(glyph)
     if moments["m00"] == 0:
         return blank

@@ -122,7 +122,7 @@ class Model:
             self._interpreter.allocate_tensors()
             self._planned = len(batch)
         # An int8 network takes the pixels as they are; its scale of the input is the card's.
-        pixels = batch
+        pixels: NDArray[Any] = batch
         if self._input["dtype"] is not np.uint8:
             pixels = batch.astype(np.float32) * np.float32(self.card.scaling)
         self._interpreter.set_tensor(self._input["index"], pixels)
