@@ -46,15 +46,16 @@ class Pen:
 def write_digits(
     picture: Picture, text: str, box: Box, digits: DigitSet, pen: Pen, rng: np.random.Generator
 ) -> None:
-    """Write `text` into `box`, left aligned and as tall as two thirds of it, in place."""
+    """Write `text` into `box`, left aligned, two thirds as tall, smaller if it must; in place."""
+    glyphs = [digits.pick(digit, rng) for digit in text]
     height = box.h * rng.uniform(0.60, 0.68)
-    gap = height * rng.uniform(0.16, 0.30)
-    x = box.x + height * rng.uniform(0.25, 0.5)
-    for digit in text:
+    gap, start = rng.uniform(0.16, 0.30), rng.uniform(0.25, 0.5)  # in heights
+    needed = start + sum(glyph.shape[1] / glyph.shape[0] * 1.05 + gap for glyph in glyphs)
+    height = min(height, 0.97 * box.w / needed)
+    x = box.x + height * start
+    for glyph in glyphs:
         y = box.y + (box.h - height) / 2 + rng.normal(0, 0.03) * height
-        x += gap + _write_digit(picture, digit, x, y, height, digits, pen, rng)
-    if x - gap > box.x + box.w:
-        raise ValueError(f"{text} does not fit into a box {box.w:.0f} wide")
+        x += gap * height + _write_glyph(picture, glyph, x, y, height, pen, rng)
 
 
 def write_comb(
@@ -62,32 +63,30 @@ def write_comb(
 ) -> None:
     """Write one digit of `text` into each of the equal cells that `box` is divided into."""
     cell = box.w / len(text)
+
+    def fits(glyph: Image) -> float:
+        return float(0.8 * cell * glyph.shape[0] / glyph.shape[1])
+
     for i, digit in enumerate(text):
         height = box.h * rng.uniform(0.60, 0.70)
         wide = height * 0.62  # about what a digit takes; a 1 stays left of the middle, as written
         x = box.x + i * cell + (cell - wide) / 2 + rng.normal(0, 0.03) * cell
         y = box.y + (box.h - height) / 2 + rng.normal(0, 0.03) * height
-        _write_digit(picture, digit, x, y, height, digits, pen, rng, room=cell * 0.8)
+        glyph = digits.pick(digit, rng)
+        _write_glyph(picture, glyph, x, y, min(height, fits(glyph)), pen, rng)
 
 
-def _write_digit(
+def _write_glyph(
     picture: Picture,
-    digit: str,
+    glyph: Image,
     x: float,
     y: float,
     height: float,
-    digits: DigitSet,
     pen: Pen,
     rng: np.random.Generator,
-    *,
-    room: float | None = None,
 ) -> float:
-    """Write one digit with its top left corner at (x, y) and return its width."""
-    glyph = digits.pick(digit, rng)
-    height *= rng.uniform(0.95, 1.05)
-    scale = height / glyph.shape[0]
-    if room is not None:
-        scale = min(scale, room / glyph.shape[1])
+    """Write one glyph, cropped to its ink, with its top left at (x, y); return its width."""
+    scale = height * rng.uniform(0.95, 1.05) / glyph.shape[0]
     size = (max(3, round(glyph.shape[1] * scale)), max(3, round(glyph.shape[0] * scale)))
     margin = round(4 + scale)
     smooth = cv2.resize(np.pad(glyph, 2), (0, 0), fx=4, fy=4, interpolation=cv2.INTER_CUBIC)

@@ -97,9 +97,10 @@ def _page(file: str, number: int, template: str, fields: dict[str, str]) -> dict
 
 
 def _draw_cheque(digits: DigitSet, rng: np.random.Generator) -> tuple[Picture, dict[str, str]]:
+    length = int(rng.integers(2, 7))
     fields = {
         "date": _date(rng),
-        "amount": str(rng.integers(10 ** rng.integers(1, 5), 10**6 // 10 ** rng.integers(1, 3))),
+        "amount": str(rng.integers(10 ** (length - 1), 10**length)),
         "account": "".join(map(str, rng.integers(0, 10, 10))),
     }
     number = f"{rng.integers(10**6):06d}"
