@@ -1,0 +1,283 @@
+"""Train the CNN of the glyph reader.
+
+    python -m training.glyphs --data DIR --out runs/glyphs
+
+The fit needs only Keras (on any of its backends), NumPy and OpenCV, so that it also runs on a
+machine that has an accelerator and no TensorFlow. The second step, `training.export`, makes the
+LiteRT weights and needs TensorFlow. `counterfoil train glyphs` does both.
+
+A run is a folder: `best.weights.h5` (lowest validation loss), `last.keras` (to resume from),
+`history.json` (one object an epoch) and `run.json` (what was trained on what, and how).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import ConfigError, CounterfoilError
+from pipeline.types import Image
+from training.augment import Augment
+from training.datasets import (
+    ORIGINS,
+    DigitSet,
+    Labels,
+    check_may_train,
+    join,
+    load_emnist,
+    load_femnist,
+    load_mnist,
+    load_nsysu,
+    split_by_writer,
+)
+from training.network import PARAMETERS, build_network
+
+WEIGHTS, LAST, HISTORY, RUN = "best.weights.h5", "last.keras", "history.json", "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class GlyphRun:
+    """How a run is trained. What it was trained on is found again from these alone."""
+
+    data: Path
+    out: Path
+    emnist: Path | None = None  # folder of EMNIST's gzip files
+    emnist_split: str = "digits"
+    epochs: int = 100
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    plateau: int = 5  # epochs without a better validation loss before the rate is halved
+    patience: int = 16  # epochs without one before the run stops
+    validation: float = 0.08  # share of MNIST's writers that validate
+    seed: int = 1
+    workers: int = 0  # threads that change images; 0: as the machine has cores, at most 12
+    limit: int | None = None  # digits of each set, for a trial
+
+
+def load_sets(run: GlyphRun) -> tuple[list[DigitSet], DigitSet]:
+    """The sets to train on, and the validation set: writers of MNIST that none of them holds.
+
+    Raises ConfigError where a set is missing, or where it may not train shipped weights.
+    """
+    mnist, validation = split_by_writer(
+        load_mnist(run.data, "train"), run.validation, seed=run.seed
+    )
+    sets = [mnist, load_femnist(run.data), load_nsysu(run.data)]
+    if run.emnist is not None:
+        sets.append(load_emnist(run.emnist, "train", run.emnist_split))
+    if run.limit is not None:
+        first = np.arange(run.limit)
+        sets = [digits.take(first[: len(digits)]) for digits in sets]
+        validation = validation.take(first[: len(validation)])
+    check_may_train(sets)
+    return sets, validation
+
+
+def train_glyphs(run: GlyphRun, *, resume: bool = False, command: str = "") -> Path:
+    """Train, and return the folder of the run.
+
+    With `resume`, go on after the last epoch that an earlier call finished. Raises ConfigError
+    where Keras or its backend, or a set, is missing.
+    """
+    keras = require_keras()
+    keras.utils.set_random_seed(run.seed)
+    sets, validation = load_sets(run)
+    images, labels = join(sets)
+    run.out.mkdir(parents=True, exist_ok=True)
+    past = _past(run.out) if resume else []
+    network = keras.models.load_model(run.out / LAST) if past else build_network()
+    if network.count_params() != PARAMETERS:
+        raise ConfigError(f"The network has {network.count_params()} parameters.")
+    if not past:
+        network.compile(
+            optimizer=keras.optimizers.Adam(run.learning_rate),
+            loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        )
+    batches = _batches(keras, images, labels, run, first_epoch=len(past))
+    shown: Any = 1 if sys.stderr.isatty() else 2
+    network.fit(
+        batches,
+        validation_data=(_pixels(validation.images), _targets(validation.labels)),
+        validation_batch_size=1024,
+        epochs=run.epochs,
+        initial_epoch=len(past),
+        callbacks=_callbacks(keras, run, past),
+        shuffle=False,  # the batches are drawn anew in each epoch already
+        verbose=shown,
+    )
+    _write_run(keras, run, sets, validation, command)
+    return run.out
+
+
+def require_keras() -> Any:
+    """Import Keras, or raise ConfigError that says what to install."""
+    try:
+        import keras
+    except ImportError as exc:
+        raise ConfigError(
+            f"Keras or its backend is not installed ({exc.name or exc}); training needs it.",
+            hint="Install the extra `train`: pip install 'counterfoil[train]' "
+            "(in a checkout: pip install -e '.[train]').",
+            code="tensorflow-missing",
+        ) from exc
+    return keras
+
+
+def _past(out: Path) -> list[dict[str, float]]:
+    path = out / HISTORY
+    if not path.is_file() or not (out / LAST).is_file():
+        return []
+    past: list[dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
+    return past
+
+
+def _pixels(images: Image) -> NDArray[np.float32]:
+    return images[..., np.newaxis].astype(np.float32) / np.float32(255)
+
+
+def _targets(labels: Labels) -> NDArray[np.float32]:
+    return np.eye(10, dtype=np.float32)[labels]
+
+
+def _batches(keras: Any, images: Image, labels: Labels, run: GlyphRun, first_epoch: int) -> Any:
+    augment = Augment()
+
+    class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+        """Every digit once an epoch, in a new order, each time changed anew."""
+
+        def __init__(self) -> None:
+            threads = run.workers or min(12, os.cpu_count() or 1)
+            super().__init__(workers=threads, max_queue_size=4 * threads)
+            self.epoch = first_epoch
+            self.on_epoch_begin()
+
+        def __len__(self) -> int:
+            return max(1, len(labels) // run.batch_size)
+
+        def on_epoch_begin(self) -> None:
+            rng = np.random.default_rng((run.seed, self.epoch))
+            self.order = rng.permutation(len(labels))
+
+        def on_epoch_end(self) -> None:
+            # Keras starts its threads before it calls on_epoch_begin: the order must be there.
+            self.epoch += 1
+            self.on_epoch_begin()
+
+        def __getitem__(self, batch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            rng = np.random.default_rng((run.seed, self.epoch, batch))
+            chosen = self.order[batch * run.batch_size : (batch + 1) * run.batch_size]
+            return _pixels(augment(images[chosen], rng)), _targets(labels[chosen])
+
+    return Batches()
+
+
+def _callbacks(keras: Any, run: GlyphRun, past: list[dict[str, float]]) -> list[Any]:
+    history = list(past)
+
+    class WriteHistory(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.started = time.monotonic()
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            row = {name: float(value) for name, value in (logs or {}).items()}
+            row["seconds"] = round(time.monotonic() - self.started, 2)
+            history.append(row)
+            (run.out / HISTORY).write_text(json.dumps(history, indent=1), encoding="utf-8")
+
+    best = min((row["val_loss"] for row in past), default=None)
+    return [
+        keras.callbacks.ModelCheckpoint(
+            run.out / WEIGHTS,
+            monitor="val_loss",
+            save_best_only=True,
+            save_weights_only=True,
+            initial_value_threshold=best,
+        ),
+        keras.callbacks.ModelCheckpoint(run.out / LAST),
+        keras.callbacks.ReduceLROnPlateau(
+            monitor="val_loss", factor=0.5, patience=run.plateau, min_delta=0, min_lr=1e-5
+        ),
+        keras.callbacks.EarlyStopping(monitor="val_loss", patience=run.patience, baseline=best),
+        WriteHistory(),
+    ]
+
+
+def _write_run(
+    keras: Any, run: GlyphRun, sets: list[DigitSet], validation: DigitSet, command: str
+) -> None:
+    config = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in asdict(run).items()
+        if name not in ("data", "out", "emnist")  # folders of this machine say nothing later
+    }
+    writers = np.unique(validation.writers) if validation.writers is not None else np.zeros(0)
+    about = {
+        "command": command or "python -m training.glyphs",
+        "keras": f"{keras.__version__} on {keras.config.backend()}",
+        "config": {**config, "emnist": run.emnist is not None},
+        "augment": asdict(Augment()),
+        "trained_on": [
+            {**asdict(ORIGINS[name]), "digits": count}
+            for name, count in Counter({s.name: len(s) for s in sets}).items()
+        ],
+        "validation": {"set": "mnist", "digits": len(validation), "writers": len(writers)},
+    }
+    (run.out / RUN).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def read_run(out: Path, data: Path, emnist: Path | None = None) -> tuple[GlyphRun, dict[str, Any]]:
+    """How the run in a folder was trained, for the steps that come after the fit."""
+    try:
+        about: dict[str, Any] = json.loads((out / RUN).read_text(encoding="utf-8"))
+    except FileNotFoundError as exc:
+        raise ConfigError(
+            f"{out} holds no finished training run ({RUN} is missing).",
+            hint="Train first: counterfoil train glyphs --data DIR --out DIR",
+        ) from exc
+    config = {name: value for name, value in about["config"].items() if name != "emnist"}
+    return GlyphRun(data=data, out=out, emnist=emnist, **config), about
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.glyphs", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    defaults = GlyphRun(data=Path(), out=Path())
+    parser.add_argument("--data", type=Path, required=True, help="folder of the .npz sets")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--emnist", type=Path, help="folder of EMNIST's gzip files")
+    parser.add_argument("--emnist-split", default=defaults.emnist_split)
+    for name in ("epochs", "batch-size", "plateau", "patience", "seed", "workers"):
+        value = getattr(defaults, name.replace("-", "_"))
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
+    parser.add_argument("--validation", type=float, default=defaults.validation)
+    parser.add_argument("--limit", type=int, help="digits of each set, for a trial")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    options = vars(parser.parse_args(arguments))
+    resume = options.pop("resume")
+    run = GlyphRun(**options)
+    words = [f"--epochs {run.epochs} --batch-size {run.batch_size} --seed {run.seed}"]
+    if run.emnist is not None:
+        words.append(f"--emnist DIR --emnist-split {run.emnist_split}")
+    command = f"python -m training.glyphs --data DIR --out DIR {' '.join(words)}"
+    try:
+        train_glyphs(run, resume=resume, command=command)
+    except CounterfoilError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return exc.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,56 @@
+"""Keras to LiteRT: the network as bytes, in float and in int8."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import ConfigError
+from pipeline.types import Image
+
+
+def require_tensorflow() -> Any:
+    """Import TensorFlow, or raise ConfigError that says what to install."""
+    try:
+        import tensorflow
+    except ImportError as exc:
+        raise ConfigError(
+            "TensorFlow is not installed; writing LiteRT weights needs it.",
+            hint="Install the extra `train`: pip install 'counterfoil[train]' "
+            "(in a checkout: pip install -e '.[train]').",
+            code="tensorflow-missing",
+        ) from exc
+    return tensorflow
+
+
+def convert_float(network: Any) -> bytes:
+    """The network in float32: pixels scaled by 1/255 in, logits out."""
+    return bytes(_converter(network).convert())
+
+
+def convert_int8(network: Any, glyphs: Image) -> bytes:
+    """The network with int8 weights and activations: uint8 pixels in, float32 logits out.
+
+    `glyphs` is (n, 28, 28) uint8, representative of what will be read: the ranges of the
+    activations are measured on it. A few hundred suffice.
+    """
+    tf = require_tensorflow()
+
+    def examples() -> Iterator[list[NDArray[np.float32]]]:
+        for glyph in glyphs:
+            yield [glyph[np.newaxis, ..., np.newaxis].astype(np.float32) / np.float32(255)]
+
+    converter = _converter(network)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = examples
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = tf.uint8
+    converter.inference_output_type = tf.float32
+    return bytes(converter.convert())
+
+
+def _converter(network: Any) -> Any:
+    return require_tensorflow().lite.TFLiteConverter.from_keras_model(network)
