@@ -107,7 +107,8 @@ class Augment:
         """
         count = len(fine)
         kind = rng.uniform(0, 1, count)
-        # Relative to the strokes' own brightness (its mean, weighted by itself): pencil stays whole.
+        # Relative to the brightness of the strokes (a mean weighted by itself), so that pencil
+        # stays whole.
         total = fine.sum(axis=(1, 2), dtype=np.float32)
         squares = np.einsum("nij,nij->n", fine, fine, dtype=np.float32)
         strokes = squares / np.maximum(total, 1)

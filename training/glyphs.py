@@ -72,7 +72,7 @@ def load_sets(run: GlyphRun) -> tuple[list[DigitSet], DigitSet]:
     mnist, validation = split_by_writer(
         load_mnist(run.data, "train"), run.validation, seed=run.seed
     )
-    sets = [mnist, load_femnist(run.data), load_nsysu(run.data)]
+    sets = [mnist, load_femnist(run.data), load_nsysu(run.data, "train")]
     if run.emnist is not None:
         sets.append(load_emnist(run.emnist, "train", run.emnist_split))
     if run.limit is not None:
