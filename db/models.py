@@ -18,14 +18,13 @@ from sqlalchemy import (
     Integer,
     MetaData,
     String,
-    Text,
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from core.clock import utcnow
 from core.ids import new_id
-from db.types import UtcDateTime
+from db.types import PlainText, UtcDateTime
 
 
 class BatchState(StrEnum):
@@ -81,16 +80,19 @@ def _id() -> Mapped[str]:
     return mapped_column(String(32), primary_key=True, default=new_id)
 
 
-def _ref(table: str, *, nullable: bool = False) -> Any:
-    return mapped_column(
-        String(32), ForeignKey(f"{table}.id", ondelete="CASCADE"), nullable=nullable
-    )
+def _ref(table: str) -> Any:
+    return mapped_column(String(32), ForeignKey(f"{table}.id", ondelete="CASCADE"))
+
+
+def _template_ref() -> Any:
+    # No cascade: a template that batches were read with cannot be deleted under them.
+    return mapped_column(String(32), ForeignKey("template.id"), nullable=True)
 
 
 class Tenant(Base):
     __tablename__ = "tenant"
     id: Mapped[str] = _id()
-    name: Mapped[str] = mapped_column(String(200), unique=True)
+    name: Mapped[str] = mapped_column(PlainText(200), unique=True)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
@@ -100,7 +102,7 @@ class ApiKey(Base):
     __tablename__ = "api_key"
     id: Mapped[str] = _id()
     tenant_id: Mapped[str] = _ref("tenant")
-    name: Mapped[str] = mapped_column(String(200))
+    name: Mapped[str] = mapped_column(PlainText(200))
     prefix: Mapped[str] = mapped_column(String(16), unique=True)
     secret_hash: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
@@ -111,26 +113,29 @@ class TemplateText(Base):
     """The text of a template as it was when a document came in: later edits change no old batch."""
 
     __tablename__ = "template"
-    __table_args__ = (UniqueConstraint("tenant_id", "sha256"),)
+    __table_args__ = (UniqueConstraint("tenant_id", "name", "sha256"),)
     id: Mapped[str] = _id()
     tenant_id: Mapped[str] = _ref("tenant")
-    name: Mapped[str] = mapped_column(String(200))
+    name: Mapped[str] = mapped_column(PlainText(200))
     sha256: Mapped[str] = mapped_column(String(64))
-    text: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(PlainText())
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
 class Batch(Base):
     __tablename__ = "batch"
-    __table_args__ = (UniqueConstraint("tenant_id", "idempotency_key"),)
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "idempotency_key"),
+        Index("ix_batch_tenant_id_id", "tenant_id", "id"),
+    )
     id: Mapped[str] = _id()
     tenant_id: Mapped[str] = _ref("tenant")
-    name: Mapped[str] = mapped_column(String(200), default="")
+    name: Mapped[str] = mapped_column(PlainText(200), default="")
     state: Mapped[str] = mapped_column(String(32), default=BatchState.RECEIVING)
     closed: Mapped[bool] = mapped_column(default=False)  # no more files will come
-    template_id: Mapped[str | None] = _ref("template", nullable=True)  # default of its documents
+    template_id: Mapped[str | None] = _template_ref()  # default of its documents
     release_threshold: Mapped[float | None]  # confidence from which policy releases; None: never
-    idempotency_key: Mapped[str | None] = mapped_column(String(200))
+    idempotency_key: Mapped[str | None] = mapped_column(PlainText(200))
     request_hash: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     finished_at: Mapped[datetime | None]
@@ -138,19 +143,26 @@ class Batch(Base):
 
 class Document(Base):
     __tablename__ = "document"
-    __table_args__ = (UniqueConstraint("batch_id", "sha256"),)
+    __table_args__ = (
+        UniqueConstraint("batch_id", "sha256"),
+        Index("ix_document_batch_state", "batch_id", "state"),
+        Index("ix_document_state_hinted", "state", "hinted_at"),
+    )
     id: Mapped[str] = _id()
     tenant_id: Mapped[str] = _ref("tenant")
     batch_id: Mapped[str] = _ref("batch")
-    template_id: Mapped[str | None] = _ref("template", nullable=True)
-    filename: Mapped[str] = mapped_column(String(1000))  # as the user named it; never a path here
+    template_id: Mapped[str | None] = _template_ref()
+    filename: Mapped[str] = mapped_column(
+        PlainText(1000)
+    )  # as the user named it; never a path here
     sha256: Mapped[str] = mapped_column(String(64))
     size: Mapped[int] = mapped_column(BigInteger)
     state: Mapped[str] = mapped_column(String(32), default=DocumentState.STORED)
     attempt: Mapped[int] = mapped_column(Integer, default=0)
-    lease_until: Mapped[datetime | None]
+    lease_until: Mapped[datetime | None]  # on the database's clock; None: nobody holds it
+    hinted_at: Mapped[datetime | None]  # when the queue was last told of it
     error_code: Mapped[str | None] = mapped_column(String(64))
-    error_message: Mapped[str | None] = mapped_column(Text)
+    error_message: Mapped[str | None] = mapped_column(PlainText())
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
@@ -159,16 +171,19 @@ class Page(Base):
     __table_args__ = (
         UniqueConstraint("document_id", "ordinal"),
         Index("ix_page_batch_state", "batch_id", "state"),
+        Index("ix_page_batch_finished", "batch_id", "finished_at"),
         Index("ix_page_state_lease", "state", "lease_until"),
+        Index("ix_page_state_hinted", "state", "hinted_at"),
+        Index("ix_page_tenant_state", "tenant_id", "state"),
     )
     id: Mapped[str] = _id()
     tenant_id: Mapped[str] = _ref("tenant")
     batch_id: Mapped[str] = _ref("batch")
     document_id: Mapped[str] = _ref("document")
     ordinal: Mapped[int]  # within its document, from 1
-    label: Mapped[str] = mapped_column(String(1000), default="")  # member of a ZIP, else ""
+    label: Mapped[str] = mapped_column(PlainText(1000), default="")  # member of a ZIP, else ""
     sha256: Mapped[str | None] = mapped_column(String(64))  # of the page image's object
-    media_type: Mapped[str] = mapped_column(String(64), default="")
+    media_type: Mapped[str] = mapped_column(PlainText(64), default="")
     dpi: Mapped[float | None]
     width: Mapped[int | None]
     height: Mapped[int | None]
@@ -176,10 +191,10 @@ class Page(Base):
     attempt: Mapped[int] = mapped_column(Integer, default=0)
     lease_until: Mapped[datetime | None]  # on the database's clock
     hinted_at: Mapped[datetime | None]  # when the queue was last told of it
-    worker: Mapped[str | None] = mapped_column(String(200))
+    worker: Mapped[str | None] = mapped_column(PlainText(200))
     template_score: Mapped[float | None]
     error_code: Mapped[str | None] = mapped_column(String(64))
-    error_message: Mapped[str | None] = mapped_column(Text)
+    error_message: Mapped[str | None] = mapped_column(PlainText())
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     finished_at: Mapped[datetime | None]
 
@@ -195,10 +210,10 @@ class Field(Base):
     batch_id: Mapped[str] = _ref("batch")
     page_id: Mapped[str] = _ref("page")
     ordinal: Mapped[int]  # reading order on the page, from 1
-    name: Mapped[str] = mapped_column(String(200))
+    name: Mapped[str] = mapped_column(PlainText(200))
     state: Mapped[str] = mapped_column(String(32), default=FieldState.PROPOSED)
-    value: Mapped[str | None] = mapped_column(Text)  # released, or proposed while in review
-    released_by: Mapped[str | None] = mapped_column(String(200))  # "policy" or who verified it
+    value: Mapped[str | None] = mapped_column(PlainText())  # released, or proposed while in review
+    released_by: Mapped[str | None] = mapped_column(PlainText(200))  # "policy" or who verified it
     released_at: Mapped[datetime | None]
 
 
@@ -213,11 +228,11 @@ class Reading(Base):
     attempt: Mapped[int]  # of the page
     reader: Mapped[str] = mapped_column(String(32))
     model_sha256: Mapped[str] = mapped_column(String(64))
-    raw: Mapped[str] = mapped_column(Text)
-    value: Mapped[str | None] = mapped_column(Text)
+    raw: Mapped[str] = mapped_column(PlainText())
+    value: Mapped[str | None] = mapped_column(PlainText())
     confidence: Mapped[float]
     alternatives: Mapped[list[Any]]  # [{"value": …, "probability": …}], best first
-    rule: Mapped[str | None] = mapped_column(String(200))
+    rule: Mapped[str | None] = mapped_column(PlainText(200))
     x: Mapped[float]
     y: Mapped[float]
     w: Mapped[float]
@@ -229,6 +244,9 @@ class Outbox(Base):
     """What must be told to the queue, written in the transaction that makes it true."""
 
     __tablename__ = "outbox"
+    # SQLite would give the id of a deleted message to a new one, which a second dispatcher,
+    # slow to delete, would then delete unsent.
+    __table_args__ = ({"sqlite_autoincrement": True},)
     id: Mapped[int] = mapped_column(
         BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
     )
@@ -241,7 +259,10 @@ class Event(Base):
     """What happened to a batch, in order: the source of its progress stream and its history."""
 
     __tablename__ = "event"
-    __table_args__ = (Index("ix_event_batch_id_id", "batch_id", "id"),)
+    __table_args__ = (
+        Index("ix_event_batch_id_id", "batch_id", "id"),
+        {"sqlite_autoincrement": True},
+    )
     id: Mapped[int] = mapped_column(
         BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
     )

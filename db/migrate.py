@@ -1,0 +1,59 @@
+"""Bring a database to the newest schema: `python -m db.migrate`, or `upgrade(url)`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+
+from core.settings import load_settings
+from db.session import make_engine
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+# Any number: it names the lock that makes processes which start together migrate one by one.
+_LOCK = 6_251_404_119
+
+
+def alembic_config(connection: Connection) -> Config:
+    """Return Alembic's configuration for one open connection; there is no `alembic.ini`."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def upgrade(url: str) -> None:
+    """Create or upgrade the tables, in one transaction. Safe to call from many processes."""
+    engine = make_engine(url)
+    if engine.dialect.name == "sqlite" and engine.url.database:
+        Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        # SQLite: BEGIN IMMEDIATE is the lock.
+        with engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            command.upgrade(alembic_config(connection), "head")
+    finally:
+        engine.dispose()
+
+
+def is_current(url: str) -> bool:
+    """Tell whether the database has the newest schema."""
+    engine = make_engine(url)
+    try:
+        return _revision(engine) == ScriptDirectory(str(MIGRATIONS)).get_current_head()
+    finally:
+        engine.dispose()
+
+
+def _revision(engine: Engine) -> str | None:
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+if __name__ == "__main__":
+    upgrade(load_settings().resolved_database_url())

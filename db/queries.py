@@ -1,0 +1,334 @@
+"""Reading: every query carries the tenant, and what is another tenant's is not found.
+
+For `Database.reading()`: several queries of one reading see one state of the database.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy import ColumnElement, Row, Select, and_, func, select, tuple_
+from sqlalchemy.orm import Session
+
+from core.errors import NotFoundError
+from db.models import (
+    Batch,
+    Document,
+    Event,
+    Field,
+    Page,
+    PageState,
+    Reading,
+    TemplateText,
+)
+from db.progress import progress_of
+from db.transitions.tenants import authenticate
+from db.views import BatchProgress, DocumentView, EventView, FieldView, PageView
+
+__all__ = [
+    "authenticate",
+    "backlog",
+    "batch_progress",
+    "events_after",
+    "field_names",
+    "get_field",
+    "iter_export_rows",
+    "list_batches",
+    "list_documents",
+    "list_fields",
+    "list_pages",
+    "list_templates",
+    "page_with_fields",
+]
+
+_ID = re.compile(r"[0-9a-f]{32}")
+# Pages of one step of an export: what it holds in memory at once.
+_EXPORT_STEP = 500
+
+
+def batch_progress(s: Session, tenant_id: str, batch_id: str) -> BatchProgress:
+    """Return a batch with its counts. Raises NotFoundError."""
+    return progress_of(s, [_batch(s, tenant_id, batch_id)])[0]
+
+
+def list_batches(
+    s: Session, tenant_id: str, *, after: str | None = None, limit: int = 100
+) -> list[BatchProgress]:
+    """Return the tenant's batches, newest first; `after` is the last id of the page before."""
+    query = select(Batch).where(Batch.tenant_id == tenant_id)
+    if after is not None:
+        query = query.where(Batch.id < _checked(after, "batch"))
+    return progress_of(s, s.scalars(query.order_by(Batch.id.desc()).limit(limit)).all())
+
+
+def list_documents(
+    s: Session, tenant_id: str, batch_id: str, *, after: str | None = None, limit: int = 100
+) -> list[DocumentView]:
+    """Return a batch's documents in the order in which they came."""
+    _batch(s, tenant_id, batch_id)
+    pages = select(func.count()).where(Page.document_id == Document.id).scalar_subquery()
+    query = (
+        select(Document, TemplateText.name, pages)
+        .join(TemplateText, Document.template_id == TemplateText.id, isouter=True)
+        .where(Document.batch_id == batch_id, Document.tenant_id == tenant_id)
+    )
+    if after is not None:
+        query = query.where(Document.id > _checked(after, "document"))
+    return [
+        DocumentView(
+            id=document.id,
+            batch_id=document.batch_id,
+            filename=document.filename,
+            sha256=document.sha256,
+            size=document.size,
+            state=document.state,
+            template=template,
+            pages=count,
+            error_code=document.error_code,
+            error_message=document.error_message,
+            created_at=document.created_at,
+        )
+        for document, template, count in s.execute(query.order_by(Document.id).limit(limit))
+    ]
+
+
+def list_pages(
+    s: Session,
+    tenant_id: str,
+    batch_id: str,
+    *,
+    after: str | None = None,
+    limit: int = 100,
+    state: str | None = None,
+) -> list[PageView]:
+    """Return a batch's pages with their fields: files as they came, pages as they lie in them."""
+    _batch(s, tenant_id, batch_id)
+    query = _pages(tenant_id).where(Page.batch_id == batch_id)
+    if state is not None:
+        query = query.where(Page.state == state)
+    if after is not None:
+        query = query.where(_beyond(_page_place(s, tenant_id, after)))
+    return _with_fields(s, s.execute(query.limit(limit)).all())
+
+
+def page_with_fields(s: Session, tenant_id: str, page_id: str) -> PageView:
+    """Return one page with its fields. Raises NotFoundError."""
+    rows = s.execute(_pages(tenant_id).where(Page.id == _checked(page_id, "page"))).all()
+    if not rows:
+        raise _missing("page")
+    return _with_fields(s, rows)[0]
+
+
+def list_fields(
+    s: Session,
+    tenant_id: str,
+    batch_id: str,
+    *,
+    after: str | None = None,
+    limit: int = 100,
+    state: str | None = None,
+) -> list[FieldView]:
+    """Return a batch's fields in the order of their pages."""
+    _batch(s, tenant_id, batch_id)
+    query = _fields(tenant_id).where(Field.batch_id == batch_id)
+    if state is not None:
+        query = query.where(Field.state == state)
+    if after is not None:
+        place = s.execute(
+            select(Page.document_id, Page.ordinal, Field.ordinal)
+            .join(Page, Field.page_id == Page.id)
+            .where(Field.id == _checked(after, "field"), Field.tenant_id == tenant_id)
+        ).first()
+        if place is None:
+            raise _missing("field")
+        query = query.where(tuple_(Page.document_id, Page.ordinal, Field.ordinal) > tuple_(*place))
+    ordered = query.order_by(Page.document_id, Page.ordinal, Field.ordinal)
+    return [_field_view(row) for row in s.execute(ordered.limit(limit))]
+
+
+def get_field(s: Session, tenant_id: str, field_id: str) -> FieldView:
+    """Return one field with its current reading. Raises NotFoundError."""
+    row = s.execute(_fields(tenant_id).where(Field.id == _checked(field_id, "field"))).first()
+    if row is None:
+        raise _missing("field")
+    return _field_view(row)
+
+
+def field_names(s: Session, tenant_id: str, batch_id: str) -> list[str]:
+    """Return the names of all fields of a batch, each once, in reading order."""
+    _batch(s, tenant_id, batch_id)
+    query = (
+        select(Field.name)
+        .where(Field.batch_id == batch_id, Field.tenant_id == tenant_id)
+        .group_by(Field.name)
+        .order_by(func.min(Field.ordinal), Field.name)
+    )
+    return list(s.scalars(query))
+
+
+def iter_export_rows(s: Session, tenant_id: str, batch_id: str) -> Iterator[PageView]:
+    """Yield every page of a batch with its fields, in the order of `list_pages`.
+
+    Memory does not grow with the batch. Raises NotFoundError at once.
+    """
+    _batch(s, tenant_id, batch_id)
+    return _iter_pages(s, _pages(tenant_id).where(Page.batch_id == batch_id))
+
+
+def _iter_pages(s: Session, query: Select[Page, str, str]) -> Iterator[PageView]:
+    place: tuple[str, int] | None = None
+    while True:
+        step = query if place is None else query.where(_beyond(place))
+        rows = s.execute(step.limit(_EXPORT_STEP)).all()
+        if not rows:
+            return
+        place = (rows[-1][0].document_id, rows[-1][0].ordinal)
+        yield from _with_fields(s, rows)
+        s.expunge_all()
+
+
+def events_after(
+    s: Session, tenant_id: str, batch_id: str, after_id: int = 0, limit: int = 500
+) -> list[EventView]:
+    """Return what happened to a batch after an event, in order. Raises NotFoundError."""
+    _batch(s, tenant_id, batch_id)
+    query = (
+        select(Event.id, Event.kind, Event.payload, Event.created_at)
+        .where(Event.batch_id == batch_id, Event.tenant_id == tenant_id, Event.id > after_id)
+        .order_by(Event.id)
+        .limit(limit)
+    )
+    return [EventView(*row) for row in s.execute(query)]
+
+
+def list_templates(s: Session, tenant_id: str) -> list[TemplateText]:
+    """Return the templates that the tenant's documents came with."""
+    query = select(TemplateText).where(TemplateText.tenant_id == tenant_id)
+    return list(s.scalars(query.order_by(TemplateText.name, TemplateText.id)))
+
+
+def backlog(s: Session, tenant_id: str, at_most: int) -> int:
+    """Return how many pages of the tenant wait to be read, counted up to `at_most`."""
+    waiting = (
+        select(Page.id)
+        .where(Page.tenant_id == tenant_id)
+        .where(Page.state.in_([PageState.QUEUED, PageState.LEASED]))
+        .limit(at_most)
+        .subquery()
+    )
+    return s.scalar(select(func.count()).select_from(waiting)) or 0
+
+
+def _batch(s: Session, tenant_id: str, batch_id: str) -> Batch:
+    query = select(Batch).where(
+        Batch.id == _checked(batch_id, "batch"), Batch.tenant_id == tenant_id
+    )
+    batch = s.scalar(query)
+    if batch is None:
+        raise _missing("batch")
+    return batch
+
+
+def _pages(tenant_id: str) -> Select[Page, str, str]:
+    return (
+        select(Page, Document.filename, TemplateText.name)
+        .join(Document, Page.document_id == Document.id)
+        .join(TemplateText, Document.template_id == TemplateText.id, isouter=True)
+        .where(Page.tenant_id == tenant_id)
+        .order_by(Page.document_id, Page.ordinal)
+    )
+
+
+def _fields(tenant_id: str) -> Select[Field, Reading]:
+    # Readings of the page's last attempt are the current ones.
+    return (
+        select(Field, Reading)
+        .join(Page, Field.page_id == Page.id)
+        .join(
+            Reading,
+            and_(Reading.field_id == Field.id, Reading.attempt == Page.attempt),
+            isouter=True,
+        )
+        .where(Field.tenant_id == tenant_id)
+    )
+
+
+def _page_place(s: Session, tenant_id: str, page_id: str) -> tuple[str, int]:
+    row = s.execute(
+        select(Page.document_id, Page.ordinal).where(
+            Page.id == _checked(page_id, "page"), Page.tenant_id == tenant_id
+        )
+    ).first()
+    if row is None:
+        raise _missing("page")
+    return row[0], row[1]
+
+
+def _beyond(place: tuple[str, int]) -> ColumnElement[bool]:
+    return tuple_(Page.document_id, Page.ordinal) > tuple_(*place)
+
+
+def _with_fields(s: Session, rows: Sequence[Row[Page, str, str]]) -> list[PageView]:
+    fields: dict[str, list[FieldView]] = {row[0].id: [] for row in rows}
+    if rows:
+        tenant_id = rows[0][0].tenant_id
+        query = _fields(tenant_id).where(Field.page_id.in_(list(fields)))
+        for row in s.execute(query.order_by(Field.page_id, Field.ordinal)):
+            fields[row[0].page_id].append(_field_view(row))
+    return [
+        PageView(
+            id=page.id,
+            batch_id=page.batch_id,
+            document_id=page.document_id,
+            file=filename,
+            ordinal=page.ordinal,
+            label=page.label,
+            template=template,
+            state=page.state,
+            attempt=page.attempt,
+            sha256=page.sha256,
+            media_type=page.media_type,
+            width=page.width,
+            height=page.height,
+            dpi=page.dpi,
+            template_score=page.template_score,
+            error_code=page.error_code,
+            error_message=page.error_message,
+            fields=tuple(fields[page.id]),
+        )
+        for page, filename, template in rows
+    ]
+
+
+def _field_view(row: Row[Field, Reading]) -> FieldView:
+    field, reading = row
+    return FieldView(
+        id=field.id,
+        page_id=field.page_id,
+        batch_id=field.batch_id,
+        ordinal=field.ordinal,
+        name=field.name,
+        state=field.state,
+        value=field.value,
+        released_by=field.released_by,
+        released_at=field.released_at,
+        raw=reading.raw if reading else None,
+        confidence=reading.confidence if reading else None,
+        alternatives=reading.alternatives if reading else [],
+        rule=reading.rule if reading else None,
+        reader=reading.reader if reading else None,
+        model_sha256=reading.model_sha256 if reading else None,
+        box=(reading.x, reading.y, reading.w, reading.h) if reading else None,
+    )
+
+
+def _checked(text: str, what: str) -> str:
+    # What is no id of ours at all (a NUL, say) must not reach the database.
+    if not _ID.fullmatch(text):
+        raise _missing(what)
+    return text
+
+
+def _missing(what: str) -> NotFoundError:
+    return NotFoundError(f"There is no such {what}.", code=f"{what}-not-found")

@@ -1,0 +1,223 @@
+"""A batch from its first file to its deletion. Each function locks the batch's row."""
+
+from __future__ import annotations
+
+import hashlib
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from core.errors import ConflictError, NotFoundError
+from core.ids import new_id
+from db.models import (
+    Batch,
+    BatchState,
+    Document,
+    DocumentState,
+    Page,
+    PageState,
+    TemplateText,
+)
+from db.session import database_now
+from db.transitions.events import record_events
+from db.transitions.outbox import hint_delete, hint_intake
+from db.transitions.settle import ENDED, lock_batch, settle, settle_batch
+from db.transitions.upsert import insert_or_ignore
+
+__all__ = [
+    "add_document",
+    "add_template",
+    "cancel_batch",
+    "close_batch",
+    "create_batch",
+    "delete_batch",
+    "settle_batch",
+]
+
+
+def create_batch(
+    s: Session,
+    *,
+    tenant_id: str,
+    name: str,
+    template_id: str | None,
+    release_threshold: float | None,
+    idempotency_key: str | None = None,
+    request_hash: str | None = None,
+    batch_id: str | None = None,
+) -> tuple[Batch, bool]:
+    """Make a batch and return it with True; or False with the one that this key made before.
+
+    `batch_id` is the id of a new batch, for a caller who has put its files in the store already.
+    Raises ConflictError where the key came with another request, NotFoundError where the
+    template is not this tenant's.
+    """
+    _check_template(s, tenant_id, template_id)
+    created = insert_or_ignore(
+        s,
+        Batch,
+        ["tenant_id", "idempotency_key"],
+        id=batch_id or new_id(),
+        tenant_id=tenant_id,
+        name=name,
+        template_id=template_id,
+        release_threshold=release_threshold,
+        idempotency_key=idempotency_key,
+        request_hash=request_hash,
+    )
+    if created is not None:
+        batch = lock_batch(s, created)
+        record_events(s, batch, database_now(s), [("batch.created", {"name": batch.name})])
+        return batch, True
+    batch = s.scalars(
+        select(Batch).where(Batch.tenant_id == tenant_id, Batch.idempotency_key == idempotency_key)
+    ).one()
+    if batch.request_hash != request_hash:
+        raise ConflictError(
+            "This Idempotency-Key was used for another request.",
+            hint="Use a new key for a new batch.",
+            code="idempotency-key-reused",
+        )
+    return batch, False
+
+
+def add_template(s: Session, *, tenant_id: str, name: str, text: str) -> TemplateText:
+    """Keep the text of a template as it is now; the same name and text are kept once."""
+    sha256 = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+    insert_or_ignore(
+        s,
+        TemplateText,
+        ["tenant_id", "name", "sha256"],
+        tenant_id=tenant_id,
+        name=name,
+        sha256=sha256,
+        text=text,
+    )
+    return s.scalars(
+        select(TemplateText).where(
+            TemplateText.tenant_id == tenant_id,
+            TemplateText.name == name,
+            TemplateText.sha256 == sha256,
+        )
+    ).one()
+
+
+def add_document(
+    s: Session,
+    *,
+    tenant_id: str,
+    batch_id: str,
+    filename: str,
+    sha256: str,
+    size: int,
+    template_id: str | None,
+) -> tuple[Document, bool]:
+    """Add a stored file to a batch, to be opened; False where the batch has these bytes already.
+
+    `template_id` is what its pages are read with, None for no template: the batch's own is not
+    implied. Raises NotFoundError; ConflictError where the batch takes no more files.
+    """
+    batch = lock_batch(s, batch_id, tenant_id)
+    known = s.scalar(
+        select(Document).where(Document.batch_id == batch_id, Document.sha256 == sha256)
+    )
+    if known is not None:
+        return known, False
+    if batch.closed or batch.state in ENDED:
+        raise ConflictError("This batch takes no more files.", code="batch-closed")
+    _check_template(s, tenant_id, template_id)
+    now = database_now(s)
+    document = Document(
+        tenant_id=tenant_id,
+        batch_id=batch_id,
+        template_id=template_id,
+        filename=filename,
+        sha256=sha256,
+        size=size,
+        hinted_at=now,
+    )
+    s.add(document)
+    s.flush()
+    hint_intake(s, document.id)
+    payload = {"document_id": document.id, "filename": filename}
+    record_events(s, batch, now, [("document.added", payload)])
+    return document, True
+
+
+def close_batch(s: Session, *, tenant_id: str, batch_id: str) -> Batch:
+    """Say that no more files will come, so that the batch can end. Safe to repeat.
+
+    Raises NotFoundError; ConflictError for a cancelled batch.
+    """
+    batch = lock_batch(s, batch_id, tenant_id)
+    if batch.state == BatchState.CANCELLED:
+        raise ConflictError("This batch was cancelled.", code="batch-cancelled")
+    if not batch.closed:
+        batch.closed = True
+        s.flush()
+        settle(s, batch, database_now(s))
+    return batch
+
+
+def cancel_batch(s: Session, *, tenant_id: str, batch_id: str) -> Batch:
+    """End a batch now: what was read stays, the rest will not be read. Safe to repeat.
+
+    A worker that holds a page of it is fenced off. Raises NotFoundError; ConflictError where
+    the batch has ended by itself.
+    """
+    batch = lock_batch(s, batch_id, tenant_id)
+    if batch.state == BatchState.CANCELLED:
+        return batch
+    if batch.state in ENDED:
+        raise ConflictError("This batch has ended already.", code="batch-ended")
+    now = database_now(s)
+    waiting = (
+        select(Page.id)
+        .where(Page.batch_id == batch_id)
+        .where(Page.state.in_([PageState.QUEUED, PageState.LEASED]))
+        .order_by(Page.id)  # the order in which heartbeats lock them
+        .with_for_update()
+    )
+    s.execute(
+        update(Page)
+        .where(Page.id.in_(waiting))
+        .values(state=PageState.CANCELLED, lease_until=None, finished_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    s.execute(
+        update(Document)
+        .where(Document.batch_id == batch_id, Document.state == DocumentState.STORED)
+        .values(
+            state=DocumentState.FAILED,
+            lease_until=None,
+            error_code="cancelled",
+            error_message="The batch was cancelled before this file was opened.",
+        )
+        .execution_options(synchronize_session=False)
+    )
+    before = batch.state
+    batch.closed, batch.state, batch.finished_at = True, BatchState.CANCELLED, now
+    record_events(s, batch, now, [("batch.state", {"state": BatchState.CANCELLED, "from": before})])
+    s.flush()
+    return batch
+
+
+def delete_batch(s: Session, *, tenant_id: str, batch_id: str) -> None:
+    """Delete a batch with all that hangs on it; its objects go through the outbox.
+
+    Raises NotFoundError.
+    """
+    lock_batch(s, batch_id, tenant_id)
+    s.execute(
+        delete(Batch).where(Batch.id == batch_id).execution_options(synchronize_session=False)
+    )
+    s.expire_all()
+    hint_delete(s, batch_id)
+
+
+def _check_template(s: Session, tenant_id: str, template_id: str | None) -> None:
+    if template_id is None:
+        return
+    owner = s.scalar(select(TemplateText.tenant_id).where(TemplateText.id == template_id))
+    if owner != tenant_id:
+        raise NotFoundError("There is no such template.", code="template-not-found")

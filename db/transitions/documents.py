@@ -1,0 +1,251 @@
+"""A document from its upload to its pages. Each function locks the batch, then the document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from core.ids import new_id
+from db.models import Batch, BatchState, Document, DocumentState, Page, PageState
+from db.session import database_now
+from db.transitions.events import record_events
+from db.transitions.outbox import hint_pages
+from db.transitions.settle import lock_batches, settle
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedDocument:
+    document_id: str
+    attempt: int  # the fence: say it with every later step
+    tenant_id: str
+    batch_id: str
+    object_key: str  # in the object store
+    filename: str  # as the user named it; never a path here
+    sha256: str
+    size: int
+    template_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewPage:
+    """One page found in a document. With an error it can never be read and is born failed."""
+
+    ordinal: int  # within its document, from 1
+    label: str  # member of a ZIP, else ""
+    sha256: str | None  # of the page image's object; None: the document's own bytes
+    media_type: str
+    dpi: float | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+def claim_document(
+    s: Session, document_id: str, *, lease_seconds: float, max_attempts: int
+) -> ClaimedDocument | None:
+    """Take a document to open it. None: it is done, gone, cancelled or in other hands.
+
+    One that was taken `max_attempts` times and never finished (it kills whoever opens it) is
+    failed here.
+    """
+    found = _lock(s, document_id)
+    if found is None:
+        return None
+    batch, document = found
+    now = database_now(s)
+    if document.state != DocumentState.STORED or batch.state == BatchState.CANCELLED:
+        return None
+    if document.lease_until is not None and document.lease_until > now:
+        return None
+    if document.attempt >= max_attempts:
+        _give_up(s, batch, document, now)
+        return None
+    document.attempt += 1
+    document.lease_until = now + timedelta(seconds=lease_seconds)
+    s.flush()
+    return ClaimedDocument(
+        document_id=document.id,
+        attempt=document.attempt,
+        tenant_id=document.tenant_id,
+        batch_id=document.batch_id,
+        object_key=f"{document.batch_id}/{document.sha256}",
+        filename=document.filename,
+        sha256=document.sha256,
+        size=document.size,
+        template_id=document.template_id,
+    )
+
+
+def renew_document(s: Session, document_id: str, attempt: int, lease_seconds: float) -> bool:
+    """Hold a claim for longer. False: it is no longer ours."""
+    document = _held(s, document_id, attempt)
+    if document is None:
+        return False
+    document[1].lease_until = document[2] + timedelta(seconds=lease_seconds)
+    s.flush()
+    return True
+
+
+def open_document(s: Session, document_id: str, attempt: int, pages: Sequence[NewPage]) -> bool:
+    """Write all pages of a document, to be read. False: fenced off, nothing was written.
+
+    Call `fail_document` for a document without pages. Pages that have no error are queued.
+    """
+    if not pages:
+        raise ValueError("a document without pages is a failed one")
+    held = _held(s, document_id, attempt)
+    if held is None:
+        return False
+    batch, document, now = held
+    rows = [
+        {
+            "id": new_id(),
+            "tenant_id": document.tenant_id,
+            "batch_id": document.batch_id,
+            "document_id": document.id,
+            "ordinal": page.ordinal,
+            "label": page.label,
+            "sha256": page.sha256 or (None if page.error_code else document.sha256),
+            "media_type": page.media_type,
+            "dpi": page.dpi,
+            "state": PageState.FAILED if page.error_code else PageState.QUEUED,
+            "attempt": 0,
+            "hinted_at": None if page.error_code else now,
+            "error_code": page.error_code,
+            "error_message": page.error_message,
+            "created_at": now,
+            "finished_at": now if page.error_code else None,
+        }
+        for page in pages
+    ]
+    s.execute(insert(Page), rows)
+    hint_pages(s, [str(row["id"]) for row in rows if row["state"] == PageState.QUEUED])
+    document.state, document.lease_until = DocumentState.OPENED, None
+    document.error_code = document.error_message = None
+    opened = {"document_id": document.id, "filename": document.filename, "pages": len(rows)}
+    failed = [
+        ("page.failed", {"page_id": row["id"], "document_id": document.id, "code": code})
+        for row in rows
+        if (code := row["error_code"])
+    ]
+    s.flush()
+    record_events(s, batch, now, [("document.opened", opened), *failed])
+    settle(s, batch, now)
+    return True
+
+
+def fail_document(s: Session, document_id: str, attempt: int, code: str, message: str) -> bool:
+    """Say that a document's bytes are bad, in words for its owner. False: fenced off."""
+    held = _held(s, document_id, attempt)
+    if held is None:
+        return False
+    _fail(s, *held, code, message)
+    return True
+
+
+def release_document(
+    s: Session, document_id: str, attempt: int, code: str, message: str, *, max_attempts: int
+) -> bool:
+    """Give a document back after a fault that is not its own; it will be opened again.
+
+    After `max_attempts` it is failed instead. False: fenced off.
+    """
+    held = _held(s, document_id, attempt)
+    if held is None:
+        return False
+    batch, document, now = held
+    if document.attempt >= max_attempts:
+        _fail(s, batch, document, now, code, message)
+        return True
+    document.lease_until = document.hinted_at = None
+    document.error_code, document.error_message = code, message
+    s.flush()
+    return True
+
+
+def documents_to_hint(s: Session, *, older_than_seconds: float, limit: int) -> list[str]:
+    """Return ids of documents that wait, were last hinted so long ago and are in nobody's hands.
+
+    Marks them as hinted now.
+    """
+    now = database_now(s)
+    ids = list(
+        s.scalars(
+            select(Document.id)
+            .where(Document.state == DocumentState.STORED)
+            .where(
+                or_(
+                    Document.hinted_at.is_(None),
+                    Document.hinted_at <= now - timedelta(seconds=older_than_seconds),
+                )
+            )
+            .where(or_(Document.lease_until.is_(None), Document.lease_until <= now))
+            .order_by(Document.id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+    )
+    s.execute(
+        update(Document)
+        .where(Document.id.in_(ids))
+        .values(hinted_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    return ids
+
+
+def _lock(s: Session, document_id: str) -> tuple[Batch, Document] | None:
+    batch_id = s.scalar(select(Document.batch_id).where(Document.id == document_id))
+    batch = lock_batches(s, [batch_id]).get(batch_id) if batch_id else None
+    if batch is None:
+        return None
+    document = s.scalar(
+        select(Document)
+        .where(Document.id == document_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return None if document is None else (batch, document)
+
+
+def _held(s: Session, document_id: str, attempt: int) -> tuple[Batch, Document, datetime] | None:
+    """Return batch, document and the time, if this attempt still holds the document."""
+    found = _lock(s, document_id)
+    if found is None:
+        return None
+    batch, document = found
+    now = database_now(s)
+    ours = (
+        document.state == DocumentState.STORED
+        and document.attempt == attempt
+        and document.lease_until is not None
+        and document.lease_until > now
+        and batch.state != BatchState.CANCELLED
+    )
+    return (batch, document, now) if ours else None
+
+
+def _give_up(s: Session, batch: Batch, document: Document, now: datetime) -> None:
+    _fail(
+        s,
+        batch,
+        document,
+        now,
+        document.error_code or "gave-up",
+        document.error_message
+        or f"This file could not be opened, after {document.attempt} attempts.",
+    )
+
+
+def _fail(
+    s: Session, batch: Batch, document: Document, now: datetime, code: str, message: str
+) -> None:
+    document.state, document.lease_until = DocumentState.FAILED, None
+    document.error_code, document.error_message = code, message
+    payload = {"document_id": document.id, "filename": document.filename, "code": code}
+    s.flush()
+    record_events(s, batch, now, [("document.failed", payload)])
+    settle(s, batch, now)

@@ -1,0 +1,34 @@
+"""What happened to a batch, written in the transaction in which it happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert
+from sqlalchemy.orm import Session
+
+from db.models import Batch, Event
+
+
+def record_events(
+    s: Session, batch: Batch, now: datetime, events: Iterable[tuple[str, dict[str, Any]]]
+) -> None:
+    """Write (kind, payload) events of a batch whose row this transaction has locked.
+
+    The lock is what makes ids grow in the order of commits within a batch, so that a reader who
+    asks for "after id n" never misses one.
+    """
+    rows = [
+        {
+            "tenant_id": batch.tenant_id,
+            "batch_id": batch.id,
+            "kind": kind,
+            "payload": payload,
+            "created_at": now,
+        }
+        for kind, payload in events
+    ]
+    if rows:
+        s.execute(insert(Event), rows)

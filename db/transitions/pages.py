@@ -1,0 +1,327 @@
+"""A page from the queue to its end.
+
+A claim is (page, attempt) and a lease on the database's clock. Whatever a worker does later
+names its attempt: once the lease has passed, or the page was cancelled, nothing of it is taken.
+
+Locks: transitions that may end a page lock its batch first (see `settle`); claims and
+heartbeats lock only pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
+
+from db.models import Batch, BatchState, Document, Page, PageState, TemplateText
+from db.session import database_now
+from db.transitions.events import record_events
+from db.transitions.results import FieldResult, PageResult, insert_fields
+from db.transitions.settle import lock_batches, settle
+
+__all__ = [
+    "ClaimedPage",
+    "FieldResult",
+    "PageResult",
+    "claim_pages",
+    "complete_page",
+    "complete_pages",
+    "fail_page",
+    "pages_to_hint",
+    "reap_expired",
+    "release_page",
+    "renew_leases",
+]
+
+# Pages that one call of the reaper takes: the next call takes more.
+_REAPED_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedPage:
+    page_id: str
+    attempt: int  # the fence: say it with every later step
+    tenant_id: str
+    batch_id: str
+    document_id: str
+    object_key: str  # in the object store
+    media_type: str
+    dpi: float | None
+    template_id: str | None
+    template_text: str | None
+    release_threshold: float | None
+
+
+def claim_pages(
+    s: Session, page_ids: Iterable[str], *, worker: str, lease_seconds: float
+) -> list[ClaimedPage]:
+    """Take those of the pages that are waiting; of two who ask at once, one gets each."""
+    rows = s.execute(
+        select(Page, Document.template_id, TemplateText.text, Batch.release_threshold)
+        .join(Document, Page.document_id == Document.id)
+        .join(Batch, Page.batch_id == Batch.id)
+        .join(TemplateText, Document.template_id == TemplateText.id, isouter=True)
+        .where(Page.id.in_(list(page_ids)), Page.state == PageState.QUEUED)
+        .where(Batch.state != BatchState.CANCELLED)
+        .order_by(Page.id)
+        .with_for_update(of=Page, skip_locked=True)
+        .execution_options(populate_existing=True)
+    ).all()
+    lease_until = database_now(s) + timedelta(seconds=lease_seconds)
+    claimed = []
+    for page, template_id, template_text, release_threshold in rows:
+        page.state = PageState.LEASED
+        page.attempt += 1
+        page.lease_until = lease_until
+        page.worker = worker
+        claimed.append(
+            ClaimedPage(
+                page_id=page.id,
+                attempt=page.attempt,
+                tenant_id=page.tenant_id,
+                batch_id=page.batch_id,
+                document_id=page.document_id,
+                object_key=f"{page.batch_id}/{page.sha256}",
+                media_type=page.media_type,
+                dpi=page.dpi,
+                template_id=template_id,
+                template_text=template_text,
+                release_threshold=release_threshold,
+            )
+        )
+    s.flush()
+    return claimed
+
+
+def renew_leases(s: Session, claims: Sequence[tuple[str, int]], lease_seconds: float) -> set[str]:
+    """Hold claims for longer; return the ids of the pages that are still ours."""
+    pages = _lock_pages(s, [page_id for page_id, _ in claims])
+    now = database_now(s)
+    ours = [
+        page
+        for page_id, attempt in claims
+        if (page := pages.get(page_id)) is not None and _holds(page, attempt, now)
+    ]
+    for page in ours:
+        page.lease_until = now + timedelta(seconds=lease_seconds)
+    s.flush()
+    return {page.id for page in ours}
+
+
+def complete_page(s: Session, page_id: str, attempt: int, result: PageResult) -> bool:
+    """Write what was read on a page. False: fenced off, nothing was written."""
+    return bool(complete_pages(s, [(page_id, attempt, result)]))
+
+
+def complete_pages(s: Session, results: Sequence[tuple[str, int, PageResult]]) -> set[str]:
+    """Write what was read on a group of pages; return the ids of those that were taken."""
+    held = _hold(s, [(page_id, attempt) for page_id, attempt, _ in results])
+    by_id = {page_id: result for page_id, _, result in results}
+    read = [(page, by_id[page.id]) for page in held.pages]
+    for page, result in read:
+        _end(page, PageState.READ, held.now)
+        page.width, page.height = result.width, result.height
+        page.template_score = result.template_score
+    s.flush()
+    insert_fields(s, read, held.now)
+    _close(s, held, "page.read")
+    return {page.id for page, _ in read}
+
+
+def fail_page(s: Session, page_id: str, attempt: int, code: str, message: str) -> bool:
+    """Say that a page's bytes are bad, in words for its owner. False: fenced off."""
+    held = _hold(s, [(page_id, attempt)])
+    for page in held.pages:
+        _end(page, PageState.FAILED, held.now, code, message)
+    _close(s, held, "page.failed")
+    return bool(held.pages)
+
+
+def release_page(
+    s: Session, page_id: str, attempt: int, code: str, message: str, *, max_attempts: int
+) -> bool:
+    """Give a page back after a fault that is not its own; it is queued again at once.
+
+    After `max_attempts` it is quarantined with this error instead. False: fenced off.
+    """
+    held = _hold(s, [(page_id, attempt)])
+    for page in held.pages:
+        if page.attempt >= max_attempts:
+            _end(page, PageState.QUARANTINED, held.now, code, message)
+        else:
+            page.state, page.lease_until, page.hinted_at = PageState.QUEUED, None, None
+            page.error_code, page.error_message = code, message
+    ended = [page for page in held.pages if page.state == PageState.QUARANTINED]
+    _close(s, _Held(held.batches, ended, held.now), "page.quarantined")
+    return bool(held.pages)
+
+
+def reap_expired(s: Session, *, max_attempts: int) -> list[str]:
+    """Take back pages whose lease has passed; return the ids of those that are queued again.
+
+    The others have had their attempts and are quarantined. Safe to run many times at once.
+    """
+    now = database_now(s)
+    expired = (
+        select(Page.id)
+        .where(Page.state == PageState.LEASED, Page.lease_until <= now)
+        .limit(_REAPED_AT_ONCE)
+    )
+    # Those that end come first: they lock batches, and no page may be locked before a batch is.
+    spent = s.execute(
+        select(Page.id, Page.attempt).where(Page.id.in_(expired), Page.attempt >= max_attempts)
+    ).all()
+    if spent:
+        _quarantine(s, [(page_id, attempt) for page_id, attempt in spent])
+    queued = s.scalars(
+        select(Page)
+        .where(Page.state == PageState.LEASED, Page.lease_until <= now)
+        .where(Page.attempt < max_attempts)
+        .order_by(Page.id)
+        .limit(_REAPED_AT_ONCE)
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    ).all()
+    for page in queued:
+        page.state, page.lease_until, page.hinted_at = PageState.QUEUED, None, None
+        page.error_code = "lease-expired"
+        page.error_message = "The worker that read this page stopped before it was done."
+    s.flush()
+    return [page.id for page in queued]
+
+
+def pages_to_hint(s: Session, *, older_than_seconds: float, limit: int) -> list[str]:
+    """Return ids of queued pages that the queue was never told of, or so long ago.
+
+    Marks them as hinted now. Those that were never hinted come first.
+    """
+    now = database_now(s)
+    ids = list(
+        s.scalars(
+            select(Page.id)
+            .where(Page.state == PageState.QUEUED)
+            .where(
+                or_(
+                    Page.hinted_at.is_(None),
+                    Page.hinted_at <= now - timedelta(seconds=older_than_seconds),
+                )
+            )
+            .order_by(Page.hinted_at.asc().nulls_first(), Page.id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+    )
+    s.execute(
+        update(Page)
+        .where(Page.id.in_(ids))
+        .values(hinted_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    return ids
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Pages that a worker's attempts hold, locked, with their locked batches."""
+
+    batches: dict[str, Batch]
+    pages: list[Page]
+    now: datetime
+
+
+def _hold(s: Session, claims: Sequence[tuple[str, int]]) -> _Held:
+    batches, pages, now = _lock_with_batches(s, [page_id for page_id, _ in claims])
+    ours = [
+        page
+        for page_id, attempt in dict(claims).items()
+        if (page := pages.get(page_id)) is not None
+        and page.batch_id in batches
+        and batches[page.batch_id].state != BatchState.CANCELLED
+        and _holds(page, attempt, now)
+    ]
+    return _Held(batches, ours, now)
+
+
+def _quarantine(s: Session, claims: Sequence[tuple[str, int]]) -> None:
+    batches, pages, now = _lock_with_batches(s, [page_id for page_id, _ in claims])
+    ended = []
+    for page_id, attempt in claims:
+        page = pages.get(page_id)
+        # Between the look and the lock its worker may have finished or renewed it.
+        if (
+            page is None
+            or page.state != PageState.LEASED
+            or page.attempt != attempt
+            or page.lease_until is None
+            or page.lease_until > now
+        ):
+            continue
+        _end(
+            page,
+            PageState.QUARANTINED,
+            now,
+            page.error_code or "gave-up",
+            page.error_message or "",
+        )
+        page.error_message = (
+            f"This page could not be read, after {page.attempt} attempts. "
+            f"{page.error_message}".strip()
+        )
+        ended.append(page)
+    _close(s, _Held(batches, ended, now), "page.quarantined")
+
+
+def _lock_with_batches(
+    s: Session, page_ids: list[str]
+) -> tuple[dict[str, Batch], dict[str, Page], datetime]:
+    batch_ids = s.scalars(select(Page.batch_id).where(Page.id.in_(page_ids)).distinct()).all()
+    batches = lock_batches(s, batch_ids)
+    pages = _lock_pages(s, page_ids)
+    return batches, pages, database_now(s)
+
+
+def _lock_pages(s: Session, page_ids: list[str]) -> dict[str, Page]:
+    query = select(Page).where(Page.id.in_(page_ids)).order_by(Page.id).with_for_update()
+    return {page.id: page for page in s.scalars(query.execution_options(populate_existing=True))}
+
+
+def _holds(page: Page, attempt: int, now: datetime) -> bool:
+    return (
+        page.state == PageState.LEASED
+        and page.attempt == attempt
+        and page.lease_until is not None
+        and page.lease_until > now
+    )
+
+
+def _end(
+    page: Page,
+    state: PageState,
+    now: datetime,
+    code: str | None = None,
+    message: str | None = None,
+) -> None:
+    page.state, page.lease_until, page.finished_at = state, None, now
+    page.error_code, page.error_message = code, message
+
+
+def _close(s: Session, held: _Held, kind: str) -> None:
+    """Write the events of pages that have ended, and settle their batches."""
+    s.flush()
+    for batch_id, batch in held.batches.items():
+        events = [(kind, _payload(page)) for page in held.pages if page.batch_id == batch_id]
+        if events:
+            record_events(s, batch, held.now, events)
+            settle(s, batch, held.now)
+
+
+def _payload(page: Page) -> dict[str, str | int]:
+    payload: dict[str, str | int] = {
+        "page_id": page.id,
+        "document_id": page.document_id,
+        "ordinal": page.ordinal,
+    }
+    return payload | ({"code": page.error_code} if page.error_code else {})

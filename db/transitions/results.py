@@ -1,0 +1,87 @@
+"""What a worker hands in for a page that it has read, and how it becomes rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert
+from sqlalchemy.orm import Session
+
+from core.ids import new_id
+from core.policy import Decision
+from db.models import Field, FieldState, Page, Reading
+
+POLICY = "policy"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldResult:
+    name: str  # unique on its page
+    value: str | None  # the best legal one
+    raw: str  # before the grammar had its say
+    confidence: float  # calibrated, 0 to 1
+    alternatives: list[dict[str, Any]]  # [{"value": …, "probability": …}], best first
+    box: tuple[float, float, float, float]  # x, y, w, h in pixels of the page
+    rule: str | None  # what made `value` differ from `raw`
+    reader: str
+    model_sha256: str
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class PageResult:
+    width: int  # pixels, upright
+    height: int
+    template_score: float | None
+    fields: tuple[FieldResult, ...]  # in reading order
+
+
+def insert_fields(s: Session, pages: Iterable[tuple[Page, PageResult]], now: datetime) -> None:
+    """Write the fields of newly read pages, each with its reading and what policy decided."""
+    fields: list[dict[str, Any]] = []
+    readings: list[dict[str, Any]] = []
+    for page, result in pages:
+        for ordinal, field in enumerate(result.fields, 1):
+            accepted = field.decision is Decision.ACCEPTED
+            field_id = new_id()
+            fields.append(
+                {
+                    "id": field_id,
+                    "tenant_id": page.tenant_id,
+                    "batch_id": page.batch_id,
+                    "page_id": page.id,
+                    "ordinal": ordinal,
+                    "name": field.name,
+                    "state": FieldState.ACCEPTED if accepted else FieldState.REVIEW,
+                    "value": field.value,
+                    "released_by": POLICY if accepted else None,
+                    "released_at": now if accepted else None,
+                }
+            )
+            x, y, w, h = field.box
+            readings.append(
+                {
+                    "id": new_id(),
+                    "tenant_id": page.tenant_id,
+                    "field_id": field_id,
+                    "attempt": page.attempt,
+                    "reader": field.reader,
+                    "model_sha256": field.model_sha256,
+                    "raw": field.raw,
+                    "value": field.value,
+                    "confidence": field.confidence,
+                    "alternatives": field.alternatives,
+                    "rule": field.rule,
+                    "x": x,
+                    "y": y,
+                    "w": w,
+                    "h": h,
+                    "created_at": now,
+                }
+            )
+    if fields:
+        s.execute(insert(Field), fields)
+        s.execute(insert(Reading), readings)

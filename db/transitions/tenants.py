@@ -1,0 +1,60 @@
+"""Tenants and their API keys."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.errors import NotFoundError
+from db.models import ApiKey, Tenant
+from db.session import database_now
+from db.transitions.upsert import insert_or_ignore
+
+# Compared with when no key has the prefix, so that the answer takes as long either way.
+_NO_HASH = hashlib.sha256(b"").hexdigest()
+
+
+def ensure_tenant(s: Session, name: str) -> Tenant:
+    """Return the tenant of that name, made if there is none."""
+    insert_or_ignore(s, Tenant, ["name"], name=name)
+    return s.scalars(select(Tenant).where(Tenant.name == name)).one()
+
+
+def create_api_key(s: Session, tenant_id: str, name: str) -> tuple[ApiKey, str]:
+    """Make a key and return it with its plaintext `cf_<prefix>_<secret>`, which is kept nowhere."""
+    prefix, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
+    key = ApiKey(tenant_id=tenant_id, name=name, prefix=prefix, secret_hash=_hash(secret))
+    s.add(key)
+    s.flush()
+    return key, f"cf_{prefix}_{secret}"
+
+
+def revoke_api_key(s: Session, tenant_id: str, key_id: str) -> None:
+    """Make a key worthless from now on. Safe to repeat. Raises NotFoundError."""
+    key = s.scalar(
+        select(ApiKey).where(ApiKey.id == key_id, ApiKey.tenant_id == tenant_id).with_for_update()
+    )
+    if key is None:
+        raise NotFoundError("There is no such key.", code="key-not-found")
+    key.revoked_at = key.revoked_at or database_now(s)
+    s.flush()
+
+
+def authenticate(s: Session, plaintext: str) -> ApiKey | None:
+    """Return the key that `plaintext` is, unless it is unknown, wrong or revoked."""
+    mark, _, rest = plaintext.partition("_")
+    prefix, _, secret = rest.partition("_")
+    if mark != "cf" or not prefix.isalnum() or not secret:
+        return None
+    key = s.scalar(select(ApiKey).where(ApiKey.prefix == prefix))
+    matches = hmac.compare_digest(key.secret_hash if key else _NO_HASH, _hash(secret))
+    return key if key and matches and key.revoked_at is None else None
+
+
+def _hash(secret: str) -> str:
+    # 256 random bits cannot be guessed, so a fast hash is enough (no password is stored here).
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()

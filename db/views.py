@@ -1,0 +1,104 @@
+"""What queries answer: frozen values, free of the session that they came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class BatchProgress:
+    """A batch and how far it is. Each count maps a state to a number; every state is there."""
+
+    id: str
+    name: str
+    state: str
+    closed: bool
+    template: str | None  # name
+    template_id: str | None
+    release_threshold: float | None
+    created_at: datetime
+    finished_at: datetime | None
+    documents: dict[str, int]
+    pages: dict[str, int]
+    fields: dict[str, int]
+    percent: float  # of pages that have ended, 0 to 100; an unopened file counts as one page
+    eta_seconds: float | None  # None: not known yet
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentView:
+    id: str
+    batch_id: str
+    filename: str
+    sha256: str
+    size: int
+    state: str
+    template: str | None
+    pages: int
+    error_code: str | None
+    error_message: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FieldView:
+    """A field with its current reading. Without a reading the reading's values are None."""
+
+    id: str
+    page_id: str
+    batch_id: str
+    ordinal: int  # reading order on the page, from 1
+    name: str
+    state: str
+    value: str | None
+    released_by: str | None
+    released_at: datetime | None
+    raw: str | None
+    confidence: float | None
+    alternatives: list[dict[str, Any]]
+    rule: str | None
+    reader: str | None
+    model_sha256: str | None
+    box: tuple[float, float, float, float] | None  # x, y, w, h in pixels of the page
+
+    @property
+    def decision(self) -> str:
+        """What was decided: "accepted" (by policy or by a person) or "review"."""
+        return "accepted" if self.state in ("accepted", "verified") else "review"
+
+
+@dataclass(frozen=True, slots=True)
+class PageView:
+    id: str
+    batch_id: str
+    document_id: str
+    file: str  # name of the uploaded file
+    ordinal: int  # within the file, from 1
+    label: str  # member of a ZIP, else ""
+    template: str | None
+    state: str
+    attempt: int
+    sha256: str | None
+    media_type: str
+    width: int | None
+    height: int | None
+    dpi: float | None
+    template_score: float | None
+    error_code: str | None
+    error_message: str | None
+    fields: tuple[FieldView, ...] = ()
+
+    @property
+    def object_key(self) -> str | None:
+        """Key of the page image in the object store; None where there is none."""
+        return None if self.sha256 is None else f"{self.batch_id}/{self.sha256}"
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    id: int
+    kind: str
+    payload: dict[str, Any]
+    created_at: datetime

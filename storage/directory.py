@@ -1,0 +1,188 @@
+"""The object store as a directory: `<root>/<namespace>/<first two digits>/<sha256>`."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from storage.base import (
+    ObjectMissingError,
+    ObjectStore,
+    ObjectTooLargeError,
+    StorageDeniedError,
+    StorageFullError,
+    StorageUnavailableError,
+    StoredObject,
+)
+from storage.keys import checked_namespace, corrupted, split_key
+
+_CHUNK = 1 << 20
+# No upload takes this long; what is older was left by a process that died.
+_ABANDONED_SECONDS = 24 * 3600.0
+# EFBIG: the file is larger than this process may write (ulimit -f), which is a full disk to us.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+class DirectoryStore(ObjectStore):
+    """Objects as files. A file gets its name only when its bytes are on the disk."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        # Beside the objects: a rename is atomic only within one file system.
+        self._incoming = root / ".incoming"
+
+    def put(self, namespace: str, stream: BinaryIO, *, limit: int | None = None) -> StoredObject:
+        folder = self.root / checked_namespace(namespace)
+        with _translated():
+            self._incoming.mkdir(parents=True, exist_ok=True)
+        temporary = self._incoming / secrets.token_hex(16)
+        try:
+            sha256, size = self._spool(temporary, stream, limit)
+            with _translated():
+                created = _publish(temporary, folder / sha256[:2] / sha256, self.root)
+        finally:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+        return StoredObject(f"{namespace}/{sha256}", sha256, size, created)
+
+    def open(self, key: str) -> AbstractContextManager[BinaryIO]:
+        with _translated():
+            return self._path(key).open("rb")
+
+    def read(self, key: str) -> bytes:
+        with _translated():
+            data = self._path(key).read_bytes()
+        if hashlib.sha256(data).hexdigest() != split_key(key)[1]:
+            raise corrupted(key)
+        return data
+
+    def size(self, key: str) -> int:
+        with _translated():
+            return self._path(key).stat().st_size
+
+    def delete_namespace(self, namespace: str) -> int:
+        folder = self.root / checked_namespace(namespace)
+        with _translated():
+            count = sum(1 for path in folder.glob("*/*"))
+            # A put at the same time may leave a file in a folder that was just emptied.
+            for _ in range(3):
+                with suppress(FileNotFoundError):
+                    shutil.rmtree(folder)
+                if not folder.exists():
+                    break
+            return count
+
+    def check(self) -> None:
+        namespace = f"check-{secrets.token_hex(8)}"
+        try:
+            stored = self.put(namespace, BytesIO(namespace.encode()))
+            if self.read(stored.key) != namespace.encode():
+                raise corrupted(stored.key)
+        finally:
+            self.delete_namespace(namespace)
+        self._sweep()
+
+    def _path(self, key: str) -> Path:
+        namespace, sha256 = split_key(key)
+        return self.root / namespace / sha256[:2] / sha256
+
+    def _spool(self, path: Path, stream: BinaryIO, limit: int | None) -> tuple[str, int]:
+        digest, size = hashlib.sha256(), 0
+        with _translated():
+            target = path.open("xb", buffering=0)
+        with target:
+            # A fault of `stream` is its owner's, and passes as it is.
+            while chunk := stream.read(_CHUNK):
+                size += len(chunk)
+                if limit is not None and size > limit:
+                    raise ObjectTooLargeError(
+                        f"The file is larger than {limit} bytes.",
+                        hint="Split it, or ask for a higher limit.",
+                    )
+                digest.update(chunk)
+                with _translated():
+                    _write_all(target.fileno(), chunk)
+            with _translated():
+                os.fsync(target.fileno())
+        return digest.hexdigest(), size
+
+    def _sweep(self) -> None:
+        with suppress(FileNotFoundError):
+            for path in self._incoming.iterdir():
+                with suppress(FileNotFoundError):
+                    if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                        path.unlink()
+
+
+def _publish(temporary: Path, target: Path, root: Path) -> bool:
+    """Give the finished file its name, durably; return whether it was the first of that name."""
+    for _ in range(3):
+        try:
+            _make_folders(target.parent, root)
+            # Unlike a rename, a link says whether the name was taken.
+            target.hardlink_to(temporary)
+        except FileExistsError:
+            # Whoever linked it may not have come to its fsync yet, and we must not say
+            # "stored" before the name is on the disk.
+            _fsync_folder(target.parent)
+            return False
+        except FileNotFoundError:
+            continue  # the namespace is being deleted meanwhile
+        _fsync_folder(target.parent)
+        return True
+    raise StorageUnavailableError("The folder of this batch vanished while it was written.")
+
+
+def _make_folders(folder: Path, root: Path) -> None:
+    missing = []
+    while folder != root and not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        _fsync_folder(path.parent)
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as exc:
+        raise ObjectMissingError("There is no such object.") from exc
+    except OSError as exc:
+        if exc.errno in _FULL:
+            raise StorageFullError(
+                "The disk is full.", hint="Free some space; the upload can then be repeated."
+            ) from exc
+        if exc.errno in _DENIED:
+            raise StorageDeniedError(
+                f"The object directory cannot be used: {exc.strerror}.",
+                hint="Check its owner and its permissions.",
+            ) from exc
+        raise StorageUnavailableError(
+            f"The object directory cannot be used: {exc.strerror}."
+        ) from exc
