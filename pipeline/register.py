@@ -1,0 +1,123 @@
+"""Place a template on a page, and cut its fields out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+
+from core.errors import TemplateError
+from pipeline.frames import find_rules, match_frames
+from pipeline.geometry import (
+    Matrix,
+    bounding_box,
+    corners,
+    expand,
+    rotation,
+    scaling,
+    transform_points,
+    translation,
+)
+from pipeline.template import Anchors, Template
+from pipeline.types import Box, Page, Strip
+
+MIN_SCORE: Final = 0.6  # of frame edges found, or of the two aspect ratios' likeness
+MARGIN: Final = 0.1  # of a box's height, around it: digits overflow, and scans are not exact
+MAX_STRIP_HEIGHT: Final = 256  # pixels; a reader wants about 30 for a digit
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a template lies on a page.
+
+    `matrix` is (3, 3) float64, from fractions of the template's page to pixels of the scan,
+    of which the first covers 0 to 1.
+    """
+
+    matrix: Matrix
+    score: float  # 0 to 1: the share of the template's marks that were found
+
+
+def register(page: Page, template: Template) -> Placement:
+    """Find where `template` lies on `page`: turned up to 6 degrees, shifted, of any resolution.
+
+    Raises TemplateError (code "template-mismatch") where the page is not of this kind.
+    """
+    rules = find_rules(page.grey)
+    if template.anchors is Anchors.FRAMES:
+        matrix, score = match_frames(rules, template.frames, (template.width, template.height))
+        missing = "of its printed frames"
+    else:
+        matrix, score = _whole_page(page, template, rules.skew)
+        missing = "likeness of shape"
+    if score < MIN_SCORE:
+        raise TemplateError(
+            f"this page does not look like a '{template.name}':"
+            f" {score:.0%} {missing} found, {MIN_SCORE:.0%} needed.",
+            hint="Check that the right template was chosen and that the whole page was scanned"
+            " the right way up.",
+            code="template-mismatch",
+        )
+    return Placement(matrix, score)
+
+
+def _whole_page(page: Page, template: Template, skew: float) -> tuple[Matrix, float]:
+    """Lay the template over the whole scan, turned as its lines are."""
+    height, width = page.grey.shape
+    sine, cosine = np.sin(np.radians(abs(skew))), np.cos(np.radians(skew))
+    shape = template.width / template.height
+    # A scan that was turned either kept its size, or grew to hold the corners.
+    grown = np.linalg.solve([[cosine, sine], [sine, cosine]], [width, height])
+    sizes = [(float(width), float(height)), (float(grown[0]), float(grown[1]))]
+    w, h = min(sizes, key=lambda size: abs(np.log(max(size[0] / size[1], 1e-6) / shape)))
+    score = float(np.exp(-2 * abs(np.log(max(w / h, 1e-6) / shape))))
+    turn = rotation(skew, (width / 2, height / 2))
+    return turn @ translation((width - w) / 2, (height - h) / 2) @ scaling(w, h), score
+
+
+def cut_strips(page: Page, template: Template, placement: Placement) -> list[Strip]:
+    """Cut every field out of the page, upright, with a margin of a tenth of its height.
+
+    A strip has the resolution of the scan, up to 256 pixels of height. What lies outside the
+    page is filled with the tone of the paper. Printed borders are still there.
+    """
+    paper = float(np.median(page.grey[::8, ::8]))
+    return [_cut(page, placement.matrix, f.name, f.box, paper) for f in template.fields]
+
+
+def _cut(page: Page, matrix: Matrix, name: str, box: Box, paper: float) -> Strip:
+    quad = transform_points(matrix, corners(box))
+    width = float(np.hypot(*(quad[1] - quad[0])) + np.hypot(*(quad[2] - quad[3]))) / 2
+    height = float(np.hypot(*(quad[3] - quad[0])) + np.hypot(*(quad[2] - quad[1]))) / 2
+    margin = MARGIN * height
+    wide = expand(box, margin * box.w / max(width, 1e-6), margin * box.h / max(height, 1e-6))
+    zoom = min(1.0, MAX_STRIP_HEIGHT / (height + 2 * margin))
+    size = (
+        max(1, round((width + 2 * margin) * zoom)),
+        max(1, round((height + 2 * margin) * zoom)),
+    )
+    # OpenCV counts from the middle of the first pixel, a placement from its corner.
+    to_page = (
+        translation(-0.5, -0.5)
+        @ matrix
+        @ translation(wide.x, wide.y)
+        @ scaling(wide.w / size[0], wide.h / size[1])
+        @ translation(0.5, 0.5)
+    )
+    on_page = bounding_box(transform_points(matrix, corners(wide)))
+    left, top = max(0, int(on_page.x) - 2), max(0, int(on_page.y) - 2)
+    right, bottom = int(on_page.x + on_page.w) + 3, int(on_page.y + on_page.h) + 3
+    part = page.grey[top : max(bottom, 0), left : max(right, 0)]
+    if part.size == 0:
+        return Strip(name, on_page, np.full(size[::-1], paper, np.uint8))
+    strip = cv2.warpAffine(
+        part,
+        (translation(-left, -top) @ to_page)[:2],
+        size,
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=paper,
+    )
+    return Strip(name, on_page, np.asarray(strip, np.uint8))
