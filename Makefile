@@ -1,0 +1,90 @@
+# `make` alone lists what there is. Needs Python >= 3.11 with venv, and make; no root.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo up playground test lint format train bench lock clean
+
+# The first interpreter that is new enough; `make PYTHON=/path/to/python3 …` names another.
+PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
+	$(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+RUNTIME := $(VENV)/.runtime-installed
+DEV := $(VENV)/.dev-installed
+ARGS ?=
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(RUNTIME) ## Read the bundled sample scans through the whole system and show the numbers
+	@$(BIN)/python -m demo.run $(ARGS)
+
+up: $(RUNTIME) ## Serve on this machine until Ctrl-C (make up ARGS="--port 9000")
+	@$(BIN)/counterfoil up $(ARGS)
+
+playground: $(DEV) ## Open a page to draw or upload digits and watch how they are read
+	@$(BIN)/counterfoil playground $(ARGS)
+
+test: $(DEV) ## Run all tests, with real servers brought by pip
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+lint: $(DEV) ## Check format, style, types, the direction of imports, the container file
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(if $(wildcard deploy/Dockerfile),$(BIN)/hadolint deploy/Dockerfile)
+
+format: $(DEV) ## Bring the code into the form that lint wants
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+train: $(DEV) ## Train the glyph network (make train ARGS="--help")
+	@$(BIN)/counterfoil train glyphs $(ARGS)
+
+bench: $(DEV) ## Measure speed, memory and accuracy, side by side with other systems
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lock: ## Pin the dependencies anew, with hashes (make lock ARGS=--upgrade for newer ones)
+	@$(call need_python)
+	@set -e; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
+	$(PYTHON) -m venv "$$work/uv"; \
+	"$$work/uv/bin/python" -m pip --disable-pip-version-check --quiet install uv; \
+	compile() { "$$work/uv/bin/uv" pip compile --quiet --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate $(ARGS) "$$@"; }; \
+	compile pyproject.toml --all-extras --output-file requirements-dev.lock; \
+	sed -e '/^ *--hash/d' -e 's/ *\\$$//' requirements-dev.lock > "$$work/pins.txt"; \
+	echo 'setuptools>=80' > "$$work/build.in"; \
+	compile pyproject.toml "$$work/build.in" --constraint "$$work/pins.txt" \
+		--output-file requirements.lock
+
+clean: ## Remove what make made: the environment, caches, the demo's data
+	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache demo/data demo/results.csv
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The lock for running is a part of the one for development, pin by pin: one environment.
+$(RUNTIME): requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing what Counterfoil runs on (once) …"
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): requirements-dev.lock pyproject.toml | $(BIN)/python
+	@echo "Installing what tests and training need (once) …"
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@ $(RUNTIME)
+
+$(BIN)/python:
+	@$(call need_python)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "Python cannot make an environment: install its venv (Debian: python3-venv)." >&2; \
+		exit 1; }
+
+define need_python
+test -n "$(PYTHON)" || { \
+	echo "Counterfoil needs Python 3.11 or newer; none was found." >&2; \
+	echo "Install one, or name it: make PYTHON=/path/to/python3 …" >&2; exit 1; }
+endef
