@@ -1,0 +1,117 @@
+"""What one worker child holds: made after the fork, once, and never at import."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from core.log import get_logger
+from core.settings import Settings
+from db.session import Database
+from pipeline.template import Template, parse_template
+from storage.base import ObjectStore
+from storage.open import open_store
+
+if TYPE_CHECKING:
+    from pipeline.read import Readers
+
+    from worker.guard import DocumentOpener
+
+log = get_logger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+# Templates are a few kilobytes each; one batch uses one or a handful.
+_TEMPLATES_KEPT = 64
+
+
+@dataclass(frozen=True)
+class Services:
+    """The child's way to everything outside it. Threads of the child may share it."""
+
+    settings: Settings
+    db: Database
+    store: ObjectStore
+    name: str  # of this child, as written on the pages that it claims
+
+    @cached_property
+    def readers(self) -> Readers:
+        """The readers with their weights, loaded when first asked for."""
+        from pipeline.read import load_readers
+
+        return load_readers()
+
+    @cached_property
+    def opener(self) -> DocumentOpener:
+        from worker.guard import DocumentOpener
+
+        return DocumentOpener.from_settings(self.settings)
+
+    @cached_property
+    def _templates(self) -> dict[str, Template]:
+        return {}
+
+    def template(self, template_id: str, text: str) -> Template:
+        """Return a parsed template; its id stands for a text that never changes.
+
+        Raises TemplateError.
+        """
+        known = self._templates.get(template_id)
+        if known is None:
+            known = parse_template(text)
+            if len(self._templates) >= _TEMPLATES_KEPT:
+                self._templates.pop(next(iter(self._templates)))
+            self._templates[template_id] = known
+        return known
+
+
+_services: Services | None = None
+
+
+def services(settings: Settings) -> Services:
+    """Return this process's services. Raises ConfigError, TransientError."""
+    global _services
+    if _services is None:
+        _services = Services(
+            settings=settings,
+            db=Database(settings.resolved_database_url()),
+            store=open_store(settings),
+            name=f"{socket.gethostname()}:{os.getpid()}",
+        )
+    return _services
+
+
+def begin(settings: Settings, *, reads_pages: bool) -> None:
+    """Prepare a child that was just forked.
+
+    What fails here is tried again by the first task, so that a service that is away while the
+    worker starts costs no more than that.
+    """
+    die_with_parent()
+    import cv2
+
+    cv2.setNumThreads(1)
+    try:
+        made = services(settings)
+        if reads_pages:
+            _ = made.readers
+    except Exception:
+        log.exception("child.not-ready")
+
+
+def die_with_parent(number: int = signal.SIGKILL) -> None:
+    """Have the kernel end this process when its parent goes, however that goes. Linux only.
+
+    A child that outlived its worker would hold leases for pages that nobody knows of.
+    """
+    if sys.platform != "linux":
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+    if os.getppid() != parent:  # it went in between
+        os.kill(os.getpid(), number)

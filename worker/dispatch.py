@@ -1,0 +1,170 @@
+"""The dispatcher: from the outbox to the queue, and the reconciler. `python -m worker.dispatch`.
+
+Any number may run at once. Nothing is ever kept here: it may be killed at any moment.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis import RedisError
+from sqlalchemy import select
+
+from core.errors import CounterfoilError
+from core.log import configure_logging, get_logger
+from core.settings import Settings, load_settings
+from db.models import Page
+from db.session import Database
+from db.transitions.documents import documents_to_hint
+from db.transitions.outbox import OutboxKind, OutboxMessage, delete_outbox, take_outbox
+from db.transitions.pages import pages_to_hint, reap_expired
+from storage.base import ObjectStore
+from storage.open import open_store
+from worker.app import INTAKE_QUEUE, PAGES_QUEUE, hint_intake, hint_pages, make_celery
+
+log = get_logger(__name__)
+
+_OUTBOX_AT_ONCE = 500
+_HINTS_AT_ONCE = 2000
+_LONGEST_PAUSE = 5.0
+# While a queue still holds messages, a page with an old hint most likely waits in it: telling
+# again would only make the queue longer. Once it is empty, whatever still waits was lost.
+_HINT_KEPT_SECONDS = 3600.0
+_BROKER_ERRORS = (OperationalError, RedisError, OSError)
+
+
+@dataclass
+class Dispatcher:
+    settings: Settings
+    db: Database
+    store: ObjectStore
+    app: Celery
+    _complaints: set[str] = field(default_factory=set)
+
+    def run(self, stop: threading.Event) -> None:
+        """Dispatch until `stop` is set; the reconciler runs at the start and then regularly."""
+        pause, reconciled = self.settings.dispatch_seconds, float("-inf")
+        while not stop.is_set():
+            try:
+                sent = self.drain()
+                if time.monotonic() - reconciled >= self.settings.reconcile_seconds:
+                    self.reconcile()
+                    reconciled = time.monotonic()
+                self._recovered()
+                pause = 0.0 if sent else self.settings.dispatch_seconds
+            except (*_BROKER_ERRORS, CounterfoilError) as exc:
+                self._complain(exc)
+                pause = min(max(pause, 0.1) * 2, _LONGEST_PAUSE)
+            except Exception:
+                log.exception("dispatch.failed")
+                pause = _LONGEST_PAUSE
+            stop.wait(pause)
+
+    def drain(self) -> int:
+        """Send the oldest messages of the outbox and return how many.
+
+        What cannot be sent stays. Raises kombu's OperationalError, TransientError.
+        """
+        with self.db.reading() as s:
+            messages = take_outbox(s, _OUTBOX_AT_ONCE)
+        if not messages:
+            return 0
+        done: list[int] = []
+        try:
+            with self.app.producer_pool.acquire(block=True, timeout=10) as producer:
+                for message in messages:
+                    if self._send(message, producer):
+                        done.append(message.id)
+        finally:
+            if done:
+                with self.db.transaction() as s:
+                    delete_outbox(s, done)
+        return len(done)
+
+    def _send(self, message: OutboxMessage, producer: object) -> bool:
+        match message.kind:
+            case OutboxKind.INTAKE:
+                hint_intake(self.app, message.payload["document_id"], producer=producer)
+            case OutboxKind.READ:
+                for group in self._groups(message.payload["page_ids"]):
+                    hint_pages(self.app, group, producer=producer)
+            case OutboxKind.DELETE_OBJECTS:
+                try:
+                    self.store.delete_namespace(message.payload["namespace"])
+                except CounterfoilError as exc:  # hints do not wait for the store
+                    self._complain(exc)
+                    return False
+            case _:
+                log.error("outbox.unknown", kind=message.kind, id=message.id)
+                return False
+        return True
+
+    def _groups(self, page_ids: Sequence[str]) -> Iterator[list[str]]:
+        for start in range(0, len(page_ids), self.settings.group_size):
+            yield list(page_ids[start : start + self.settings.group_size])
+
+    def reconcile(self) -> None:
+        """Take back what dead workers held, and hint again whatever no queue knows of."""
+        with self.db.transaction() as s:
+            if reaped := reap_expired(s, max_attempts=self.settings.max_attempts):
+                log.warning("pages.taken-back", pages=len(reaped))
+        older_than = self._kept_hint_seconds(PAGES_QUEUE)
+        with self.db.transaction() as s:
+            page_ids = pages_to_hint(s, older_than_seconds=older_than, limit=_HINTS_AT_ONCE)
+            tried = set(s.scalars(select(Page.id).where(Page.id.in_(page_ids), Page.attempt > 0)))
+        older_than = self._kept_hint_seconds(INTAKE_QUEUE)
+        with self.db.transaction() as s:
+            document_ids = documents_to_hint(s, older_than_seconds=older_than, limit=_HINTS_AT_ONCE)
+        # Sent after the commit, like every message. What a failing broker does not take is
+        # marked as hinted all the same, and hinted once more when its queue is empty.
+        with self.app.producer_pool.acquire(block=True, timeout=10) as producer:
+            # One that was tried before may be what killed its worker: it goes alone.
+            fresh = [page_id for page_id in page_ids if page_id not in tried]
+            for group in (*self._groups(fresh), *([page_id] for page_id in sorted(tried))):
+                hint_pages(self.app, group, producer=producer)
+            for document_id in document_ids:
+                hint_intake(self.app, document_id, producer=producer)
+        if page_ids or document_ids:
+            log.info("hinted-again", pages=len(page_ids), documents=len(document_ids))
+
+    def _kept_hint_seconds(self, queue: str) -> float:
+        with self.app.connection_for_write() as connection:
+            waiting = int(connection.default_channel.client.llen(queue))
+        return _HINT_KEPT_SECONDS if waiting else self.settings.reconcile_seconds
+
+    def _complain(self, exc: Exception) -> None:
+        """Log a fault that lasts once, not five times a second."""
+        what = f"{type(exc).__name__}: {exc}"
+        if what not in self._complaints:
+            self._complaints.add(what)
+            log.warning("dispatch.waiting", error=what)
+
+    def _recovered(self) -> None:
+        if self._complaints:
+            log.info("dispatch.recovered")
+            self._complaints.clear()
+
+
+def main() -> None:
+    settings = load_settings()
+    configure_logging(settings.log_level, json=settings.log_json)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    db = Database(settings.resolved_database_url())
+    log.info("dispatcher.started")
+    try:
+        Dispatcher(settings, db, open_store(settings), make_celery(settings)).run(stop)
+    finally:
+        db.dispose()
+    log.info("dispatcher.stopped")
+
+
+if __name__ == "__main__":
+    main()
