@@ -1,0 +1,129 @@
+"""Which kind of file the bytes are, and what to tell the person who sent another kind."""
+
+from __future__ import annotations
+
+import filetype
+
+from core.errors import InputError
+
+JPEG = "image/jpeg"
+PNG = "image/png"
+TIFF = "image/tiff"
+PDF = "application/pdf"
+ZIP = "application/zip"
+UNKNOWN = "application/octet-stream"
+
+ACCEPTED = "JPEG, PNG, TIFF, PDF, or a ZIP of these"
+
+_SIGNATURES = (
+    (b"\xff\xd8\xff", JPEG),
+    (b"\x89PNG\r\n\x1a\n", PNG),
+    (b"II*\x00", TIFF),
+    (b"MM\x00*", TIFF),
+    (b"II+\x00", TIFF),  # BigTIFF
+    (b"MM\x00+", TIFF),
+    (b"%PDF-", PDF),
+    (b"PK\x03\x04", ZIP),
+    (b"PK\x05\x06", ZIP),  # a ZIP with nothing in it
+)
+
+# With an article, as in "This is ...".
+_NAMES = {
+    JPEG: "a JPEG image",
+    PNG: "a PNG image",
+    TIFF: "a TIFF image",
+    PDF: "a PDF file",
+    ZIP: "a ZIP file",
+    "image/webp": "a WebP image",
+    "image/gif": "a GIF image",
+    "image/bmp": "a BMP image",
+    "image/heic": "a HEIC image (the kind that phones make)",
+    "image/avif": "an AVIF image",
+    "image/jpx": "a JPEG 2000 image",
+    "image/vnd.adobe.photoshop": "a Photoshop file",
+    "application/x-rar-compressed": "a RAR archive",
+    "application/x-7z-compressed": "a 7-Zip archive",
+    "application/x-tar": "a TAR archive",
+    "application/gzip": "a GZIP file",
+}
+
+
+def sniff(head: bytes) -> str:
+    """Return the media type of a file from its first bytes (1 KiB is enough).
+
+    The name and the sender's `Content-Type` are never asked. What is not known is
+    `application/octet-stream`.
+    """
+    for signature, media_type in _SIGNATURES:
+        if head.startswith(signature):
+            return media_type
+    if b"%PDF-" in head[:1024]:  # readers accept a little junk before it, so scanners leave some
+        return PDF
+    guessed: str | None = filetype.guess_mime(head) if head else None
+    return guessed or UNKNOWN
+
+
+def name_of(media_type: str) -> str | None:
+    """Return "a JPEG image" and the like; None for a kind without a name of its own."""
+    return _NAMES.get(media_type)
+
+
+def wrong_kind(head: bytes, accepted: str = ACCEPTED) -> InputError:
+    """Return the error for a file that is empty or of a kind that is not read."""
+    if not head:
+        return InputError(
+            "The file is empty.", hint=f"Send it again. Accepted: {accepted}.", code="empty-file"
+        )
+    media_type = sniff(head)
+    name = name_of(media_type)
+    if name is None:
+        what = f"a file of type {media_type}" if media_type != UNKNOWN else "not an image"
+        return InputError(
+            f"This is {what}, which cannot be read here.",
+            hint=f"Accepted: {accepted}.",
+            code="wrong-type",
+        )
+    save = " Save it as JPEG or PNG." if media_type.startswith("image/") else ""
+    return InputError(
+        f"This is {name}, which cannot be read here.{save}",
+        hint=f"Accepted: {accepted}.",
+        code="wrong-type",
+    )
+
+
+def cut_off(kind: str, where: str) -> InputError:
+    """Return the error for a `kind` ("JPEG") of which the end is missing."""
+    return InputError(
+        f"The {kind} is cut off: {where}.",
+        hint="Scan or export it again.",
+        code="truncated",
+    )
+
+
+def broken(kind: str, what: str) -> InputError:
+    """Return the error for a `kind` ("JPEG") whose bytes make no sense."""
+    return InputError(
+        f"The {kind} is damaged: {what}.", hint="Scan or export it again.", code="damaged"
+    )
+
+
+def unsupported(kind: str, what: str) -> InputError:
+    """Return the error for a `kind` that is sound but of a variety that is not read."""
+    return InputError(
+        f"The {kind} is of a kind that cannot be read here: {what}.",
+        hint="Save it as an ordinary JPEG or PNG.",
+        code="unsupported-variety",
+    )
+
+
+def check_size(kind: str, width: int, height: int, max_pixels: int) -> None:
+    """Raise InputError unless an image of that size may be decoded (1 to `max_pixels` pixels)."""
+    if width < 1 or height < 1:
+        raise broken(kind, f"it says that it is {width} × {height} pixels large")
+    if width * height > max_pixels:
+        raise InputError(
+            f"The {kind} has {width} × {height} pixels, {width * height / 1e6:.1f} million; "
+            f"the limit is {max_pixels / 1e6:.0f} million.",
+            hint="Scan it at a lower resolution.",
+            code="too-many-pixels",
+        )
