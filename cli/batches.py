@@ -1,0 +1,283 @@
+"""The commands that talk to a server: submit, status, results, export.
+
+What a program may want goes to stdout; progress and remarks go to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from cli.client import Client, api_key, every_page_read
+from cli.output import json_line, page_not_read, page_of_api, page_table, write_csv
+from cli.paths import Upload, find_template, find_uploads
+from core.errors import ConfigError, CounterfoilError, InputError
+from core.settings import load_settings
+
+Json = dict[str, Any]
+
+INTERRUPTED = 130  # as shells report a command that Ctrl-C ended
+SHOWN_FAILURES = 10
+
+_remarks = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def connect(url: str | None, home: Path | None) -> Iterator[Client]:
+    """Open a client as the settings and the options say. Raises ConfigError without a key."""
+    settings = load_settings(url=url, home=home)
+    with Client(settings.url, api_key(settings)) as client:
+        yield client
+
+
+def submit(
+    paths: list[str],
+    *,
+    template: str | None,
+    name: str,
+    release_at: float | None,
+    url: str | None,
+    home: Path | None,
+    wait: bool,
+    as_json: bool,
+) -> int:
+    """Upload files as one batch and print its id, or it as JSON; return the exit status."""
+    uploads = find_uploads(paths)
+    choice = find_template(template)
+    with connect(url, home) as client:
+        batch = client.create_batch(name=name, template=choice, release_threshold=release_at)
+        try:
+            rejected = upload_with_progress(client, batch["id"], uploads)
+            batch = client.close_batch(batch["id"])
+        except BaseException:
+            # Half of what was meant is worse than nothing: it would look like the whole.
+            with suppress(CounterfoilError):
+                client.cancel_batch(batch["id"])
+            _remarks.print(f"The upload broke off; batch {batch['id']} is cancelled.")
+            raise
+        if not as_json:
+            print(batch["id"], flush=True)
+        for item in rejected:
+            _remarks.print(f"[red]Not taken:[/] {_plain(item)}")
+        status = InputError.exit_code if rejected else 0
+        if wait:
+            try:
+                batch = follow_with_progress(client, batch["id"])
+            except KeyboardInterrupt:
+                _remarks.print(
+                    "\nThe server goes on reading. Follow it with: "
+                    f"counterfoil status {batch['id']}"
+                )
+                return INTERRUPTED
+            if not report_end(client, batch):
+                status = InputError.exit_code
+        if as_json:
+            print(json.dumps(client.batch(batch["id"])))
+        return status
+
+
+def upload_with_progress(client: Client, batch_id: str, uploads: list[Upload]) -> list[Json]:
+    """Upload into a batch with a bar on stderr; return what the server rejected."""
+    size = sum(upload.size for upload in uploads)
+    with _bar() as bar:
+        task = bar.add_task("Uploading", total=max(size, 1), note=f"0 of {len(uploads)} files")
+        files = 0
+
+        def sent(count: int, octets: int) -> None:
+            nonlocal files
+            files += count
+            bar.update(task, advance=octets, note=f"{files} of {len(uploads)} files")
+
+        rejected = client.add_files(batch_id, uploads, sent=sent)
+        bar.update(task, completed=max(size, 1))
+    if not _remarks.is_terminal:
+        _remarks.print(f"Uploaded {len(uploads)} files, {decimal(size)}.")
+    return rejected
+
+
+def follow_with_progress(client: Client, batch_id: str) -> Json:
+    """Follow a batch with a bar on stderr until no page is still to be read; return it."""
+    batch: Json = {}
+    with _bar() as bar:
+        task = bar.add_task("Reading", total=100, note="")
+        for batch in client.follow(batch_id):
+            bar.update(task, completed=batch["percent"], note=_progress_note(batch))
+        bar.update(task, completed=100)
+    return batch
+
+
+def report_end(client: Client, batch: Json) -> bool:
+    """Say on stderr how a batch ended, with the first failures; return whether all was read."""
+    fields, pages = batch["fields"], batch["pages"]
+    said = f"{pages['read']} of {pages['total']} pages read, {fields['total']} fields: "
+    said += f"{fields['accepted']} accepted, {fields['review']} for review."
+    _remarks.print(said)
+    if every_page_read(batch):
+        return True
+    failures = list(_failures(client, batch["id"]))
+    for page in failures[:SHOWN_FAILURES]:
+        _remarks.print(f"[red]Not read:[/] {_escaped(page['file'])}", end="")
+        _remarks.print(f", page {page['page']}: {_escaped(page['error'])}")
+    if len(failures) > SHOWN_FAILURES:
+        _remarks.print(f"… and {len(failures) - SHOWN_FAILURES} more; see `counterfoil results`.")
+    return False
+
+
+def status(batch_id: str, *, url: str | None, home: Path | None, as_json: bool) -> int:
+    """Print how far a batch is."""
+    with connect(url, home) as client:
+        batch = client.batch(batch_id)
+    if as_json:
+        print(json.dumps(batch))
+        return 0
+    console = Console(highlight=False)
+    console.print(f"[bold]{batch['id']}[/]  {_escaped(batch['name'])}".rstrip())
+    console.print(f"state      {batch['state']}, {batch['percent']:.0f} %", end="")
+    eta = batch.get("eta_seconds")
+    console.print(f", about {_duration(eta)} left" if eta else "")
+    for part in ("documents", "pages", "fields"):
+        counts = batch[part]
+        named = ", ".join(f"{n} {state}" for state, n in counts.items() if n and state != "total")
+        console.print(f"{part:<10} {counts['total']}" + (f"  ({named})" if named else ""))
+    return 0
+
+
+def results(
+    batch_id: str, *, url: str | None, home: Path | None, as_json: bool, as_csv: bool
+) -> int:
+    """Print what was read, one object or row a page, or a table."""
+    if as_json and as_csv:
+        raise ConfigError("--json and --csv exclude each other.")
+    with connect(url, home) as client:
+        batch = client.batch(batch_id)
+        pages = batch_pages(client, batch_id)
+        if as_json:
+            for page in pages:
+                print(json_line(page))
+        elif as_csv:
+            write_csv(list(pages), sys.stdout)
+        else:
+            Console(highlight=False).print(page_table(pages))
+    left = batch["pages"]["queued"] + batch["pages"]["leased"] + batch["documents"]["stored"]
+    if left:
+        _remarks.print(f"Not all is read yet: {batch['percent']:.0f} %.")
+    return 0
+
+
+def batch_pages(client: Client, batch_id: str) -> Iterator[Json]:
+    """Yield the object of every page of a batch that has ended, then those of unopened files."""
+    for page in client.pages(batch_id):
+        if page["state"] not in ("queued", "leased"):
+            yield page_of_api(page)
+    for document in client.documents(batch_id):
+        if document["state"] == "failed":
+            yield page_not_read(document["filename"], 1, None, _document_error(document))
+
+
+def export(
+    batch_id: str,
+    *,
+    form: str | None,
+    out: Path | None,
+    to: str | None,
+    table: str | None,
+    url: str | None,
+    home: Path | None,
+) -> int:
+    """Write a batch into a file, to stdout, or into a table of a database of the server's."""
+    if (to is None) != (table is None):
+        raise ConfigError("--to and --table come together.")
+    with connect(url, home) as client:
+        if to is not None and table is not None:
+            if out is not None or form is not None:
+                raise ConfigError("--to writes into a database; leave out --format and --out.")
+            answer = client.export_to(batch_id, to, table)
+            _remarks.print(f"Written to {_escaped(to)}, table {_escaped(table)}: {_counts(answer)}")
+            return 0
+        form = form or (out.suffix.lstrip(".").lower() if out else "csv")
+        if form not in ("csv", "jsonl", "xlsx"):
+            raise ConfigError(f"There is no format {form}.", hint="There are csv, jsonl, xlsx.")
+        if out is None:
+            if form == "xlsx" and sys.stdout.isatty():
+                raise ConfigError("An XLSX file cannot be shown here.", hint="Name one with --out.")
+            with client.export(batch_id, form) as chunks:
+                for chunk in chunks:
+                    sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+            return 0
+        export_to_file(client, batch_id, form, out)
+        _remarks.print(f"Written to {_escaped(str(out))}.")
+    return 0
+
+
+def export_to_file(client: Client, batch_id: str, form: str, out: Path) -> None:
+    """Write an export into `out`, whole or not at all. Raises ConfigError if it cannot."""
+    part = out.with_name(f"{out.name}.part")
+    try:
+        with client.export(batch_id, form) as chunks, part.open("wb") as file:
+            file.writelines(chunks)
+        shutil.move(part, out)
+    except OSError as exc:
+        raise ConfigError(f"{out} cannot be written ({exc.strerror}).") from exc
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description:<10}"),
+        BarColumn(bar_width=40),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        console=_remarks,
+        disable=not _remarks.is_terminal,
+    )
+
+
+def _progress_note(batch: Json) -> str:
+    pages = batch["pages"]
+    ended = pages["total"] - pages["queued"] - pages["leased"]
+    note = f"{ended} of {pages['total']} pages"
+    eta = batch.get("eta_seconds")
+    return f"{note}, {_duration(eta)} left" if eta else note
+
+
+def _duration(seconds: float) -> str:
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, seconds = divmod(seconds, 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _failures(client: Client, batch_id: str) -> Iterator[Json]:
+    return (page for page in batch_pages(client, batch_id) if page["error"] is not None)
+
+
+def _document_error(document: Json) -> str:
+    error = document.get("error")
+    said = error.get("message") if isinstance(error, dict) else error
+    return str(said or "This file could not be opened.")
+
+
+def _plain(rejected: Json) -> str:
+    said = rejected.get("message") or rejected.get("detail") or rejected.get("error") or "rejected"
+    return _escaped(f"{rejected.get('filename', '?')}: {said}")
+
+
+def _counts(answer: Json) -> str:
+    return ", ".join(f"{n} {name}" for name, n in answer.items() if isinstance(n, int)) or "done"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", "\\[")

@@ -1,0 +1,334 @@
+"""Talks to the API: uploads in groups, retries what may pass, follows a batch.
+
+Every request here may be repeated safely: a batch is created under an idempotency key, and the
+same bytes uploaded twice into a batch are one document.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from cli.paths import TemplateChoice, Upload
+from core.errors import (
+    ConfigError,
+    ConflictError,
+    CounterfoilError,
+    InputError,
+    NotFoundError,
+    TransientError,
+)
+from core.settings import Settings
+
+Json = dict[str, Any]
+
+GROUP_FILES = 50
+GROUP_BYTES = 32 << 20
+RETRIES = 6
+RETRY_STATUSES = frozenset({429, 502, 503, 504})
+LONGEST_PAUSE = 30.0  # seconds, whatever a server asks for
+READ_STATES = frozenset({"reviewing", "complete", "complete_with_errors", "cancelled"})
+"""States of a batch in which no page is still to be read."""
+
+
+def api_key(settings: Settings) -> str:
+    """Return the key to use: the setting, or the one that `counterfoil up` left at home.
+
+    Raises ConfigError when there is neither.
+    """
+    if settings.api_key is not None:
+        return settings.api_key.get_secret_value()
+    path = settings.home / "api-key"
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        raise ConfigError(
+            f"There is no API key: COUNTERFOIL_API_KEY is not set and there is no {path}.",
+            hint="Start `counterfoil up` once on this machine, or ask for a key "
+            "(`counterfoil keys create` on the server).",
+            code="no-api-key",
+        ) from None
+    except OSError as exc:
+        raise ConfigError(
+            f"The API key in {path} cannot be read ({exc.strerror}).", code="no-api-key"
+        ) from exc
+
+
+class Client:
+    """One connection pool to one API. Use as a context manager."""
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._pause = pause
+        self._answered = False  # a server that never answered is the wrong address, not away
+        self._http = httpx.Client(
+            base_url=self._url,
+            headers={"Authorization": f"Bearer {key}", "Accept": "application/json"},
+            timeout=httpx.Timeout(60.0, connect=5.0),
+            transport=transport,
+            follow_redirects=False,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._http.close()
+
+    def create_batch(
+        self,
+        *,
+        name: str = "",
+        template: TemplateChoice | None = None,
+        release_threshold: float | None = None,
+    ) -> Json:
+        """Create a batch that stays open for files, and return it."""
+        body: Json = {"name": name, "keep_open": True}
+        if template is not None and template.name is not None:
+            body["template"] = template.name
+        if template is not None and template.text is not None:
+            body["template_text"] = template.text
+        if release_threshold is not None:
+            body["release_threshold"] = release_threshold
+        key = {"Idempotency-Key": uuid.uuid4().hex}
+        return self._json("POST", "/v1/batches", json=body, headers=key)
+
+    def add_files(
+        self,
+        batch_id: str,
+        uploads: Sequence[Upload],
+        *,
+        template: TemplateChoice | None = None,
+        sent: Callable[[int, int], None] = lambda files, size: None,
+    ) -> list[Json]:
+        """Upload files in groups and return those that the server rejected.
+
+        `sent` is told the number of files and bytes of each group that the server has stored.
+        Raises InputError for a file that vanished or cannot be opened.
+        """
+        rejected: list[Json] = []
+        data = {}
+        if template is not None and template.name is not None:
+            data["template"] = template.name
+        for group in group_uploads(uploads):
+            answer = self._upload(f"/v1/batches/{batch_id}/documents", group, data, template)
+            rejected += answer.get("rejected", [])
+            sent(len(group), sum(upload.size for upload in group))
+        return rejected
+
+    def _upload(
+        self, path: str, group: Sequence[Upload], data: Json, template: TemplateChoice | None
+    ) -> Json:
+        def send() -> httpx.Response:
+            # Files are opened anew for each attempt: a stream that was cut is half read.
+            with ExitStack() as stack:
+                files: list[tuple[str, tuple[str, Any]]] = [
+                    ("files", (upload.name, stack.enter_context(_open(upload.path))))
+                    for upload in group
+                ]
+                if template is not None and template.text is not None:
+                    files.append(("template_file", ("template.yaml", template.text)))
+                return self._http.post(path, files=files, data=data)
+
+        return _as_json(self._attempt(send))
+
+    def cancel_batch(self, batch_id: str) -> Json:
+        """Stop reading a batch; what was read stays."""
+        return self._json("POST", f"/v1/batches/{batch_id}/cancel")
+
+    def close_batch(self, batch_id: str) -> Json:
+        """Say that no more files will come, and return the batch."""
+        return self._json("POST", f"/v1/batches/{batch_id}/close")
+
+    def batch(self, batch_id: str) -> Json:
+        """Return a batch with its counts. Raises NotFoundError."""
+        return self._json("GET", f"/v1/batches/{batch_id}")
+
+    def follow(self, batch_id: str, *, every: float = 0.5) -> Iterator[Json]:
+        """Yield the batch again and again, last when no page is still to be read."""
+        while True:
+            batch = self.batch(batch_id)
+            yield batch
+            if batch["state"] in READ_STATES:
+                return
+            self._pause(every)
+
+    def documents(self, batch_id: str) -> Iterator[Json]:
+        """Yield every document of a batch, in the order they came."""
+        return self._items(f"/v1/batches/{batch_id}/documents")
+
+    def pages(self, batch_id: str) -> Iterator[Json]:
+        """Yield every page of a batch with its fields, by document and number."""
+        return self._items(f"/v1/batches/{batch_id}/pages")
+
+    def _items(self, path: str) -> Iterator[Json]:
+        after: str | None = None
+        while True:
+            params: Json = {"limit": 100} | ({"after": after} if after else {})
+            answer = self._json("GET", path, params=params)
+            yield from answer["items"]
+            after = answer.get("next")
+            if not after:
+                return
+
+    @contextmanager
+    def export(self, batch_id: str, form: str) -> Iterator[Iterator[bytes]]:
+        """Stream an export ("csv", "jsonl" or "xlsx"), as chunks of bytes."""
+        request = self._http.build_request(
+            "GET", f"/v1/batches/{batch_id}/export", params={"format": form}
+        )
+        response = self._attempt(lambda: self._http.send(request, stream=True))
+        try:
+            yield self._chunks(response)
+        finally:
+            response.close()
+
+    def _chunks(self, response: httpx.Response) -> Iterator[bytes]:
+        try:
+            yield from response.iter_bytes()
+        except httpx.TransportError as exc:
+            raise TransientError(
+                "The connection broke off before the export was complete.", hint="Try again."
+            ) from exc
+
+    def export_to(self, batch_id: str, target: str, table: str) -> Json:
+        """Write a batch into a table of a database that the server knows by the name `target`."""
+        body = {"target": target, "table": table}
+        return self._json("POST", f"/v1/batches/{batch_id}/exports", json=body)
+
+    def _json(self, method: str, path: str, **options: Any) -> Json:
+        return _as_json(self._attempt(lambda: self._http.request(method, path, **options)))
+
+    def _attempt(self, send: Callable[[], httpx.Response]) -> httpx.Response:
+        """Send until an answer comes that is worth having. Raises what the answer says."""
+        for attempt in range(RETRIES + 1):
+            last = attempt == RETRIES
+            try:
+                response = send()
+            except httpx.ConnectError as exc:
+                if self._answered and not last:
+                    self._pause(_backoff(attempt))
+                    continue
+                raise TransientError(
+                    f"No Counterfoil answers at {self._url}.",
+                    hint="Start it with `counterfoil up`, or name it with --url.",
+                    code="no-server",
+                ) from exc
+            except httpx.UnsupportedProtocol as exc:
+                raise ConfigError(
+                    f"{self._url} is no URL of an API.", hint="It looks like http://host:8321."
+                ) from exc
+            except httpx.TransportError as exc:
+                if last:
+                    raise TransientError(f"The connection to {self._url} failed: {exc}.") from exc
+                self._pause(_backoff(attempt))
+                continue
+            self._answered = True
+            if response.status_code not in RETRY_STATUSES or last:
+                _raise_for(response)
+                return response
+            response.close()
+            self._pause(_retry_after(response, attempt))
+        raise AssertionError("the last attempt returns or raises")
+
+
+def group_uploads(uploads: Sequence[Upload]) -> Iterator[list[Upload]]:
+    """Yield uploads in groups of at most GROUP_FILES files and, but for one file, GROUP_BYTES."""
+    group: list[Upload] = []
+    size = 0
+    for upload in uploads:
+        if group and (len(group) == GROUP_FILES or size + upload.size > GROUP_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(upload)
+        size += upload.size
+    if group:
+        yield group
+
+
+def every_page_read(batch: Json) -> bool:
+    """Say whether all of a batch was opened and read, and nothing failed or was cancelled."""
+    documents, pages = batch["documents"], batch["pages"]
+    return bool(
+        batch["state"] in READ_STATES - {"cancelled"}
+        and documents["failed"] == 0
+        and pages["read"] == pages["total"]
+    )
+
+
+def _open(path: Path) -> AbstractContextManager[Any]:
+    try:
+        return path.open("rb")
+    except OSError as exc:
+        raise InputError(f"{path} cannot be opened ({exc.strerror}).") from exc
+
+
+def _backoff(attempt: int) -> float:
+    return float(min(0.25 * 2**attempt, LONGEST_PAUSE))
+
+
+def _retry_after(response: httpx.Response, attempt: int) -> float:
+    asked = response.headers.get("Retry-After", "")
+    return min(float(asked), LONGEST_PAUSE) if asked.isdigit() else _backoff(attempt)
+
+
+def _as_json(response: httpx.Response) -> Json:
+    if not response.content:
+        return {}
+    try:
+        body = response.json()
+    except ValueError as exc:
+        raise ConfigError(
+            f"{response.request.url.host} does not answer like Counterfoil.",
+            hint="Is --url the address of its API?",
+            code="not-counterfoil",
+        ) from exc
+    return body if isinstance(body, dict) else {"items": body}
+
+
+_ERRORS: dict[int, type[CounterfoilError]] = {
+    401: ConfigError,
+    403: ConfigError,
+    404: NotFoundError,
+    409: ConflictError,
+}
+
+
+def _raise_for(response: httpx.Response) -> None:
+    """Raise the error of the tree that an answer stands for, in the server's words."""
+    if response.is_success:
+        return
+    response.read()
+    problem: Json = {}
+    if "json" in response.headers.get("Content-Type", ""):
+        problem = _as_json(response)
+    response.close()
+    status = response.status_code
+    said = problem.get("detail") or problem.get("title") or f"The server answered {status}."
+    if status in _ERRORS:
+        kind = _ERRORS[status]
+    elif status in RETRY_STATUSES or status >= 500:
+        kind = TransientError
+    else:
+        kind = InputError
+    hint = "Set COUNTERFOIL_API_KEY to a valid key." if status in (401, 403) else ""
+    raise kind(str(said), hint=hint)

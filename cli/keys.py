@@ -1,0 +1,85 @@
+"""`counterfoil keys`: API keys, on the database directly, so to be run where the server is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import select
+
+from core.settings import load_settings
+from db.migrate import upgrade
+from db.models import ApiKey, Tenant
+from db.session import Database
+from db.transitions.tenants import create_api_key, ensure_tenant, revoke_api_key
+
+
+@contextmanager
+def _database(home: Path | None) -> Iterator[Database]:
+    settings = load_settings(home=home)
+    if settings.database_url is None:
+        settings.home.mkdir(parents=True, exist_ok=True)
+    url = settings.resolved_database_url()
+    upgrade(url)
+    database = Database(url)
+    try:
+        yield database
+    finally:
+        database.dispose()
+
+
+def create(name: str, *, tenant: str, home: Path | None, as_json: bool) -> int:
+    """Make a key of a tenant, which is made too if new, and print it: the only time it is seen."""
+    with _database(home) as database, database.transaction() as session:
+        owner = ensure_tenant(session, tenant)
+        key, plaintext = create_api_key(session, owner.id, name)
+        made = {"id": key.id, "name": key.name, "tenant": tenant, "key": plaintext}
+    if as_json:
+        print(json.dumps(made))
+    else:
+        print(plaintext)
+        Console(stderr=True, highlight=False).print(
+            "Keep it now: only its hash is stored, and it cannot be shown again."
+        )
+    return 0
+
+
+def list_all(*, home: Path | None, as_json: bool) -> int:
+    """Print every key of every tenant, without the secrets."""
+    with _database(home) as database, database.reading() as session:
+        rows = [
+            {
+                "id": key.id,
+                "name": key.name,
+                "tenant": tenant,
+                "prefix": f"cf_{key.prefix}_…",
+                "created_at": key.created_at.isoformat(timespec="seconds"),
+                "revoked_at": key.revoked_at and key.revoked_at.isoformat(timespec="seconds"),
+            }
+            for key, tenant in session.execute(
+                select(ApiKey, Tenant.name)
+                .join(Tenant, Tenant.id == ApiKey.tenant_id)
+                .order_by(ApiKey.id)
+            )
+        ]
+    if as_json:
+        print(json.dumps(rows))
+        return 0
+    table = Table("id", "tenant", "name", "key", "created", "revoked")
+    for row in rows:
+        columns = ("id", "tenant", "name", "prefix", "created_at", "revoked_at")
+        table.add_row(*(str(row[column] or "") for column in columns))
+    Console(highlight=False, markup=False).print(table)
+    return 0
+
+
+def revoke(key_id: str, *, tenant: str, home: Path | None) -> int:
+    """End a key at once. Raises NotFoundError for one that the tenant does not have."""
+    with _database(home) as database, database.transaction() as session:
+        revoke_api_key(session, ensure_tenant(session, tenant).id, key_id)
+    print(f"Revoked {key_id}.")
+    return 0

@@ -1,0 +1,157 @@
+"""What the commands print: the JSON object of a page, which other tools depend on, and tables.
+
+One object a page:
+`{"file", "page", "template", "fields": [{"name", "value", "raw", "confidence",
+"alternatives": [{"value", "probability"}], "box": [x, y, w, h], "decision"}], "error"}`
+
+`page` counts from 1 within the file, `box` is in pixels of the page, `error` is null or a
+sentence, and then there are no fields. A file that could not be opened at all is one object.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TextIO
+
+from rich.table import Table
+from rich.text import Text
+
+from core.policy import decide
+from pipeline.types import FieldReading, PageReading
+
+Json = dict[str, Any]
+
+
+def page_of_reading(
+    file: str, number: int, reading: PageReading, release_threshold: float | None
+) -> Json:
+    """Return the object of a page that was read here, its fields decided by the threshold."""
+    return {
+        "file": file,
+        "page": number,
+        "template": reading.template,
+        "fields": [_field_of_reading(field, release_threshold) for field in reading.fields],
+        "error": None if reading.error is None else str(reading.error),
+    }
+
+
+def page_not_read(file: str, number: int, template: str | None, error: str) -> Json:
+    """Return the object of a page, or of a whole file, that could not be read."""
+    return {"file": file, "page": number, "template": template, "fields": [], "error": error}
+
+
+def page_of_api(page: Json) -> Json:
+    """Return the object of a page as the API gives it, without ids and states."""
+    error = page["error"]
+    return {
+        "file": page["file"],
+        "page": page["page"],
+        "template": page["template"],
+        "fields": [
+            {
+                name: field[name]
+                for name in (
+                    "name",
+                    "value",
+                    "raw",
+                    "confidence",
+                    "alternatives",
+                    "box",
+                    "decision",
+                )
+            }
+            for field in page["fields"]
+        ],
+        "error": error["message"] if isinstance(error, dict) else error,
+    }
+
+
+def json_line(page: Json) -> str:
+    """Return the object on one line."""
+    return json.dumps(page, ensure_ascii=False)
+
+
+def write_csv(pages: Sequence[Json], out: TextIO) -> None:
+    """Write one row a page: value, confidence and decision of each field side by side.
+
+    The columns are the fields of all pages, in the order in which they first appear.
+    """
+    names = list(dict.fromkeys(field["name"] for page in pages for field in page["fields"]))
+    columns = ["file", "page", "template", "error"]
+    for name in names:
+        columns += [name, f"{name}_confidence", f"{name}_decision"]
+    writer = csv.DictWriter(out, columns, restval="")
+    writer.writeheader()
+    for page in pages:
+        row = {name: _cell(page[name]) for name in ("file", "page", "template", "error")}
+        for field in page["fields"]:
+            name = field["name"]
+            row[name] = _cell(field["value"])
+            row[f"{name}_confidence"] = field["confidence"]
+            row[f"{name}_decision"] = field["decision"]
+        writer.writerow(row)
+
+
+def page_table(pages: Iterable[Json], *, title: str | None = None) -> Table:
+    """Return a table with one row a field, for people."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("file", overflow="fold")
+    table.add_column("page", justify="right")
+    table.add_column("field", overflow="fold")
+    table.add_column("value", overflow="fold")
+    table.add_column("confidence", justify="right")
+    table.add_column("")
+    for page in pages:
+        rows = list(_rows(page))
+        for i, row in enumerate(rows):
+            where = (page["file"], str(page["page"])) if i == 0 else ("", "")
+            # Text, not markup: file names may hold square brackets.
+            table.add_row(*map(Text, where), *row, end_section=i == len(rows) - 1)
+    return table
+
+
+def _rows(page: Json) -> Iterator[tuple[Text, Text, Text, Text]]:
+    nothing = Text("")
+    if page["error"] is not None:
+        yield Text("not read", style="red"), Text(page["error"]), nothing, nothing
+    elif not page["fields"]:
+        yield Text("no handwritten number found", style="dim"), nothing, nothing, nothing
+    for field in page["fields"]:
+        value = field["value"]
+        shown = Text(value) if value else Text("empty" if value == "" else "?", style="dim")
+        review = field["decision"] == "review"
+        yield (
+            Text(field["name"]),
+            shown,
+            percent(field["confidence"]),
+            Text(field["decision"], style="yellow" if review else "green"),
+        )
+
+
+def percent(confidence: float) -> Text:
+    """Return a confidence in percent, rounded down: 99.96 % never shows as 100 %."""
+    shown = int(confidence * 1000) / 10
+    style = "green" if confidence >= 0.99 else "yellow" if confidence >= 0.9 else "red"
+    return Text(f"{shown:.1f} %", style=style)
+
+
+def _field_of_reading(field: FieldReading, release_threshold: float | None) -> Json:
+    box = field.box
+    return {
+        "name": field.name,
+        "value": field.value,
+        "raw": field.raw,
+        "confidence": round(field.confidence, 6),
+        "alternatives": [
+            {"value": other.value, "probability": round(other.probability, 6)}
+            for other in field.alternatives
+        ],
+        "box": [round(float(side), 2) for side in (box.x, box.y, box.w, box.h)],
+        "decision": str(decide(field.value, field.confidence, release_threshold)),
+    }
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value)

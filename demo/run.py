@@ -1,0 +1,156 @@
+"""What `make demo` runs: the bundled scans through the whole system, compared with the truth.
+
+Starts the embedded stack on `demo/data`, uploads the samples through the HTTP API as any client
+would, shows what was read beside what is written there, and stops everything.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterable
+from itertools import groupby
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from cli.batches import batch_pages, export_to_file, follow_with_progress, report_end
+from cli.client import Client, api_key
+from cli.output import percent
+from cli.paths import TemplateChoice, find_uploads
+from cli.up import Stack
+from core.errors import CounterfoilError
+from core.settings import load_settings
+
+HERE = Path(__file__).parent
+SAMPLES, HOME, RESULTS = HERE / "samples", HERE / "data", HERE / "results.csv"
+RELEASE_AT = 0.99
+
+Json = dict[str, Any]
+
+
+def main() -> int:
+    """Run the demo; return 0 only if every page was read."""
+    signal.signal(signal.SIGTERM, _interrupt)  # stop as tidily as on Ctrl-C
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    truth = json.loads((SAMPLES / "truth.json").read_text())
+    # Only its own folder: no COUNTERFOIL_* of this shell may send samples to a real database.
+    settings = load_settings({}, home=HOME, port=0, workers=2)
+    again = " (its earlier batches stay)" if HOME.exists() else ""
+    try:
+        console.print(f"Starting Counterfoil in {_short(HOME)}{again} …")
+        with Stack(settings) as stack, Client(stack.url, api_key(settings)) as client:
+            console.print(f"Its API answers at {stack.url}.")
+            batch = client.create_batch(name="demo", release_threshold=RELEASE_AT)
+            _upload(client, batch["id"], truth, console)
+            batch = follow_with_progress(client, batch["id"])
+            pages = list(batch_pages(client, batch["id"]))
+            console.print(_table(pages, truth))
+            complete = report_end(client, batch)
+            export_to_file(client, batch["id"], "csv", RESULTS)
+            console.print(_summary(pages, truth))
+    except KeyboardInterrupt:
+        console.print("\nStopped; nothing is left running.")
+        return 130
+    except CounterfoilError as exc:
+        console.print(f"[red]The demo failed:[/] {escape(str(exc))}")
+        return exc.exit_code
+    _say_where(console, batch["id"])
+    return 0 if complete else 3
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _upload(client: Client, batch_id: str, truth: list[Json], console: Console) -> None:
+    """Upload each kind of page with its template."""
+    for template, group in groupby(truth, key=lambda page: page["template"]):
+        files = dict.fromkeys(page["file"] for page in group)
+        uploads = find_uploads(str(SAMPLES / file) for file in files)
+        client.add_files(batch_id, uploads, template=TemplateChoice(name=template))
+        console.print(f"Uploaded with template {template}: {', '.join(files)}")
+    client.close_batch(batch_id)
+
+
+def _table(pages: Iterable[Json], truth: list[Json]) -> Table:
+    table = Table(title="What was read, and what is written there", title_justify="left")
+    for column in ("file", "page", "field", "read", "written"):
+        table.add_column(column, justify="right" if column == "page" else "left")
+    table.add_column("confidence", justify="right")
+    table.add_column("state")
+    table.add_column("")
+    written = _by_page(truth)
+    for page in pages:
+        expected = written.get((page["file"], page["page"]), {})
+        where = (page["file"], str(page["page"]))
+        if page["error"] is not None:
+            table.add_row(*where, "", Text(page["error"], style="red"), end_section=True)
+        for i, field in enumerate(page["fields"]):
+            right = field["value"] == expected.get(field["name"])
+            table.add_row(
+                *(where if i == 0 else ("", "")),
+                field["name"],
+                field["value"] or "",
+                expected.get(field["name"], ""),
+                percent(field["confidence"]),
+                field["decision"],
+                Text("✓", style="green") if right else Text("✗", style="bold red"),
+                end_section=i == len(page["fields"]) - 1,
+            )
+    return table
+
+
+def _summary(pages: Iterable[Json], truth: list[Json]) -> str:
+    written = _by_page(truth)
+    right = total = accepted = accepted_right = 0
+    for page in pages:
+        expected = written.get((page["file"], page["page"]), {})
+        for field in page["fields"]:
+            exact = field["value"] == expected.get(field["name"])
+            right += exact
+            if field["decision"] == "accepted":
+                accepted += 1
+                accepted_right += exact
+    total = sum(len(page["fields"]) for page in truth)
+    return (
+        f"[bold]{right} of {total} fields exact.[/] Accepted at a confidence of "
+        f"{RELEASE_AT:.0%} or more: {accepted}, of these {accepted_right} exact; "
+        "the others wait for a person."
+    )
+
+
+def _say_where(console: Console, batch_id: str) -> None:
+    database = _short(HOME / "counterfoil.sqlite3")
+    query = "select name, value, state from field where batch_id = ?"
+    console.print(f"\nResults:  {_short(RESULTS)}")
+    console.print(f"Database: {database} (SQLite). Look into it:")
+    console.print(
+        f"  python3 -c \"import sqlite3; [print(*row) for row in sqlite3.connect('{database}')"
+        f".execute('{query}', ['{batch_id}'])]\"",
+        markup=False,
+        soft_wrap=True,
+    )
+    console.print(
+        f'Serve it again:  make up ARGS="--data {_short(HOME)}"    Your own scans: see README.md',
+        soft_wrap=True,
+    )
+
+
+def _by_page(truth: list[Json]) -> dict[tuple[str, int], dict[str, str]]:
+    return {(page["file"], page["page"]): page["fields"] for page in truth}
+
+
+def _short(path: Path) -> str:
+    """Return the path as the person may type it: relative where that is possible."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

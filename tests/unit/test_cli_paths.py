@@ -1,0 +1,84 @@
+"""From arguments to files and templates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cli.paths import TemplateChoice, find_template, find_uploads
+from core.errors import InputError, TemplateError
+from pipeline.template import bundled_text
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    for name in ("b.png", "a.jpg", "day/2.tif", ".hidden.png", "day/.git/x.png"):
+        path = tmp_path / "scans" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    return tmp_path / "scans"
+
+
+def test_a_folder_gives_its_files_sorted_and_without_hidden_ones(scans: Path) -> None:
+    found = find_uploads([str(scans)])
+    assert [upload.name for upload in found] == ["a.jpg", "b.png", "day/2.tif"]
+    assert [upload.size for upload in found] == [5, 5, 9]
+
+
+def test_a_file_is_named_by_its_last_part(scans: Path) -> None:
+    assert [upload.name for upload in find_uploads([str(scans / "day/2.tif")])] == ["2.tif"]
+
+
+def test_a_hidden_file_that_is_named_is_meant(scans: Path) -> None:
+    assert [upload.name for upload in find_uploads([str(scans / ".hidden.png")])] == [".hidden.png"]
+
+
+def test_a_pattern_is_expanded_where_the_shell_did_not(
+    scans: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [upload.name for upload in find_uploads([f"{scans}/*.*g"])] == ["a.jpg", "b.png"]
+    monkeypatch.chdir(scans)
+    assert [upload.name for upload in find_uploads(["day/*"])] == ["2.tif"]
+
+
+def test_a_name_with_pattern_characters_is_first_a_name(tmp_path: Path) -> None:
+    (tmp_path / "a[1].png").write_bytes(b"x")
+    assert [upload.name for upload in find_uploads([str(tmp_path / "a[1].png")])] == ["a[1].png"]
+
+
+def test_a_file_named_twice_comes_once(scans: Path) -> None:
+    assert len(find_uploads([str(scans), str(scans / "a.jpg"), str(scans / "*.jpg")])) == 3
+
+
+@pytest.mark.parametrize("argument", ["nowhere.png", "*.nothing", "", "no/such/folder/"])
+def test_what_is_not_there_is_named(
+    argument: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as caught:
+        find_uploads([argument])
+    assert argument in str(caught.value)
+
+
+def test_an_empty_folder_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no file"):
+        find_uploads([str(tmp_path)])
+
+
+def test_a_template_is_a_name_or_a_path(tmp_path: Path) -> None:
+    assert find_template(None) is None
+    assert find_template("nist-hsf") == TemplateChoice(name="nist-hsf")
+    path = tmp_path / "ours.yaml"
+    path.write_text(bundled_text("demo-cheque"))
+    assert find_template(str(path)) == TemplateChoice(text=bundled_text("demo-cheque"))
+
+
+@pytest.mark.parametrize("content", [b"name: x\n", b"\xff\xfe", b""])
+def test_a_wrong_template_file_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "ours.yaml"
+    path.write_bytes(content)
+    with pytest.raises(TemplateError, match=r"ours\.yaml"):
+        find_template(str(path))
+    with pytest.raises(TemplateError, match=r"missing\.yaml"):
+        find_template(str(tmp_path / "missing.yaml"))
