@@ -23,13 +23,11 @@ from storage.base import (
     StorageUnavailableError,
     StoredObject,
 )
-from storage.keys import checked_namespace, corrupted, split_key
+from storage.keys import FULL, checked_namespace, corrupted, split_key
 
 _CHUNK = 1 << 20
 # No upload takes this long; what is older was left by a process that died.
 _ABANDONED_SECONDS = 24 * 3600.0
-# EFBIG: the file is larger than this process may write (ulimit -f), which is a full disk to us.
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
@@ -48,8 +46,13 @@ class DirectoryStore(ObjectStore):
         temporary = self._incoming / secrets.token_hex(16)
         try:
             sha256, size = self._spool(temporary, stream, limit)
-            with _translated():
-                created = _publish(temporary, folder / sha256[:2] / sha256, self.root)
+            try:
+                with _translated():
+                    created = _publish(temporary, folder / sha256[:2] / sha256, self.root)
+            except ObjectMissingError as exc:
+                raise StorageUnavailableError(
+                    "The objects of this batch were deleted while one was being stored."
+                ) from exc
         finally:
             with suppress(FileNotFoundError):
                 temporary.unlink()
@@ -73,13 +76,9 @@ class DirectoryStore(ObjectStore):
     def delete_namespace(self, namespace: str) -> int:
         folder = self.root / checked_namespace(namespace)
         with _translated():
-            count = sum(1 for path in folder.glob("*/*"))
-            # A put at the same time may leave a file in a folder that was just emptied.
-            for _ in range(3):
-                with suppress(FileNotFoundError):
-                    shutil.rmtree(folder)
-                if not folder.exists():
-                    break
+            count = sum(1 for _ in folder.glob("*/*"))
+            with suppress(FileNotFoundError):
+                shutil.rmtree(folder)
             return count
 
     def check(self) -> None:
@@ -125,22 +124,15 @@ class DirectoryStore(ObjectStore):
 
 
 def _publish(temporary: Path, target: Path, root: Path) -> bool:
-    """Give the finished file its name, durably; return whether it was the first of that name."""
-    for _ in range(3):
-        try:
-            _make_folders(target.parent, root)
-            # Unlike a rename, a link says whether the name was taken.
-            target.hardlink_to(temporary)
-        except FileExistsError:
-            # Whoever linked it may not have come to its fsync yet, and we must not say
-            # "stored" before the name is on the disk.
-            _fsync_folder(target.parent)
-            return False
-        except FileNotFoundError:
-            continue  # the namespace is being deleted meanwhile
-        _fsync_folder(target.parent)
-        return True
-    raise StorageUnavailableError("The folder of this batch vanished while it was written.")
+    """Give the finished file its name, durably; return whether the name was free."""
+    _make_folders(target.parent, root)
+    created = not target.exists()
+    if created:
+        # Two that store the same bytes at once may both come here: either file will do.
+        temporary.rename(target)
+    # Also where another put it there: it may not have come to its fsync yet.
+    _fsync_folder(target.parent)
+    return created
 
 
 def _make_folders(folder: Path, root: Path) -> None:
@@ -174,7 +166,7 @@ def _translated() -> Iterator[None]:
     except FileNotFoundError as exc:
         raise ObjectMissingError("There is no such object.") from exc
     except OSError as exc:
-        if exc.errno in _FULL:
+        if exc.errno in FULL:
             raise StorageFullError(
                 "The disk is full.", hint="Free some space; the upload can then be repeated."
             ) from exc

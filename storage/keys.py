@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import re
 
 from storage.base import ObjectMissingError, StorageUnavailableError
 
+# EFBIG: the file is larger than this process may write (ulimit -f), which is a full disk to us.
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

@@ -1,0 +1,308 @@
+"""The object store on any S3 server: `<bucket>/<namespace>/<sha256>`."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from io import BufferedReader, BytesIO, RawIOBase
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
+
+from core.errors import CounterfoilError
+from storage.base import (
+    ObjectMissingError,
+    ObjectStore,
+    ObjectTooLargeError,
+    StorageDeniedError,
+    StorageFullError,
+    StorageUnavailableError,
+    StoredObject,
+)
+from storage.keys import FULL, checked_namespace, corrupted, split_key
+
+if TYPE_CHECKING:
+    from botocore.response import StreamingBody
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+    from typing_extensions import Buffer
+
+_CHUNK = 1 << 20
+# What is smaller stays in memory until its hash, and with it its name, is known.
+_SPOOL_IN_MEMORY = 4 << 20
+# From here on in parts: a part that fails is sent again, not the whole.
+_PART = 16 << 20
+_MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
+_EXISTS = frozenset({"PreconditionFailed", "412"})
+# Another put of the same key is under way.
+_CONFLICT = frozenset({"ConditionalRequestConflict", "409"})
+_DENIED = frozenset(
+    {
+        "AccessDenied",
+        "403",
+        "Forbidden",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "NoSuchBucket",
+        "InvalidBucketName",
+        "PermanentRedirect",
+        "AuthorizationHeaderMalformed",
+    }
+)
+_FULL = frozenset({"InsufficientStorage", "507", "QuotaExceeded", "XMinioStorageFull"})
+
+
+class S3Store(ObjectStore):
+    """Objects in a bucket. Threads may share it; make it after a fork."""
+
+    def __init__(
+        self,
+        bucket: str,
+        *,
+        endpoint: str | None = None,
+        region: str | None = None,
+        access_key: str | None = None,
+        secret_key: str | None = None,
+        timeout: float = 20.0,
+        attempts: int = 4,
+    ) -> None:
+        """`timeout` is seconds without a sign of life; `attempts` is of each request."""
+        self.bucket = bucket
+        self._client: S3Client = boto3.client(
+            "s3",
+            endpoint_url=endpoint,
+            region_name=region,
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret_key,
+            config=Config(
+                connect_timeout=min(timeout, 5.0),
+                read_timeout=timeout,
+                retries={"mode": "standard", "total_max_attempts": attempts},
+                max_pool_connections=32,
+                # Servers of our own have no DNS name a bucket.
+                s3={"addressing_style": "path" if endpoint else "auto"},
+            ),
+        )
+
+    def put(self, namespace: str, stream: BinaryIO, *, limit: int | None = None) -> StoredObject:
+        checked_namespace(namespace)
+        with _spool() as spool:
+            digest, size = hashlib.sha256(), 0
+            # A fault of `stream` is its owner's, and passes as it is.
+            while chunk := stream.read(_CHUNK):
+                size += len(chunk)
+                if limit is not None and size > limit:
+                    raise ObjectTooLargeError(
+                        f"The file is larger than {limit} bytes.",
+                        hint="Split it, or ask for a higher limit.",
+                    )
+                digest.update(chunk)
+                with _translated():
+                    spool.write(chunk)
+            sha256 = digest.hexdigest()
+            key = f"{namespace}/{sha256}"
+            with _translated():
+                spool.seek(0)
+                if size > _PART:
+                    created = self._put_parts(key, spool)
+                else:
+                    created = self._put_whole(key, spool, digest.digest())
+        return StoredObject(key, sha256, size, created)
+
+    @contextmanager
+    def open(self, key: str) -> Iterator[BinaryIO]:
+        with closing(self._body(key)) as body, BufferedReader(_Stream(body), _CHUNK) as stream:
+            yield stream
+
+    def read(self, key: str) -> bytes:
+        with closing(self._body(key)) as body, _translated():
+            data = body.read()
+        if hashlib.sha256(data).hexdigest() != split_key(key)[1]:
+            raise corrupted(key)
+        return data
+
+    def _body(self, key: str) -> StreamingBody:
+        split_key(key)
+        with _translated():
+            return self._client.get_object(Bucket=self.bucket, Key=key)["Body"]
+
+    def size(self, key: str) -> int:
+        split_key(key)
+        with _translated():
+            return self._client.head_object(Bucket=self.bucket, Key=key)["ContentLength"]
+
+    def delete_namespace(self, namespace: str) -> int:
+        prefix = f"{checked_namespace(namespace)}/"
+        deleted = 0
+        with _translated():
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=prefix
+            )
+            for page in pages:
+                keys = [item["Key"] for item in page.get("Contents", [])]
+                if not keys:
+                    continue
+                answer = self._client.delete_objects(
+                    Bucket=self.bucket,
+                    Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
+                )
+                if failed := answer.get("Errors"):
+                    raise StorageUnavailableError(
+                        f"The store kept {len(failed)} objects: {failed[0].get('Message')}."
+                    )
+                deleted += len(keys)
+        return deleted
+
+    def check(self) -> None:
+        namespace = f"check-{secrets.token_hex(8)}"
+        stored = self.put(namespace, BytesIO(namespace.encode()))
+        try:
+            if self.read(stored.key) != namespace.encode():
+                raise corrupted(stored.key)
+        finally:
+            self.delete_namespace(namespace)
+
+    def _put_whole(self, key: str, body: IO[bytes], digest: bytes) -> bool:
+        try:
+            self._client.put_object(
+                Bucket=self.bucket,
+                Key=key,
+                Body=body,
+                IfNoneMatch="*",
+                # The server compares what arrived with what we hashed.
+                ChecksumSHA256=base64.b64encode(digest).decode(),
+            )
+        except ClientError as exc:
+            if _code(exc) in _EXISTS:
+                return False
+            if _code(exc) in _CONFLICT:
+                return self._lost_race(key, exc)
+            raise
+        return True
+
+    def _put_parts(self, key: str, body: IO[bytes]) -> bool:
+        if self._exists(key):
+            return False  # before sending hundreds of megabytes for nothing
+        upload = self._client.create_multipart_upload(
+            Bucket=self.bucket, Key=key, ChecksumAlgorithm="SHA256"
+        )["UploadId"]
+        try:
+            parts: list[CompletedPartTypeDef] = []
+            while chunk := body.read(_PART):
+                number = len(parts) + 1
+                checksum = base64.b64encode(hashlib.sha256(chunk).digest()).decode()
+                answer = self._client.upload_part(
+                    Bucket=self.bucket,
+                    Key=key,
+                    UploadId=upload,
+                    PartNumber=number,
+                    Body=chunk,
+                    ChecksumSHA256=checksum,
+                )
+                parts.append(
+                    {"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum}
+                )
+            self._client.complete_multipart_upload(
+                Bucket=self.bucket,
+                Key=key,
+                UploadId=upload,
+                MultipartUpload={"Parts": parts},
+                IfNoneMatch="*",
+            )
+        except BaseException as exc:
+            # Parts of an upload that is neither finished nor aborted are paid for and unseen.
+            try:
+                self._client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload)
+            except (BotoCoreError, ClientError) as failed:
+                exc.add_note(f"the upload {upload} could not be aborted: {failed}")
+            if isinstance(exc, ClientError) and _code(exc) in _EXISTS:
+                return False
+            if isinstance(exc, ClientError) and _code(exc) in _CONFLICT:
+                return self._lost_race(key, exc)
+            raise
+        return True
+
+    def _lost_race(self, key: str, exc: ClientError) -> bool:
+        """Return False if the put that ours conflicted with has stored the object."""
+        if self._exists(key):
+            return False
+        raise StorageUnavailableError("The same file was being stored just now.") from exc
+
+    def _exists(self, key: str) -> bool:
+        try:
+            self._client.head_object(Bucket=self.bucket, Key=key)
+        except ClientError as exc:
+            if _code(exc) in _MISSING:
+                return False
+            raise
+        return True
+
+
+class _Stream(RawIOBase):
+    """The body of an answer as a stream whose faults are ours."""
+
+    def __init__(self, body: StreamingBody) -> None:
+        super().__init__()
+        self._body = body
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        view = memoryview(buffer)
+        with _translated():
+            data = self._body.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+
+@contextmanager
+def _spool() -> Iterator[IO[bytes]]:
+    with tempfile.SpooledTemporaryFile(max_size=_SPOOL_IN_MEMORY) as spool:
+        yield cast(IO[bytes], spool)
+
+
+def _code(exc: ClientError) -> str:
+    return exc.response.get("Error", {}).get("Code", "")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except CounterfoilError:
+        raise
+    except ClientError as exc:
+        code = _code(exc)
+        if code in _MISSING:
+            raise ObjectMissingError("There is no such object.") from exc
+        if code in _DENIED:
+            raise StorageDeniedError(
+                f"The S3 store refuses us ({code}).",
+                hint="Check the COUNTERFOIL_S3_* settings: bucket, region and keys.",
+            ) from exc
+        if code in _FULL:
+            raise StorageFullError("The S3 store is full.") from exc
+        raise StorageUnavailableError(f"The S3 store does not work ({code}).") from exc
+    except (NoCredentialsError, PartialCredentialsError) as exc:
+        raise StorageDeniedError(
+            "There are no credentials for the S3 store.",
+            hint="Set COUNTERFOIL_S3_ACCESS_KEY and COUNTERFOIL_S3_SECRET_KEY.",
+        ) from exc
+    except BotoCoreError as exc:
+        raise StorageUnavailableError(f"The S3 store does not answer: {exc}") from exc
+    except OSError as exc:
+        if exc.errno in FULL:
+            raise StorageFullError("The disk for temporary files is full.") from exc
+        raise StorageUnavailableError(f"The S3 store cannot be used: {exc}") from exc
