@@ -17,17 +17,18 @@ def build_network() -> Any:
     Three blocks of two 3x3 convolutions (32-32, 64-64, 128 filters), batch normalisation, max
     pooling and dropout 0.25, then dense 512-256-10 with batch normalisation and dropout. The
     softmax is left to the loss and to the reader, which divides the logits by a temperature first.
+    Normalisation comes before the activation, where int8 conversion folds it into the weights;
+    behind it, 14 digits in a thousand more came out wrong in int8 than in float.
     """
     import keras
     from keras import layers
 
     def convolve(x: Any, filters: int) -> Any:
-        x = layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
-        return layers.BatchNormalization()(x)
+        x = layers.Conv2D(filters, 3, padding="same")(x)
+        return layers.Activation("relu")(layers.BatchNormalization()(x))
 
     def dense(x: Any, units: int, rate: float) -> Any:
-        x = layers.Dense(units, activation="relu")(x)
-        x = layers.BatchNormalization()(x)
+        x = layers.Activation("relu")(layers.BatchNormalization()(layers.Dense(units)(x)))
         return layers.Dropout(rate)(x)
 
     image = keras.Input((28, 28, 1), name="image")
