@@ -1,0 +1,107 @@
+"""The WSGI application, thin: writes are in `db.transitions`, reads in `db.queries`."""
+
+from __future__ import annotations
+
+import threading
+
+import structlog
+from flask import Blueprint, Flask, Response, request
+
+from api import (
+    auth,
+    batches,
+    context,
+    events,
+    exports,
+    health,
+    openapi,
+    pages,
+    problems,
+    templates,
+    uploads,
+)
+from api.readiness import StoreCheck
+from core.settings import Settings
+from db.session import Database
+from storage.open import open_store
+
+# Two pages of 50 megapixels in the making: the rest of the threads wait for their turn.
+DECODING_AT_ONCE = 2
+# Of a refused upload this much is read, so that its sender gets to see the answer; behind it
+# the connection is closed.
+DRAINED_BYTES = 64 << 20
+CHUNK = 256 * 1024
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+_DOCS_POLICY = "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+
+
+def create_app(settings: Settings) -> Flask:
+    """Return the application. Connects to nothing before the first request."""
+    app = Flask("api", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
+    app.url_map.converters["id"] = openapi.IdConverter
+    app.url_map.strict_slashes = False
+    store = open_store(settings)
+    context.install(
+        app.extensions,
+        context.Services(
+            settings=settings,
+            db=Database(settings.resolved_database_url()),
+            store=store,
+            store_check=StoreCheck(store.check),
+            decoding=threading.BoundedSemaphore(DECODING_AT_ONCE),
+            streams=threading.BoundedSemaphore(max(1, settings.api_threads // 2)),
+        ),
+    )
+    problems.install(app)
+    app.before_request(_begin)
+    app.after_request(_finish)
+    v1 = Blueprint("v1", __name__, url_prefix="/v1")
+    v1.before_request(auth.authenticate)
+    for module in (uploads, batches, events, pages, exports, templates):
+        v1.register_blueprint(module.blueprint)
+    app.register_blueprint(v1)
+    app.register_blueprint(health.blueprint)
+    app.register_blueprint(openapi.blueprint)
+    return app
+
+
+def _begin() -> None:
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=problems.request_id())
+
+
+def _finish(response: Response) -> Response:
+    response.headers["X-Request-ID"] = problems.request_id()
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.endpoint in ("openapi.docs", "openapi.static"):
+        response.headers["Content-Security-Policy"] = _DOCS_POLICY
+    elif "Cache-Control" not in response.headers:
+        response.headers["Cache-Control"] = "no-store"
+    if response.status_code >= 400 and request.method in ("POST", "PUT", "PATCH"):
+        _drain(response)
+    return response
+
+
+def _drain(response: Response) -> None:
+    """Read what is left of a refused upload: a client that still writes never reads the answer."""
+    source = request.environ["wsgi.input"]
+    terminated = request.environ.get("wsgi.input_terminated", False)
+    if request.content_length is None and not terminated:
+        return
+    left = DRAINED_BYTES
+    try:
+        while left > 0 and (chunk := source.read(min(CHUNK, left))):
+            left -= len(chunk)
+    except (OSError, ValueError):
+        left = 0
+    if left <= 0:
+        response.headers["Connection"] = "close"

@@ -1,0 +1,46 @@
+"""What a request needs from the application: built once in `create_app`, never at import."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import cast
+
+from flask import current_app, g
+
+from api.readiness import StoreCheck
+from core.settings import Settings
+from db.session import Database
+from storage.base import ObjectStore
+
+_EXTENSION = "counterfoil"
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    settings: Settings
+    db: Database
+    store: ObjectStore
+    store_check: StoreCheck
+    decoding: threading.BoundedSemaphore  # full-size page images in memory at once
+    streams: threading.BoundedSemaphore  # event streams, so that they never take every thread
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: every query carries this tenant."""
+
+    tenant_id: str
+    key_name: str
+
+
+def install(app_extensions: dict[str, object], services: Services) -> None:
+    app_extensions[_EXTENSION] = services
+
+
+def services() -> Services:
+    return cast(Services, current_app.extensions[_EXTENSION])
+
+
+def caller() -> Caller:
+    return cast(Caller, g.caller)

@@ -1,0 +1,121 @@
+"""The progress of a batch as Server-Sent Events, out of the event table."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from http import HTTPStatus
+
+from flask import Blueprint, Response, request, stream_with_context
+
+from api import views
+from api.context import Services, caller, services
+from api.openapi import operation
+from api.problems import ProblemError
+from core.errors import NotFoundError, TransientError
+from db import queries
+from db.models import BatchState
+from db.views import BatchProgress
+
+blueprint = Blueprint("events", __name__)
+
+POLL_SECONDS = 0.5
+HEARTBEAT_SECONDS = 15.0  # below the idle limit of any proxy
+LONGEST_SECONDS = 600.0  # then the client comes back with its Last-Event-ID
+EVENTS_AT_ONCE = 500
+
+_WORKING = (BatchState.RECEIVING, BatchState.PROCESSING)
+
+
+@blueprint.get("/batches/<id:batch_id>/events")
+@operation(
+    "batches",
+    {200: "text/event-stream"},
+    headers={"Last-Event-ID": "Go on behind this event."},
+)
+def stream_events(batch_id: str) -> Response:
+    """Follow a batch by Server-Sent Events.
+
+    Each event of the batch's history comes with its id. `progress` events carry the batch object
+    whenever it has changed. When nothing is left to read, an `end` event comes and the stream
+    ends. Polling the batch does as well, and is the way where no stream is to be had (503).
+    """
+    found = services()
+    tenant_id = caller().tenant_id
+    with found.db.reading() as session:
+        queries.batch_progress(session, tenant_id, batch_id)
+    given = request.headers.get("Last-Event-ID", "")
+    after = int(given) if given.isascii() and given.isdigit() and len(given) < 19 else 0
+    if not found.streams.acquire(blocking=False):
+        raise ProblemError(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "too-many-streams",
+            "Too many progress streams are open.",
+            hint="Poll the batch instead, or come back later.",
+            headers={"Retry-After": "5"},
+        )
+    events = stream_with_context(_events(found, tenant_id, batch_id, after))
+    response = Response(_Stream(found, events), content_type="text/event-stream; charset=utf-8")
+    response.headers["X-Accel-Buffering"] = "no"  # nginx would hold events back
+    return response
+
+
+class _Stream:
+    """Gives the stream's place back however the answer ends; even if it was never begun."""
+
+    def __init__(self, found: Services, events: Iterator[str]) -> None:
+        self._found = found
+        self._events = events
+        self._open = True
+
+    def __iter__(self) -> Iterator[str]:
+        return self._events
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._found.streams.release()
+
+
+def _events(found: Services, tenant_id: str, batch_id: str, after: int) -> Iterator[str]:
+    began = spoke = time.monotonic()
+    said = ""
+    yield "retry: 2000\n\n"
+    while time.monotonic() - began < LONGEST_SECONDS:
+        try:
+            with found.db.reading() as session:
+                batch = queries.batch_progress(session, tenant_id, batch_id)
+                events = queries.events_after(session, tenant_id, batch_id, after, EVENTS_AT_ONCE)
+        except NotFoundError:
+            yield _event("end", json.dumps({"deleted": True}))
+            return
+        except TransientError:
+            return  # the client comes back by itself
+        for event in events:
+            after = event.id
+            payload = event.payload | {"at": event.created_at.isoformat()}
+            yield _event(event.kind, json.dumps(payload), event.id)
+        progress = _progress(batch)
+        if progress != said:
+            said = progress
+            yield _event("progress", progress)
+            spoke = time.monotonic()
+        elif time.monotonic() - spoke >= HEARTBEAT_SECONDS:
+            yield ": still here\n\n"
+            spoke = time.monotonic()
+        if len(events) == EVENTS_AT_ONCE:
+            continue
+        if batch.state not in _WORKING:
+            yield _event("end", progress)
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _progress(batch: BatchProgress) -> str:
+    return views.batch_object(batch).model_dump_json()
+
+
+def _event(kind: str, data: str, event_id: int | None = None) -> str:
+    head = "" if event_id is None else f"id: {event_id}\n"
+    return f"{head}event: {kind}\ndata: {data}\n\n"

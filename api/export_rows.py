@@ -1,0 +1,143 @@
+"""A batch as rows: one a field, and one for each page or file that has none, with the reason.
+
+So nothing that was uploaded is silently missing in what comes out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, fields, replace
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from api import views
+from api.schemas import ExportedPage
+from db import queries
+from db.models import DocumentState, PageState
+from db.views import DocumentView, PageView
+
+_DOCUMENTS_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRow:
+    """The columns of CSV and XLSX, in this order."""
+
+    batch: str
+    file: str
+    page: int | None = None
+    label: str = ""
+    template: str | None = None
+    field: str | None = None
+    value: str | None = None
+    raw: str | None = None
+    confidence: float | None = None
+    state: str | None = None
+    decision: str | None = None
+    released_by: str | None = None
+    released_at: datetime | None = None
+    box: str | None = None  # "[x, y, w, h]", pixels of the page
+    page_state: str = ""
+    error: str | None = None
+    document_id: str = ""
+    page_id: str | None = None
+    field_id: str | None = None
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the row as text, so that no leading zero is ever lost."""
+        return tuple(_text(value) for value in astuple(self))
+
+
+COLUMNS = tuple(column.name for column in fields(ExportRow))
+
+
+def iter_rows(s: Session, tenant_id: str, batch_id: str) -> Iterator[ExportRow]:
+    """Yield every row of a batch. Memory does not grow with the batch. Raises NotFoundError."""
+    for page in queries.iter_export_rows(s, tenant_id, batch_id):
+        yield from _page_rows(page)
+    for document in _without_pages(s, tenant_id, batch_id):
+        yield _document_row(document)
+
+
+def iter_pages(s: Session, tenant_id: str, batch_id: str) -> Iterator[ExportedPage]:
+    """Yield every page of a batch, and each file that has none as a page without a number."""
+    for page in queries.iter_export_rows(s, tenant_id, batch_id):
+        yield ExportedPage(**dict(views.page_object(page)))
+    for document in _without_pages(s, tenant_id, batch_id):
+        failed = document.state == DocumentState.FAILED
+        yield ExportedPage(
+            id=None,
+            document_id=document.id,
+            file=document.filename,
+            page=None,
+            label="",
+            template=document.template,
+            state=PageState.FAILED if failed else PageState.QUEUED,
+            fields=[],
+            error=views.document_object(document).error if failed else None,
+        )
+
+
+def _without_pages(s: Session, tenant_id: str, batch_id: str) -> Iterator[DocumentView]:
+    after: str | None = None
+    while True:
+        found = queries.list_documents(
+            s, tenant_id, batch_id, after=after, limit=_DOCUMENTS_AT_ONCE
+        )
+        yield from (item for item in found if item.state != DocumentState.OPENED)
+        if len(found) < _DOCUMENTS_AT_ONCE:
+            return
+        after = found[-1].id
+
+
+def _document_row(document: DocumentView) -> ExportRow:
+    failed = document.state == DocumentState.FAILED
+    return ExportRow(
+        batch=document.batch_id,
+        file=document.filename,
+        template=document.template,
+        page_state=document.state,
+        error=document.error_message if failed else None,
+        document_id=document.id,
+    )
+
+
+def _page_rows(page: PageView) -> Iterator[ExportRow]:
+    ended_badly = page.state in (PageState.FAILED, PageState.QUARANTINED)
+    row = ExportRow(
+        batch=page.batch_id,
+        file=page.file,
+        page=page.ordinal,
+        label=page.label,
+        template=page.template,
+        page_state=page.state,
+        error=page.error_message if ended_badly else None,
+        document_id=page.document_id,
+        page_id=page.id,
+    )
+    if not page.fields:
+        yield row
+    for field in page.fields:
+        yield replace(
+            row,
+            field=field.name,
+            value=field.value,
+            raw=field.raw,
+            confidence=field.confidence,
+            state=field.state,
+            decision=field.decision,
+            released_by=field.released_by,
+            released_at=field.released_at,
+            box=json.dumps([round(side, 1) for side in field.box]) if field.box else None,
+            field_id=field.id,
+        )
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    return str(value)

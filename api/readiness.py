@@ -1,0 +1,49 @@
+"""Asking a service whether it is there."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import redis
+
+from api.schemas import ServiceState
+from core.errors import CounterfoilError
+from core.log import get_logger
+
+log = get_logger(__name__)
+
+STORE_SECONDS = 15.0  # the store's check writes an object, so that its answer is kept this long
+FAULT_SECONDS = 1.0  # a fault is looked at again soon
+
+_OK = ServiceState(state="ok")
+
+
+class StoreCheck:
+    """The store's last check, so that probes every second cost it nothing."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check = check
+        self._lock = threading.Lock()
+        self._state = _OK
+        self._until = 0.0
+
+    def state(self) -> ServiceState:
+        with self._lock:
+            if time.monotonic() >= self._until:
+                self._state = probe("store", self._check)
+                kept = STORE_SECONDS if self._state.state == "ok" else FAULT_SECONDS
+                self._until = time.monotonic() + kept
+            return self._state
+
+
+def probe(what: str, check: Callable[[], object]) -> ServiceState:
+    """Run `check` and say whether it went well; what went wrong is for the log alone."""
+    try:
+        check()
+    except (CounterfoilError, redis.RedisError, OSError) as exc:
+        # Hosts and paths stay in the log: this address asks for no key.
+        log.warning("not ready", service=what, error=str(exc))
+        return ServiceState(state="away", detail=f"The {what} does not answer.")
+    return _OK

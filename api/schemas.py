@@ -1,0 +1,337 @@
+"""What goes in and out over HTTP. The OpenAPI document is made from these models."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from core.policy import Decision
+from db.models import BatchState, DocumentState, FieldState, PageState
+
+ID_PATTERN = "^[0-9a-f]{32}$"
+MAX_LIMIT = 1000
+
+# PostgreSQL keeps no NUL in text, so that it is refused at the edge and not by the database.
+Label = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00]*$")]
+Value = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[^\x00]+$")]
+Threshold = Annotated[
+    float,
+    Field(
+        gt=0,
+        le=1,
+        description="Confidence from which a value is released without a person."
+        " Left out: every field waits for a person.",
+    ),
+]
+
+
+class Body(BaseModel):
+    """A JSON request: unknown members and wrong types are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Query(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# --- requests ---------------------------------------------------------------------------------
+
+
+class BatchOptions(Body):
+    name: Label = Field("", description="A label for people.")
+    template: str | None = Field(None, max_length=200, description="Name of a bundled template.")
+    template_text: str | None = Field(
+        None, max_length=1 << 20, description="A template as YAML text, in place of `template`."
+    )
+    release_threshold: Threshold | None = None
+
+
+class NewBatch(BatchOptions):
+    """A batch without files; send them to `links.documents`, then close it."""
+
+    keep_open: Literal[True] = Field(True, description="Files come later, so it stays open.")
+
+
+class UploadForm(BatchOptions):
+    """The form fields beside the files of a multipart request."""
+
+    model_config = ConfigDict(strict=False)
+
+    keep_open: bool = Field(False, description="More files will come in further requests.")
+
+
+class DocumentForm(Body):
+    template: str | None = Field(None, max_length=200)
+    template_text: str | None = Field(None, max_length=1 << 20)
+
+
+class Verification(Body):
+    """Exactly one of the two members."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["value"]}, {"required": ["unreadable"]}]}
+    )
+
+    value: Value | None = Field(None, description="What a person reads in the crop.")
+    unreadable: Literal[True] | None = Field(None, description="Nobody can read it.")
+
+
+class ExportOrder(Body):
+    target: str = Field(max_length=200, description="Name of a database that the server knows.")
+    table: str = Field(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$", description="Made if it is not there."
+    )
+
+
+class ListQuery(Query):
+    after: str | None = Field(
+        None, pattern=ID_PATTERN, description="Cursor: the `next` of the page of results before."
+    )
+    limit: int = Field(100, ge=1, le=MAX_LIMIT, description="Items in one answer.")
+
+
+class PagesQuery(ListQuery):
+    state: PageState | None = Field(None, description="Only pages in this state.")
+
+
+class FieldsQuery(ListQuery):
+    state: FieldState | None = Field(None, description="Only fields in this state.")
+
+
+class ExportQuery(Query):
+    format: Literal["csv", "jsonl", "xlsx"] = Field("csv", description="Form of the file.")
+    bom: bool = Field(False, description="CSV only: begin with a byte order mark, for Excel.")
+
+
+class ImageQuery(Query):
+    width: int | None = Field(
+        None, ge=16, le=4096, description="Scale down to this width, in pixels (grey JPEG)."
+    )
+
+
+# --- answers ----------------------------------------------------------------------------------
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class DocumentCounts(Answer):
+    total: int = 0
+    stored: int = 0
+    opened: int = 0
+    failed: int = 0
+
+
+class PageCounts(Answer):
+    total: int = 0
+    queued: int = 0
+    leased: int = 0
+    read: int = 0
+    failed: int = 0
+    quarantined: int = 0
+    cancelled: int = 0
+
+
+class FieldCounts(Answer):
+    total: int = 0
+    proposed: int = 0
+    accepted: int = 0
+    review: int = 0
+    verified: int = 0
+    unreadable: int = 0
+
+
+class BatchObject(Answer):
+    id: str
+    name: str
+    state: BatchState
+    closed: bool
+    template: str | None
+    release_threshold: float | None
+    created_at: datetime
+    finished_at: datetime | None
+    documents: DocumentCounts
+    pages: PageCounts
+    fields: FieldCounts
+    percent: float
+    eta_seconds: float | None
+    links: dict[str, str]
+
+
+class UploadedFile(Answer):
+    id: str
+    filename: str
+    sha256: str
+    size: int
+    state: DocumentState
+    duplicate: bool = Field(description="The same bytes are in the batch already: nothing added.")
+
+
+class RejectedFile(Answer):
+    filename: str
+    code: str
+    message: str
+
+
+class BatchReceipt(BatchObject):
+    """The batch, and what became of each file of this request."""
+
+    uploaded: list[UploadedFile]
+    rejected: list[RejectedFile]
+
+
+class DocumentsReceipt(Answer):
+    documents: list[UploadedFile]
+    rejected: list[RejectedFile]
+
+
+class ErrorObject(Answer):
+    code: str
+    message: str
+
+
+class DocumentObject(Answer):
+    id: str
+    batch_id: str
+    filename: str
+    sha256: str
+    size: int
+    template: str | None
+    pages: int
+    state: DocumentState
+    error: ErrorObject | None
+    created_at: datetime
+
+
+class Alternative(Answer):
+    value: str
+    probability: float
+
+
+class FieldObject(Answer):
+    id: str
+    name: str
+    state: FieldState
+    value: str | None
+    raw: str | None
+    confidence: float | None
+    alternatives: list[Alternative]
+    box: tuple[float, float, float, float] | None = Field(
+        description="x, y, width, height in pixels of the upright page."
+    )
+    decision: Decision
+    rule: str | None = Field(description="What made `value` differ from `raw`.")
+    reader: str | None
+    model_sha256: str | None
+    released_by: str | None
+    released_at: datetime | None
+
+
+class BatchField(FieldObject):
+    """A field in a list of its batch: with the page that it stands on."""
+
+    page_id: str
+    links: dict[str, str]
+
+
+class PageObject(Answer):
+    id: str
+    document_id: str
+    file: str
+    page: int = Field(description="Counted from 1 within the file.")
+    label: str
+    template: str | None
+    state: PageState
+    fields: list[FieldObject]
+    error: ErrorObject | None
+
+
+class ExportedPage(Answer):
+    """A line of a JSON Lines export. A file that has no pages is a line without `id` and `page`."""
+
+    id: str | None
+    document_id: str
+    file: str
+    page: int | None
+    label: str
+    template: str | None
+    state: PageState
+    fields: list[FieldObject]
+    error: ErrorObject | None
+
+
+class BatchList(Answer):
+    items: list[BatchObject]
+    next: str | None
+
+
+class DocumentList(Answer):
+    items: list[DocumentObject]
+    next: str | None
+
+
+class PageList(Answer):
+    items: list[PageObject]
+    next: str | None
+
+
+class FieldList(Answer):
+    items: list[BatchField]
+    next: str | None
+
+
+class TemplateField(Answer):
+    name: str
+    grammar: str
+    required: bool
+
+
+class TemplateObject(Answer):
+    name: str
+    fields: list[TemplateField]
+    text: str
+
+
+class TemplateList(Answer):
+    items: list[TemplateObject]
+
+
+class ExportReceipt(Answer):
+    target: str
+    table: str
+    rows: int
+
+
+class ServiceState(Answer):
+    state: Literal["ok", "away", "not configured"]
+    detail: str = ""
+
+
+class Health(Answer):
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(Answer):
+    ready: bool
+    database: ServiceState
+    store: ServiceState
+    broker: ServiceState
+
+
+class Problem(Answer):
+    """An error (RFC 9457)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(description="`/problems/<code>`: stable, for machines.")
+    title: str
+    status: int
+    code: str
+    detail: str = Field(description="A sentence that says what is wrong and what to do.")
+    instance: str
+    request_id: str
+    errors: list[dict[str, Any]] | None = None

@@ -1,0 +1,135 @@
+"""Rows of the database as the objects of the HTTP API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import TypeVar
+
+from flask import Response, url_for
+from pydantic import BaseModel
+
+from api.schemas import (
+    Alternative,
+    BatchField,
+    BatchObject,
+    DocumentCounts,
+    DocumentObject,
+    ErrorObject,
+    FieldCounts,
+    FieldObject,
+    PageCounts,
+    PageObject,
+)
+from core.policy import Decision
+from db.models import BatchState, DocumentState, FieldState, PageState
+from db.views import BatchProgress, DocumentView, FieldView, PageView
+
+_T = TypeVar("_T", bound=BaseModel)
+
+
+def answer(model: BaseModel, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    return Response(model.model_dump_json() + "\n", status, content_type="application/json")
+
+
+def cursor(
+    items: Sequence[BatchObject | DocumentObject | PageObject | FieldObject], limit: int
+) -> str | None:
+    """Return the cursor behind a list: None where it is the last."""
+    return items[-1].id if len(items) == limit else None
+
+
+def batch_object(batch: BatchProgress) -> BatchObject:
+    return BatchObject(
+        id=batch.id,
+        name=batch.name,
+        state=BatchState(batch.state),
+        closed=batch.closed,
+        template=batch.template,
+        release_threshold=batch.release_threshold,
+        created_at=batch.created_at,
+        finished_at=batch.finished_at,
+        documents=DocumentCounts(total=sum(batch.documents.values()), **batch.documents),
+        pages=PageCounts(total=sum(batch.pages.values()), **batch.pages),
+        fields=FieldCounts(total=sum(batch.fields.values()), **batch.fields),
+        percent=batch.percent,
+        eta_seconds=batch.eta_seconds,
+        links={
+            "self": url_for("v1.batches.get_batch", batch_id=batch.id),
+            "documents": url_for("v1.batches.list_documents", batch_id=batch.id),
+            "pages": url_for("v1.batches.list_pages", batch_id=batch.id),
+            "fields": url_for("v1.batches.list_fields", batch_id=batch.id),
+            "events": url_for("v1.events.stream_events", batch_id=batch.id),
+            "export": url_for("v1.exports.export_file", batch_id=batch.id),
+        },
+    )
+
+
+def document_object(document: DocumentView) -> DocumentObject:
+    return DocumentObject(
+        id=document.id,
+        batch_id=document.batch_id,
+        filename=document.filename,
+        sha256=document.sha256,
+        size=document.size,
+        template=document.template,
+        pages=document.pages,
+        state=DocumentState(document.state),
+        error=_error(document.error_code, document.error_message),
+        created_at=document.created_at,
+    )
+
+
+def field_object(field: FieldView) -> FieldObject:
+    return FieldObject(**_field_members(field))
+
+
+def batch_field(field: FieldView) -> BatchField:
+    return BatchField(
+        **_field_members(field),
+        page_id=field.page_id,
+        links={
+            "page": url_for("v1.pages.get_page", page_id=field.page_id),
+            "crop": url_for("v1.pages.field_crop", field_id=field.id),
+            "verify": url_for("v1.pages.verify_field", field_id=field.id),
+        },
+    )
+
+
+def page_object(page: PageView) -> PageObject:
+    # A page that waits for its next attempt keeps the fault of the last one; that is no error yet.
+    ended = page.state in (PageState.FAILED, PageState.QUARANTINED)
+    return PageObject(
+        id=page.id,
+        document_id=page.document_id,
+        file=page.file,
+        page=page.ordinal,
+        label=page.label,
+        template=page.template,
+        state=PageState(page.state),
+        fields=[field_object(field) for field in page.fields],
+        error=_error(page.error_code, page.error_message) if ended else None,
+    )
+
+
+def _field_members(field: FieldView) -> dict[str, object]:
+    return {
+        "id": field.id,
+        "name": field.name,
+        "state": FieldState(field.state),
+        "value": field.value,
+        "raw": field.raw,
+        "confidence": field.confidence,
+        "alternatives": [Alternative(**item) for item in field.alternatives],
+        "box": field.box,
+        "decision": Decision(field.decision),
+        "rule": field.rule,
+        "reader": field.reader,
+        "model_sha256": field.model_sha256,
+        "released_by": field.released_by,
+        "released_at": field.released_at,
+    }
+
+
+def _error(code: str | None, message: str | None) -> ErrorObject | None:
+    return ErrorObject(code=code, message=message or "") if code else None
