@@ -223,7 +223,7 @@ def _write_run(
     }
     writers = np.unique(validation.writers) if validation.writers is not None else np.zeros(0)
     about = {
-        "command": command or "python -m training.glyphs",
+        "command": command or command_of(run, "python -m training.glyphs"),
         "keras": f"{keras.__version__} on {keras.config.backend()}",
         "config": {**config, "emnist": run.emnist is not None},
         "augment": asdict(Augment()),
@@ -249,6 +249,18 @@ def read_run(out: Path, data: Path, emnist: Path | None = None) -> tuple[GlyphRu
     return GlyphRun(data=data, out=out, emnist=emnist, **config), about
 
 
+def command_of(run: GlyphRun, program: str) -> str:
+    """The command that repeats a run, for its card; folders are left open."""
+    defaults = GlyphRun(data=Path(), out=Path())
+    words = [program, "--data DIR --out DIR"]
+    if run.emnist is not None:
+        words.append("--emnist DIR")
+    for name, value in asdict(run).items():
+        if name not in ("data", "out", "emnist", "workers") and value != getattr(defaults, name):
+            words.append(f"--{name.replace('_', '-')} {value}")
+    return " ".join(words)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.glyphs", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -267,12 +279,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = vars(parser.parse_args(arguments))
     resume = options.pop("resume")
     run = GlyphRun(**options)
-    words = [f"--epochs {run.epochs} --batch-size {run.batch_size} --seed {run.seed}"]
-    if run.emnist is not None:
-        words.append(f"--emnist DIR --emnist-split {run.emnist_split}")
-    command = f"python -m training.glyphs --data DIR --out DIR {' '.join(words)}"
     try:
-        train_glyphs(run, resume=resume, command=command)
+        train_glyphs(run, resume=resume, command=command_of(run, "python -m training.glyphs"))
     except CounterfoilError as exc:
         sys.stderr.write(f"{exc}\n")
         return exc.exit_code
