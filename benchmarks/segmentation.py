@@ -1,0 +1,176 @@
+"""Exact match of five-digit strings over digit height, noise and shadow.
+
+    python benchmarks/segmentation.py [--count 400] [--out benchmarks/results/segmentation.md]
+
+Strings are composed side by side from digits of MNIST's test set with real gaps, and read by the
+whole glyph reader. The same digits, each alone and as published, tell what the network itself
+gets wrong: the rest is the fault of thresholding and segmentation. With `--amounts` the courtesy
+amounts of real cheques are read as well, as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from pipeline.grammar import ANY_DIGITS
+from pipeline.normalise import normalise_glyph
+from pipeline.page import decode_page
+from pipeline.read import Readers, load_readers
+from pipeline.readers.glyph import StripToRead, read_strips
+from pipeline.types import Box, Image, Strip
+from training.synthesis.digit_strips import Shadow, compose_strip
+
+HEIGHTS = (20, 28, 40, 56, 80, 112, 160, 200)
+CONDITIONS: tuple[tuple[float, Shadow], ...] = (
+    (0, "none"),
+    (1, "none"),
+    (4, "none"),
+    (12, "none"),
+    (0, "gradient"),
+    (12, "gradient"),
+    (0, "edge"),
+    (12, "edge"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    height: int
+    noise: float
+    shadow: Shadow
+    right: int
+    alone: int  # strings whose digits the network reads right one by one, as published
+    count: int
+    milliseconds: float
+
+
+def interval(right: int, count: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share (Wilson 1927)."""
+    z = 1.959964
+    share = right / count
+    middle = share + z * z / (2 * count)
+    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    whole = 1 + z * z / count
+    return (middle - half) / whole, (middle + half) / whole
+
+
+def measure(
+    digits: Image, labels: Image, readers: Readers, count: int, heights: tuple[int, ...] = HEIGHTS
+) -> Iterator[Cell]:
+    """Read `count` strings in every cell; each cell draws its own digits, always the same."""
+    normal = np.stack([normalise_glyph(digit) for digit in digits])
+    alone = readers.glyph.probabilities(normal).argmax(axis=1) == labels
+    for height in heights:
+        for number, (noise, shadow) in enumerate(CONDITIONS):
+            rng = np.random.default_rng([height, number])
+            drawn = rng.integers(0, len(digits), (count, 5))
+            strips = [
+                compose_strip(digits[row], height, rng, noise=noise, shadow=shadow) for row in drawn
+            ]
+            right = 0
+            begin = time.perf_counter()
+            for row, grey in zip(drawn, strips, strict=True):
+                right += read(grey, readers) == "".join(str(labels[index]) for index in row)
+            spent = 1e3 * (time.perf_counter() - begin) / count
+            known = int(alone[drawn].all(axis=1).sum())
+            yield Cell(height, noise, shadow, right, known, count, spent)
+
+
+def read(grey: Image, readers: Readers) -> str:
+    """Return what one strip reads as."""
+    box = Box(0, 0, grey.shape[1], grey.shape[0])
+    strips = [StripToRead(Strip("strip", box, grey), ANY_DIGITS, ruled=False)]
+    return read_strips(strips, readers.glyph)[0].value or ""
+
+
+def table(cells: list[Cell]) -> str:
+    """Return the cells as a Markdown table."""
+    lines = [
+        "| height of an MNIST frame, px | noise σ | shadow | exact | 95 % | network alone | ms |",
+        "|---:|---:|---|---:|---|---:|---:|",
+    ]
+    for cell in cells:
+        low, high = interval(cell.right, cell.count)
+        lines.append(
+            f"| {cell.height} | {cell.noise:g} | {cell.shadow} | {cell.right}/{cell.count} = "
+            f"{100 * cell.right / cell.count:.1f} % | {100 * low:.1f} to {100 * high:.1f} % | "
+            f"{100 * cell.alone / cell.count:.1f} % | {cell.milliseconds:.1f} |"
+        )
+    right, alone = sum(cell.right for cell in cells), sum(cell.alone for cell in cells)
+    count = sum(cell.count for cell in cells)
+    low, high = interval(right, count)
+    lines.append(
+        f"| all | | | {right}/{count} = {100 * right / count:.2f} % | {100 * low:.2f} to "
+        f"{100 * high:.2f} % | {100 * alone / count:.2f} % | |"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def courtesy_amounts(folder: Path, readers: Readers) -> str:
+    """Return a sentence with the exact match on the amounts of real cheques."""
+    items = json.loads((folder / "labels.json").read_text())
+    right = 0
+    begin = time.perf_counter()
+    for item in items:
+        page = decode_page((folder / item["file"]).read_bytes())
+        right += read(page.grey, readers) == item["text"]
+    spent = 1e3 * (time.perf_counter() - begin) / len(items)
+    low, high = interval(right, len(items))
+    return (
+        f"Courtesy amounts of real cheques, as they are: {right}/{len(items)} = "
+        f"{100 * right / len(items):.1f} % ({100 * low:.1f} to {100 * high:.1f} %), "
+        f"{spent:.1f} ms each.\n"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    default = os.environ.get("COUNTERFOIL_DATA", "../shared/data")
+    parser.add_argument("--data", type=Path, default=Path(default))
+    parser.add_argument("--count", type=int, default=400, help="strings in each cell")
+    parser.add_argument("--heights", type=int, nargs="*", default=list(HEIGHTS))
+    parser.add_argument("--amounts", action="store_true", help="read the courtesy amounts too")
+    parser.add_argument("--out", type=Path, help="write the table here")
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    with np.load(arguments.data / "mnist.npz") as mnist:
+        digits, labels = mnist["x_test"], mnist["y_test"]
+    readers = load_readers()
+    cells = []
+    for cell in measure(digits, labels, readers, arguments.count, tuple(arguments.heights)):
+        cells.append(cell)
+        print(table([cell]).splitlines()[2], flush=True)
+    text = table(cells)
+    print(text.splitlines()[-1])
+    if arguments.amounts:
+        sentence = courtesy_amounts(arguments.data / "courtesy_amounts", readers)
+        print(sentence)
+        text += "\n" + sentence
+    if arguments.out:
+        command = f"python benchmarks/segmentation.py --count {arguments.count}"
+        command += " --amounts" if arguments.amounts else ""
+        weights = readers.glyph.card.sha256[:12]
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(
+            "# Five-digit strings of MNIST test digits, exact match\n\n"
+            f"`{command}` with the weights {weights}. Network alone: the share of strings whose "
+            "five digits it\nreads right one by one, as published; no segmentation can do better "
+            "but by luck.\n\n" + text
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,269 @@
+"""Ink from paper: an adaptive threshold scaled to the stroke and the noise of the image.
+
+The seed method thresholds with a fixed block and a fixed constant. Strokes wider than the block
+then turn hollow, and noise above the constant turns to ink. Here a first rough pass over a
+flattened background measures three things, contrast, noise and stroke width, and the second pass
+works at the scale where a stroke is `STROKE` pixels wide with a block and a constant made of
+them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.types import Image
+
+STROKE = 5.0  # pixels: a stroke's width at the working scale
+MAX_ENLARGE = 3.0  # nothing is gained beyond: the scan holds no more
+MAX_WORK_PIXELS = 4_000_000
+FIRST_PASS_PIXELS = 250_000
+SMALL = 64  # pixels: lower strips are enlarged already to be measured
+BACKGROUND_REACH = 200  # pixels: a shadow is wider than this, a digit's ink is not
+MIN_CONTRAST = 16.0  # of 255: fainter marks are the texture of the paper
+NOISE_MARGIN = 4.5  # standard deviations: one false pixel in 150,000 before smoothing
+
+
+@dataclass(frozen=True, slots=True)
+class Ink:
+    """The ink of one image at its working scale: 1 pixel of the image is `scale` pixels here.
+
+    `mask` is (h, w), 255 ink on 0. `soft` is the same in shades, 255 full ink, noise at 0.
+    `stroke` is the width of a stroke in pixels of `mask`. `contrast` and `noise` are shares of
+    the paper's brightness. `light_on_dark`: the paper is the darker one.
+    """
+
+    mask: Image
+    soft: Image
+    scale: float
+    stroke: float
+    contrast: float
+    noise: float
+    light_on_dark: bool
+
+    def with_mask(self, mask: Image) -> Ink:
+        """Return this ink less what `mask` (h, w) leaves out."""
+        return replace(self, mask=mask)
+
+
+def binarize(grey: Image) -> Image:
+    """Return the ink of `grey` (h, w) as (h, w), 255 on 0. Paper may be light or dark."""
+    ink = separate_ink(grey)
+    if ink.mask.shape == grey.shape:
+        return ink.mask
+    size = (grey.shape[1], grey.shape[0])
+    resized = cv2.resize(ink.mask, size, interpolation=cv2.INTER_LINEAR)
+    return _as_image(cv2.threshold(resized, 127, 255, cv2.THRESH_BINARY)[1])
+
+
+def separate_ink(grey: Image, *, enlarge: bool = True) -> Ink:
+    """Return the ink of `grey`, (h, w) uint8 of any size, also empty paper or pure noise.
+
+    Without `enlarge` the working scale is at most 1, and the first pass sees every pixel: for a
+    whole page, whose strokes are thin against it.
+    """
+    if grey.size == 0 or min(grey.shape) < 3:
+        return _no_ink(grey)
+    rough = _rough_pass(grey, FIRST_PASS_PIXELS if enlarge else MAX_WORK_PIXELS)
+    if rough is None:
+        return _no_ink(grey)
+    stroke, thickest, sigma, light_on_dark = rough
+    most = MAX_ENLARGE if enlarge else 1.0
+    scale = min(most, STROKE / stroke, (MAX_WORK_PIXELS / grey.size) ** 0.5)
+    if 0.8 < scale < 1.25:
+        scale = 1.0  # resampling would only cost time and sharpness
+    work = _resized(grey, scale)
+    if light_on_dark:
+        work = _as_image(cv2.bitwise_not(work))
+    # Smooth the noise away, but not the eye of an 8.
+    quiet = _smoothed(work, 0.25 * stroke * scale * min(1.0, sigma / 8))
+    darkness = _darkness(quiet, _paper_by_closing(quiet, thickest * scale))
+    return _second_pass(darkness, stroke * scale, scale, light_on_dark) or _no_ink(grey)
+
+
+def _second_pass(darkness: Image, stroke: float, scale: float, light_on_dark: bool) -> Ink | None:
+    levels = _levels(darkness)
+    if levels.contrast < max(MIN_CONTRAST, NOISE_MARGIN * levels.spread):
+        return None
+    table = np.clip((np.arange(256) - levels.floor) * (255 / levels.contrast), 0, 255)
+    shades = _as_image(cv2.LUT(darkness, table.astype(np.uint8)))
+    noise = levels.spread / levels.contrast
+    block = 2 * round(4 * max(stroke, 2.0)) + 1
+    mask = _hysteresis(
+        _adaptive(shades, block, min(max(0.15, 2.5 * noise), 0.4)),
+        _adaptive(shades, block, min(max(0.25, NOISE_MARGIN * noise), 0.5)),
+    )
+    # Deep inside a blot the mean of the block sinks to ink: what is dark enough is ink anyhow.
+    full = cv2.threshold(shades, 165, 255, cv2.THRESH_BINARY)[1]
+    return Ink(
+        mask=_as_image(cv2.bitwise_or(mask, full)),
+        soft=shades,
+        scale=scale,
+        stroke=stroke,
+        contrast=levels.contrast / 255,
+        noise=levels.spread / 255,
+        light_on_dark=light_on_dark,
+    )
+
+
+def _adaptive(shades: Image, block: int, constant: float) -> Image:
+    """Return what is darker than the Gaussian mean of `block` by `constant` of full ink."""
+    return _as_image(
+        cv2.adaptiveThreshold(
+            cv2.bitwise_not(shades),
+            255,
+            cv2.ADAPTIVE_THRESH_GAUSSIAN_C,
+            cv2.THRESH_BINARY_INV,
+            block,
+            constant * 255,
+        )
+    )
+
+
+def _hysteresis(weak: Image, strong: Image) -> Image:
+    """Return the pieces of `weak` that hold some of `strong`: faint strokes, but no noise."""
+    count, labels = cv2.connectedComponents(weak, connectivity=8)
+    held = np.bincount(labels[strong > 0].ravel(), minlength=count) > 1
+    held[0] = False
+    return _as_image(held.astype(np.uint8)[labels] * np.uint8(255))
+
+
+def _rough_pass(grey: Image, most_pixels: int) -> tuple[float, float, float, bool] | None:
+    """Return stroke width and greatest thickness in pixels of `grey`, noise, and the polarity.
+
+    None where nothing stands out of the paper.
+    """
+    sigma = noise_of(grey)
+    scale = min(2.0, (most_pixels / grey.size) ** 0.5)
+    scale = scale if scale < 1 or min(grey.shape) < SMALL else 1.0
+    small = _smoothed(_resized(grey, scale), 0.8 * max(scale, 1.0) * min(1.0, sigma / 6))
+    paper = _paper_by_median(small, scale)
+    standing_out = max(3 * sigma, 12.0)
+    dark, light = cv2.subtract(paper, small), cv2.subtract(small, paper)
+    light_on_dark = _above(light, standing_out) > _above(dark, standing_out)
+    if light_on_dark:
+        small, paper = _as_image(cv2.bitwise_not(small)), _as_image(cv2.bitwise_not(paper))
+    darkness = _darkness(small, paper)
+    levels = _levels(darkness)
+    if levels.contrast < max(MIN_CONTRAST, NOISE_MARGIN * levels.spread):
+        return None
+    half = levels.floor + 0.5 * levels.contrast
+    mask = cv2.threshold(darkness, half, 255, cv2.THRESH_BINARY)[1]
+    depth = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 3)
+    inside = depth[depth > 0]
+    if inside.size < 4:
+        return None
+    # In a line of width w the distance to its edge is w/4 on average, and half a pixel more.
+    stroke = max(1.0, 4 * float(inside.mean()) - 2.0)
+    thickest = max(stroke, 2 * float(np.percentile(inside, 99)))
+    return stroke / scale, thickest / scale, sigma, light_on_dark
+
+
+def _above(difference: Image | cv2.typing.MatLike, level: float) -> float:
+    return float(cv2.sumElems(cv2.threshold(difference, level, 0, cv2.THRESH_TOZERO)[1])[0])
+
+
+def noise_of(grey: Image) -> float:
+    """Return the standard deviation of the pixel noise of `grey`, in grey levels.
+
+    Immerkær's difference of two Laplacians, which cancels paper and gradients, with the median
+    in place of the mean so that ink does not count (Immerkær 1996; Donoho 1994 for the 0.6745).
+    """
+    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+    response = np.abs(cv2.filter2D(grey, cv2.CV_16S, kernel))
+    return float(np.median(response)) / (6 * 0.6745)
+
+
+@dataclass(frozen=True, slots=True)
+class _Levels:
+    """Of the darkness of an image, 0 to 255: the paper's, its spread, and the ink's above it."""
+
+    contrast: float
+    floor: float
+    spread: float
+
+
+def _levels(darkness: Image) -> _Levels:
+    histogram = np.bincount(darkness.ravel(), minlength=256)
+    split = _otsu(histogram)
+    # Where ink is rare Otsu splits the noise of the paper; what noise does not reach is ink.
+    floor = spread = 0.0
+    for _ in range(2):
+        floor = _quantile(histogram[: split + 1], 0.5)
+        spread = _quantile(histogram[: split + 1], 0.84) - floor
+        split = max(split, int(floor + max(NOISE_MARGIN * spread, MIN_CONTRAST)))
+    ink = histogram.copy()
+    ink[: split + 1] = 0
+    if not ink.any():
+        return _Levels(0.0, floor, spread)
+    return _Levels(_quantile(ink, 0.8) - floor, floor, spread)
+
+
+def _quantile(histogram: NDArray[np.intp], share: float) -> float:
+    """Return the level below which `share` of the pixels are, with a fraction within its bin."""
+    below = np.cumsum(histogram)
+    wanted = share * below[-1]
+    level = int(np.searchsorted(below, wanted))
+    before = below[level - 1] if level else 0
+    return level - 0.5 + float((wanted - before) / max(histogram[level], 1))
+
+
+def _otsu(histogram: NDArray[np.intp]) -> int:
+    """Return the level that splits best in two (Otsu 1979)."""
+    weight = np.cumsum(histogram)
+    mean = np.cumsum(histogram * np.arange(256))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = (mean[-1] * (weight / weight[-1]) - mean) ** 2 / (weight * (weight[-1] - weight))
+    return int(np.argmax(np.nan_to_num(between, nan=0, posinf=0)))
+
+
+def _paper_by_median(small: Image, scale: float) -> Image:
+    """Return the paper's brightness under `small`: within a window, paper is the majority."""
+    rows, columns = small.shape
+    reach = min(BACKGROUND_REACH * scale, 0.75 * min(rows, columns))
+    shrink = min(1.0, 24 / max(reach, 1.0))
+    tiny = _resized(small, shrink)
+    kernel = 2 * round(reach * shrink / 2) + 1
+    paper = cv2.medianBlur(tiny, max(3, kernel))
+    return _as_image(cv2.resize(paper, (columns, rows), interpolation=cv2.INTER_LINEAR))
+
+
+def _paper_by_closing(grey: Image, thickest: float) -> Image:
+    """Return the paper's brightness, true also along the edge of a shadow.
+
+    A closing wider than the thickest stroke fills ink in and leaves a straight edge where it is.
+    """
+    size = 2 * round(0.7 * thickest + 1) + 1
+    kernel = np.ones((size, size), np.uint8)
+    closed = cv2.morphologyEx(grey, cv2.MORPH_CLOSE, kernel, borderType=cv2.BORDER_REPLICATE)
+    return _as_image(cv2.blur(closed, (size, size), borderType=cv2.BORDER_REPLICATE))
+
+
+def _darkness(grey: Image, paper: Image) -> Image:
+    """Return what is missing of the paper's light, 0 none to 255 all: the same in a shadow."""
+    return _as_image(cv2.divide(cv2.subtract(paper, grey), np.maximum(paper, 16), scale=255))
+
+
+def _smoothed(grey: Image, sigma: float) -> Image:
+    return _as_image(cv2.GaussianBlur(grey, (0, 0), sigma)) if sigma > 0.25 else grey
+
+
+def _resized(grey: Image, scale: float) -> Image:
+    if scale == 1.0:
+        return grey
+    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return _as_image(cv2.resize(grey, size, interpolation=how))
+
+
+def _no_ink(grey: Image) -> Ink:
+    empty = np.zeros(grey.shape, np.uint8)
+    return Ink(empty, empty, 1.0, 1.0, 0.0, 0.0, False)
+
+
+def _as_image(array: NDArray[np.generic] | cv2.typing.MatLike) -> Image:
+    image: Image = np.asarray(array, np.uint8)
+    return image

@@ -1,0 +1,149 @@
+"""The only door of the pipeline: page images in, readings out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Final
+
+import numpy as np
+
+from core.errors import InputError
+from pipeline.grammar import ANY_DIGITS, Grammar
+from pipeline.layout import find_lines
+from pipeline.page import decode_page
+from pipeline.readers.glyph import StripToRead, read_strips
+from pipeline.readers.runtime import Model
+from pipeline.register import cut_strips, register
+from pipeline.template import Template
+from pipeline.types import Box, FieldReading, Page, PageReading, Strip
+
+MAX_PIXELS: Final = 50_000_000
+# Geometric mean of the probabilities of a line's characters below which it is taken for print.
+LIKE_DIGITS: Final = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """The loaded networks. Load them once a process, after any fork."""
+
+    glyph: Model
+
+
+def load_readers() -> Readers:
+    """Load the weights that come with Counterfoil. Raises ConfigError where they do not fit."""
+    return Readers(glyph=Model.bundled("glyph"))
+
+
+def read_pages(
+    pages: Sequence[bytes | Page],
+    template: Template | None,
+    readers: Readers,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    timed: bool = False,
+) -> list[PageReading]:
+    """Read every page: the fields of `template`, or the lines of handwritten digits without one.
+
+    `pages` are encoded images or decoded pages. Returns one reading a page, in order. A page that
+    cannot be decoded, or that the template does not fit, carries its InputError in `error` and
+    has no fields; none is raised. Fields without a template are `line-1`, `line-2`, ... from the
+    top. With `timed`, readings tell the milliseconds of each stage; reading the strips is one
+    batch for all pages, of which each page tells an equal part.
+    """
+    clock = _Clock(timed)
+    readings: list[PageReading] = []
+    strips: list[list[StripToRead]] = []
+    for image in pages:
+        clock.start()
+        width = height = 0
+        score: float | None = None
+        found: list[StripToRead] = []
+        error: InputError | None = None
+        try:
+            page = decode_page(image, max_pixels=max_pixels) if isinstance(image, bytes) else image
+            height, width = page.grey.shape
+            clock.stop("decode")
+            if template is None:
+                found = [StripToRead(strip, ANY_DIGITS, ruled=True) for strip in find_lines(page)]
+                clock.stop("layout")
+            else:
+                placement = register(page, template)
+                score = placement.score
+                clock.stop("register")
+                cut = cut_strips(page, template, placement)
+                grammars = {field.name: field.grammar for field in template.fields}
+                found = [StripToRead(strip, grammars[strip.name], ruled=True) for strip in cut]
+                clock.stop("cut")
+        except InputError as exc:
+            error = exc
+        strips.append(found)
+        readings.append(
+            PageReading(
+                width=width,
+                height=height,
+                template=template.name if template else None,
+                error=error,
+                template_score=score,
+                milliseconds=clock.stages(),
+            )
+        )
+    clock.start()
+    fields = iter(read_strips([strip for found in strips for strip in found], readers.glyph))
+    clock.stop("read", parts=len(readings))
+    return [
+        replace(
+            reading,
+            fields=_kept([next(fields) for _ in found], template),
+            milliseconds=reading.milliseconds | clock.stages(),
+        )
+        for reading, found in zip(readings, strips, strict=True)
+    ]
+
+
+def read_strip(image: bytes | Page, grammar: Grammar, readers: Readers) -> PageReading:
+    """Read a whole image as one field named `strip`. An InputError goes into `error`."""
+    try:
+        page = decode_page(image) if isinstance(image, bytes) else image
+    except InputError as exc:
+        return PageReading(width=0, height=0, template=None, error=exc)
+    height, width = page.grey.shape
+    strip = Strip("strip", Box(0, 0, width, height), page.grey)
+    fields = read_strips([StripToRead(strip, grammar, ruled=False)], readers.glyph)
+    return PageReading(width=width, height=height, template=None, fields=tuple(fields))
+
+
+def _kept(fields: list[FieldReading], template: Template | None) -> tuple[FieldReading, ...]:
+    """Return the fields; without a template, only lines that read like digits, numbered anew."""
+    if template is not None:
+        return tuple(fields)
+    lines = [field for field in fields if field.value and _likeness(field) >= LIKE_DIGITS]
+    return tuple(replace(field, name=f"line-{i}") for i, field in enumerate(lines, start=1))
+
+
+def _likeness(field: FieldReading) -> float:
+    logs = [np.log(max(glyph.probability, 1e-6)) for glyph in field.glyphs]
+    return float(np.exp(np.mean(logs)))
+
+
+class _Clock:
+    """Milliseconds by stage, where they are asked for."""
+
+    def __init__(self, running: bool) -> None:
+        self._running = running
+        self._stages: dict[str, float] = {}
+        self._last = 0.0
+
+    def start(self) -> None:
+        self._stages = {}
+        self._last = perf_counter()
+
+    def stop(self, stage: str, *, parts: int = 1) -> None:
+        if self._running:
+            now = perf_counter()
+            self._stages[stage] = 1e3 * (now - self._last) / max(parts, 1)
+            self._last = now
+
+    def stages(self) -> dict[str, float]:
+        return dict(self._stages)

@@ -1,0 +1,150 @@
+"""The glyph reader: strips to pieces of ink, to what the CNN takes them for, to strings.
+
+One batch of glyphs goes through the network for all strips of all pages of a group. A strip whose
+string is not legal gets a second look, in which wide pieces may fall apart earlier and only
+strings of a legal length are searched for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.grammar import Grammar
+from pipeline.ink import Ink, separate_ink
+from pipeline.readers.lattice import Path, best_paths, shares
+from pipeline.readers.runtime import Model
+from pipeline.rules import remove_rules
+from pipeline.segment import Segmentation, segment_glyphs
+from pipeline.types import Alternative, Box, FieldReading, GlyphReading, Image, Strip
+
+SECOND_WIDE = 0.85  # of the line's height: two narrow digits that touch are hardly wider
+ALTERNATIVES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class StripToRead:
+    strip: Strip
+    grammar: Grammar
+    ruled: bool  # it may hold parts of printed boxes and lines
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The strings found in one segmentation of a strip, best first."""
+
+    segmentation: Segmentation
+    probabilities: NDArray[np.float32]  # (candidates, classes)
+    paths: list[Path]
+
+
+def read_strips(strips: Sequence[StripToRead], model: Model) -> list[FieldReading]:
+    """Read each strip, in order. A strip without ink reads as the empty string."""
+    inks = [_ink_of(strip) for strip in strips]
+    looks = _look([segment_glyphs(ink) for ink in inks], model)
+    legal = list(looks)
+    again = [
+        index
+        for index, (strip, look) in enumerate(zip(strips, looks, strict=True))
+        if look.paths and look.paths[0].text and not strip.grammar.accepts(look.paths[0].text)
+    ]
+    closer = _look([segment_glyphs(inks[index], wide=SECOND_WIDE) for index in again], model)
+    for index, look in zip(again, closer, strict=True):
+        grammar = strips[index].grammar
+        ways = [_bound(looks[index], grammar, model), _bound(look, grammar, model)]
+        legal[index] = max(ways, key=lambda way: way.paths[0].score if way.paths else float("-inf"))
+    return [
+        _reading(strip, ink, look, best, model.card.classes)
+        for strip, ink, look, best in zip(strips, inks, looks, legal, strict=True)
+    ]
+
+
+def _ink_of(strip: StripToRead) -> Ink:
+    ink = separate_ink(strip.strip.grey)
+    return ink.with_mask(remove_rules(ink.mask)) if strip.ruled and ink.mask.any() else ink
+
+
+def _look(segmentations: list[Segmentation], model: Model) -> list[_Found]:
+    glyphs = [c.glyph.image for found in segmentations for c in found.candidates]
+    images: Image = np.stack(glyphs) if glyphs else np.zeros((0, 28, 28), np.uint8)
+    probabilities = model.probabilities(images)
+    found = []
+    start = 0
+    for segmentation in segmentations:
+        stop = start + len(segmentation.candidates)
+        own = probabilities[start:stop]
+        paths = best_paths(segmentation, own, classes=model.card.classes)
+        found.append(_Found(segmentation, own, paths))
+        start = stop
+    return found
+
+
+def _bound(found: _Found, grammar: Grammar, model: Model) -> _Found:
+    paths = best_paths(
+        found.segmentation,
+        found.probabilities,
+        classes=model.card.classes,
+        lengths=(grammar.min_length, grammar.max_length),
+        accepts=grammar.accepts,
+    )
+    return replace(found, paths=paths)
+
+
+def _reading(
+    strip: StripToRead, ink: Ink, free: _Found, best: _Found, classes: str
+) -> FieldReading:
+    name, box = strip.strip.name, strip.strip.box
+    raw = free.paths[0].text if free.paths else ""
+    if not raw:
+        # Paper without a mark is surely empty; what was all taken for dirt may have been more.
+        sure = 1.0 if not ink.mask.any() else 0.0
+        return FieldReading(name, "", "", sure, (Alternative("", sure),), box)
+    if not best.paths:
+        return FieldReading(name, None, raw, 0.0, (), box, (), strip.grammar.name)
+    trust = _trust(ink, best.segmentation)
+    probabilities = [trust * share for share in shares(best.paths)]
+    alternatives = tuple(
+        Alternative(path.text, probability)
+        for path, probability in zip(best.paths[:ALTERNATIVES], probabilities, strict=False)
+    )
+    chosen = best.paths[0]
+    glyphs = tuple(
+        GlyphReading(
+            _on_page(strip.strip, best.segmentation.candidates[index].glyph.box),
+            digit,
+            float(best.probabilities[index, classes.index(digit)]),
+        )
+        for index, digit in zip(chosen.candidates, chosen.text, strict=True)
+    )
+    return FieldReading(
+        name=name,
+        value=chosen.text,
+        raw=raw,
+        confidence=alternatives[0].probability,
+        alternatives=alternatives,
+        box=box,
+        glyphs=glyphs,
+        rule=None if chosen.text == raw else strip.grammar.name,
+    )
+
+
+def _trust(ink: Ink, segmentation: Segmentation) -> float:
+    """Return how far the picture itself can be trusted, 0 to 1, whatever the network says.
+
+    The network knows digits only and is sure of one in any blot. Ink that hardly stands out of
+    the noise, or that is mostly specks, is no writing.
+    """
+    above_noise = np.clip((ink.contrast / max(ink.noise, 1e-6) - 5) / 2, 0, 1)
+    clean = np.clip((segmentation.clean - 0.5) / 0.3, 0, 1)
+    return float(above_noise * clean)
+
+
+def _on_page(strip: Strip, box: Box) -> Box:
+    rows, columns = strip.grey.shape
+    across, down = strip.box.w / columns, strip.box.h / rows
+    return Box(
+        strip.box.x + box.x * across, strip.box.y + box.y * down, box.w * across, box.h * down
+    )
