@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import socket
-import sys
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -17,15 +14,14 @@ from db.session import Database
 from pipeline.template import Template, parse_template
 from storage.base import ObjectStore
 from storage.open import open_store
+from worker.parent import die_with_parent
 
 if TYPE_CHECKING:
     from pipeline.read import Readers
-
     from worker.guard import DocumentOpener
 
 log = get_logger(__name__)
 
-_PR_SET_PDEATHSIG = 1
 # Templates are a few kilobytes each; one batch uses one or a handful.
 _TEMPLATES_KEPT = 64
 
@@ -102,16 +98,3 @@ def begin(settings: Settings, *, reads_pages: bool) -> None:
             _ = made.readers
     except Exception:
         log.exception("child.not-ready")
-
-
-def die_with_parent(number: int = signal.SIGKILL) -> None:
-    """Have the kernel end this process when its parent goes, however that goes. Linux only.
-
-    A child that outlived its worker would hold leases for pages that nobody knows of.
-    """
-    if sys.platform != "linux":
-        return
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
-    if os.getppid() != parent:  # it went in between
-        os.kill(os.getpid(), number)

@@ -7,8 +7,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from pipeline.documents import DocumentPage
-
 from core.errors import CounterfoilError, InputError, TransientError
 from core.log import get_logger
 from db.transitions.documents import (
@@ -21,6 +19,7 @@ from db.transitions.documents import (
     renew_document,
 )
 from db.transitions.outbox import forget_objects
+from pipeline.documents import DocumentPage
 from storage.base import StorageFullError
 from worker.child import Services
 from worker.patience import Heartbeat, patiently
