@@ -39,15 +39,8 @@ def progress_of(s: Session, batches: Sequence[Batch]) -> list[BatchProgress]:
     pages = _counts(s, Page.batch_id, Page.state, PageState, ids)
     fields = _counts(s, Field.batch_id, Field.state, FieldState, ids)
     template_ids = {batch.template_id for batch in batches if batch.template_id}
-    names: dict[str, str] = dict(
-        s.execute(
-            select(TemplateText.id, TemplateText.name).where(TemplateText.id.in_(template_ids))
-        )
-        .tuples()
-        .all()
-        if template_ids
-        else ()
-    )
+    named = select(TemplateText.id, TemplateText.name).where(TemplateText.id.in_(template_ids))
+    names = {row.id: row.name for row in s.execute(named)} if template_ids else {}
     now = database_now(s)
     return [
         BatchProgress(

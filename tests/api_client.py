@@ -1,0 +1,150 @@
+"""The API under test: the real application over a real database and a real store, no worker.
+
+Pages and fields come in through the same transitions that a worker uses.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from flask import Flask
+from flask.testing import FlaskClient
+
+from api.app import create_app
+from api.context import Services
+from core.policy import Decision, decide
+from core.settings import Settings
+from db.session import Database
+from db.transitions.documents import NewPage, claim_document, fail_document, open_document
+from db.transitions.pages import FieldResult, PageResult, claim_pages, complete_page, fail_page
+from db.transitions.tenants import create_api_key, ensure_tenant
+from storage.base import ObjectStore
+
+LEASE = {"lease_seconds": 60.0}
+
+
+def png(seed: int = 0, *, width: int = 320, height: int = 160) -> bytes:
+    """A small grey PNG, another one for each seed."""
+    noise = np.random.default_rng(seed).integers(0, 255, (height, width), dtype=np.uint8)
+    _, data = cv2.imencode(".png", noise)
+    return data.tobytes()
+
+
+@dataclass(slots=True)
+class Api:
+    app: Flask
+    settings: Settings
+    db: Database
+    store: ObjectStore
+    key: str
+    other_key: str  # of another tenant
+
+    @property
+    def client(self) -> FlaskClient:
+        return self.app.test_client()
+
+    def call(self, method: str, path: str, *, key: str | None = None, **more: Any) -> Any:
+        headers = {"Authorization": f"Bearer {key or self.key}"} | more.pop("headers", {})
+        return self.client.open(path, method=method, headers=headers, **more)
+
+    def get(self, path: str, **more: Any) -> Any:
+        return self.call("GET", path, **more)
+
+    def post(self, path: str, **more: Any) -> Any:
+        return self.call("POST", path, **more)
+
+    def upload(
+        self,
+        files: Sequence[tuple[str, bytes]],
+        path: str = "/v1/batches",
+        *,
+        headers: Any = None,
+        **form: Any,
+    ) -> Any:
+        data: dict[str, Any] = {
+            "files": [(io.BytesIO(data), name) for name, data in files],
+            **form,
+        }
+        return self.post(path, data=data, headers=headers or {}, content_type="multipart/form-data")
+
+    def read(self, batch: dict[str, Any], *, fields: int = 2) -> None:
+        """Do a worker's part for all files of a batch: one page each, `fields` fields a page."""
+        for document in self.items(f"/v1/batches/{batch['id']}/documents"):
+            self.read_document(document["id"], fields=fields)
+
+    def read_document(self, document_id: str, *, fields: int = 2) -> None:
+        with self.db.transaction() as s:
+            claimed = claim_document(s, document_id, **LEASE, max_attempts=3)
+            assert claimed is not None
+            assert open_document(
+                s, document_id, claimed.attempt, [NewPage(1, "", None, "image/png")]
+            )
+        for page in self.items(f"/v1/batches/{claimed.batch_id}/pages"):
+            if page["document_id"] == document_id:
+                self.read_page(page["id"], fields=fields)
+
+    def read_page(self, page_id: str, *, fields: int = 2) -> None:
+        with self.db.transaction() as s:
+            (page,) = claim_pages(s, [page_id], worker="test", **LEASE)
+            results = tuple(
+                field_result(n, 0.9 + n / 100, page.release_threshold) for n in range(1, fields + 1)
+            )
+            assert complete_page(s, page.page_id, page.attempt, PageResult(320, 160, 0.9, results))
+
+    def fail_page(self, page_id: str, message: str) -> None:
+        with self.db.transaction() as s:
+            (page,) = claim_pages(s, [page_id], worker="test", **LEASE)
+            assert fail_page(s, page.page_id, page.attempt, "bad-image", message)
+
+    def fail_document(self, document_id: str, message: str) -> None:
+        with self.db.transaction() as s:
+            claimed = claim_document(s, document_id, **LEASE, max_attempts=3)
+            assert claimed is not None
+            assert fail_document(s, document_id, claimed.attempt, "bad-file", message)
+
+    def items(self, path: str) -> list[dict[str, Any]]:
+        response = self.get(f"{path}?limit=1000")
+        assert response.status_code == 200, response.text
+        items: list[dict[str, Any]] = response.json["items"]
+        return items
+
+
+def field_result(n: int, confidence: float, threshold: float | None) -> FieldResult:
+    value = f"00{n}7"
+    return FieldResult(
+        name=f"field-{n}",
+        value=value,
+        raw=value,
+        confidence=confidence,
+        alternatives=[
+            {"value": value, "probability": confidence},
+            {"value": f"00{n}1", "probability": 1 - confidence},
+        ],
+        box=(20.0 * n, 30.0, 40.0, 25.0),
+        rule=None,
+        reader="glyph",
+        model_sha256="0" * 64,
+        decision=decide(value, confidence, threshold) if threshold else Decision.REVIEW,
+    )
+
+
+@contextmanager
+def api_under_test(settings: Settings) -> Iterator[Api]:
+    """Build the application over a migrated database, with a key for each of two tenants."""
+    app = create_app(settings)
+    app.testing = False  # errors are answered as in production
+    services: Services = app.extensions["counterfoil"]
+    keys = []
+    with services.db.transaction() as s:
+        for name in ("ours", "theirs"):
+            keys.append(create_api_key(s, ensure_tenant(s, name).id, f"{name}-key")[1])
+    try:
+        yield Api(app, settings, services.db, services.store, keys[0], keys[1])
+    finally:
+        services.db.dispose()

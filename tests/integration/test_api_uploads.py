@@ -1,0 +1,317 @@
+"""Files come in: what is taken, what is refused and how, and that nothing comes twice."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from core.settings import Settings
+from db.models import Batch, Document, Outbox, TemplateText
+from db.transitions.batches import add_document
+from pipeline.template import bundled_names, bundled_text
+from tests.api_client import Api, api_under_test, png
+
+
+@pytest.fixture
+def api(sqlite_url: str, tmp_path: Path) -> Iterator[Api]:
+    settings = Settings(
+        home=tmp_path,
+        database_url=sqlite_url,
+        max_file_bytes=200_000,
+        max_request_bytes=50_000_000,
+        max_queued_pages=3,
+    )
+    with api_under_test(settings) as api:
+        yield api
+
+
+def count(api: Api, model: type[Any]) -> int:
+    with api.db.reading() as s:
+        return s.scalar(select(func.count()).select_from(model)) or 0
+
+
+def objects(api: Api) -> list[Path]:
+    folder = api.settings.home / "objects"
+    return [path for path in folder.rglob("*") if path.is_file() and len(path.name) == 64]
+
+
+def raw_upload(api: Api, names: list[bytes], path: str = "/v1/batches", **more: Any) -> Any:
+    """Post files whose names stand on the wire exactly as given; a file's bytes are its number."""
+    body = b"".join(
+        b'--B\r\nContent-Disposition: form-data; name="files"; filename="%s"\r\n\r\n%d\r\n'
+        % (name, number)
+        for number, name in enumerate(names, 1)
+    )
+    return api.post(
+        path, data=body + b"--B--\r\n", content_type="multipart/form-data; boundary=B", **more
+    )
+
+
+def test_a_batch_with_files(api: Api) -> None:
+    files = [("a.png", png(1)), ("b.png", png(2))]
+    response = api.upload(files, name="July", template="nist-hsf", release_threshold="0.99")
+    assert response.status_code == 202
+    batch = response.json
+    assert response.headers["Location"] == f"/v1/batches/{batch['id']}"
+    assert response.headers["Retry-After"] == "1"
+    assert batch["name"] == "July"
+    assert batch["template"] == "nist-hsf"
+    assert batch["release_threshold"] == 0.99
+    assert (batch["state"], batch["closed"]) == ("processing", True)
+    assert batch["documents"] == {"total": 2, "stored": 2, "opened": 0, "failed": 0}
+    for (name, data), uploaded in zip(files, batch["uploaded"], strict=True):
+        digest = hashlib.sha256(data).hexdigest()
+        assert (uploaded["filename"], uploaded["sha256"]) == (name, digest)
+        assert (uploaded["size"], uploaded["duplicate"]) == (len(data), False)
+        assert api.store.read(f"{batch['id']}/{digest}") == data
+    assert batch["rejected"] == []
+    assert count(api, Outbox) == 2
+    with api.db.reading() as s:
+        assert s.scalars(select(TemplateText.text)).one() == bundled_text("nist-hsf")
+
+
+def test_the_same_bytes_twice_are_one_document(api: Api) -> None:
+    batch = api.upload([("a.png", png(1)), ("again.png", png(1))], keep_open="true", name="").json
+    assert [file["duplicate"] for file in batch["uploaded"]] == [False, True]
+    more = api.upload(
+        [("c.png", png(1)), ("d.png", png(2))], f"/v1/batches/{batch['id']}/documents"
+    )
+    assert more.status_code == 202
+    assert [file["duplicate"] for file in more.json["documents"]] == [True, False]
+    assert count(api, Document) == 2
+
+
+def test_an_open_batch_takes_files_until_it_is_closed(api: Api) -> None:
+    created = api.post("/v1/batches", json={"name": "later"})
+    assert created.status_code == 202
+    path = f"/v1/batches/{created.json['id']}"
+    assert (created.json["state"], created.json["closed"]) == ("receiving", False)
+    assert api.upload([("a.png", png(1))], f"{path}/documents").status_code == 202
+    for _ in range(2):
+        assert api.post(f"{path}/close").json["closed"] is True
+    refused = api.upload([("b.png", png(2))], f"{path}/documents")
+    assert (refused.status_code, refused.json["code"]) == (409, "batch-closed")
+
+
+def test_a_request_of_its_own_template(api: Api) -> None:
+    text = bundled_text(bundled_names()[0])
+    made = api.post("/v1/batches", json={"template_text": text})
+    assert made.json["template"] == bundled_names()[0]
+    path = f"/v1/batches/{made.json['id']}/documents"
+    added = api.upload([("a.png", png(1))], path, template_file=(io.BytesIO(text.encode()), "t"))
+    assert added.status_code == 202
+    (document,) = api.items(path)
+    assert document["template"] == bundled_names()[0]
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ({"template": "no-such"}, "There is no template 'no-such'. There are: "),
+        ({"template_file": "name: ["}, "line"),
+        ({"template": "nist-hsf", "template_file": "x: y"}, "Leave one of them out"),
+        ({"release_threshold": "0"}, "release_threshold: Input should be greater than 0"),
+        ({"release_threshold": "1.01"}, "release_threshold: Input should be less than or equal"),
+        ({"release_threshold": "nan"}, "release_threshold"),
+        ({"release_threshold": "sure"}, "release_threshold"),
+        ({"name": "n" * 201}, "name: "),
+        ({"colour": "red"}, "colour: "),
+    ],
+)
+def test_a_wrong_form_is_refused_in_words(api: Api, form: dict[str, str], words: str) -> None:
+    response = api.upload([("a.png", png(1))], **form)
+    assert response.status_code == 422, response.text
+    assert response.content_type == "application/problem+json"
+    assert words in response.json["detail"]
+    assert count(api, Batch) == 0
+    assert objects(api) == []
+
+
+def test_a_file_too_large_or_empty_is_refused_alone(api: Api) -> None:
+    large = bytes(api.settings.max_file_bytes + 1)
+    batch = api.upload([("large.tif", large), ("empty.png", b""), ("good.png", png(1))]).json
+    assert [file["filename"] for file in batch["uploaded"]] == ["good.png"]
+    assert [(file["filename"], file["code"]) for file in batch["rejected"]] == [
+        ("large.tif", "file-too-large"),
+        ("empty.png", "empty-file"),
+    ]
+    assert "larger than 200,000 bytes" in batch["rejected"][0]["message"]
+    assert len(objects(api)) == 1
+
+
+def test_no_usable_file_makes_no_batch(api: Api) -> None:
+    nothing = api.upload([], name="nothing")
+    assert (nothing.status_code, nothing.json["code"]) == (422, "no-usable-file")
+    assert "keep_open=true" in nothing.json["detail"]
+    empty = api.upload([("empty.png", b"")])
+    assert (empty.status_code, empty.json["rejected"][0]["code"]) == (422, "empty-file")
+    assert count(api, Batch) == 0
+
+
+def test_idempotency_key(api: Api) -> None:
+    headers = {"Idempotency-Key": "monday-1"}
+    files = [("a.png", png(1)), ("b.png", png(2))]
+    first = api.upload(files, headers=headers, name="x", template="nist-hsf")
+    again = api.upload(files, headers=headers, name="x", template="nist-hsf")
+    assert (again.status_code, again.json["id"]) == (202, first.json["id"])
+    assert [file["id"] for file in again.json["uploaded"]] == [
+        file["id"] for file in first.json["uploaded"]
+    ]
+    assert (count(api, Batch), count(api, Document), len(objects(api))) == (1, 2, 2)
+    for changed in (
+        api.upload(files[:1], headers=headers, name="x", template="nist-hsf"),
+        api.upload([*files[:1], ("b.png", png(3))], headers=headers, name="x", template="nist-hsf"),
+        api.upload(files, headers=headers, name="y", template="nist-hsf"),
+        api.upload(files, headers=headers, name="x"),
+    ):
+        assert (changed.status_code, changed.json["code"]) == (409, "idempotency-key-reused")
+    assert (count(api, Batch), len(objects(api))) == (1, 2)
+    refused = api.upload(files, headers={"Idempotency-Key": "k" * 201})
+    assert (refused.status_code, refused.json["code"]) == (422, "bad-idempotency-key")
+
+
+def test_a_thousand_files_are_taken_and_more_are_refused_whole(api: Api) -> None:
+    taken = raw_upload(api, [b"%d.png" % n for n in range(1000)])
+    assert taken.status_code == 202
+    assert taken.json["documents"]["total"] == 1000
+    refused = raw_upload(api, [b"%d.png" % n for n in range(1200)])
+    assert (refused.status_code, refused.json["code"]) == (413, "too-many-files")
+    assert "more than 1,000 files" in refused.json["detail"]
+    assert "keep_open=true" in refused.json["detail"]
+    assert (count(api, Batch), count(api, Document), len(objects(api))) == (1, 1000, 1000)
+
+
+def test_a_request_too_large(api: Api) -> None:
+    response = api.post(
+        "/v1/batches",
+        data=b"",
+        content_type="multipart/form-data; boundary=B",
+        environ_overrides={"CONTENT_LENGTH": "50000001"},
+    )
+    assert (response.status_code, response.json["code"]) == (413, "request-too-large")
+    assert "50,000,000 bytes" in response.json["detail"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../etc/passwd", "/etc/passwd", r"..\..\boot.ini", "C:\\a\\b.png", ".", "..", "a/../b"],
+)
+def test_a_path_as_a_name_is_only_a_label(api: Api, name: str) -> None:
+    wire = name.replace("\\", "\\\\").encode()
+    before = {path for path in api.settings.home.rglob("*") if "objects" not in path.parts}
+    batch = raw_upload(api, [wire]).json
+    (document,) = api.items(f"/v1/batches/{batch['id']}/documents")
+    assert document["filename"] == name
+    after = {path for path in api.settings.home.rglob("*") if "objects" not in path.parts}
+    assert {path.name.removesuffix("-wal").removesuffix("-shm") for path in after - before} <= {
+        "counterfoil.sqlite3",
+        "objects",
+    }
+
+
+def test_a_long_name_is_shortened_in_its_middle(api: Api) -> None:
+    batch = raw_upload(api, [b"x" * 3000 + b".png", b"a\0b"]).json
+    first, second = (file["filename"] for file in batch["uploaded"])
+    assert len(first) == 1000
+    assert first.startswith("xxx")
+    assert first.endswith(".png")
+    assert second == "a\ufffdb"
+
+
+def test_naughty_strings_come_back_exactly(api: Api, data_dir: Path) -> None:
+    with tarfile.open(data_dir / "hostile_inputs.tar.gz") as archive:
+        member = archive.extractfile("./blns/blns.json")
+        assert member is not None
+        strings: list[str] = json.loads(member.read())
+    # A name on the wire is quoted, so a quote or a line break cannot stand in it as itself.
+    names = sorted(
+        {s for s in strings if s and not any(c in s for c in '\r\n"') and "%22" not in s}
+    )
+    assert len(names) >= 300
+    wire = [name.replace("\\", "\\\\").encode() for name in names]
+    batch = raw_upload(api, wire)
+    assert batch.status_code == 202, batch.text
+    listed = [item["filename"] for item in api.items(f"/v1/batches/{batch.json['id']}/documents")]
+    assert listed == [name.replace("\0", "\ufffd") for name in names]
+    for text in strings:
+        made = api.post("/v1/batches", json={"name": text[:200]})
+        if "\0" in text:
+            assert made.status_code == 422
+            continue
+        assert made.status_code == 202, made.text
+        assert made.json["name"] == text[:200]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"nonsense",
+        b"--B\r\n",
+        b'--B\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\nabc',
+        b"--B\r\n\r\nno disposition\r\n--B--\r\n",
+        b"--B\r\nContent-Disposition: form-data; name=files; filename=\xff\xfe\r\n\r\nx\r\n--B--",
+        b"x" * 500_000,
+        b"--B\r\nX: " + b"y" * 500_000 + b"\r\n\r\nx\r\n--B--",
+    ],
+    ids=range(7),
+)
+def test_a_broken_body_keeps_nothing(api: Api, body: bytes) -> None:
+    response = api.post("/v1/batches", data=body, content_type="multipart/form-data; boundary=B")
+    assert (response.status_code, response.json["code"]) == (400, "malformed-upload")
+    assert count(api, Batch) == 0
+    assert objects(api) == []
+
+
+def test_other_bodies_are_refused(api: Api) -> None:
+    for content_type in ("text/plain", "application/x-www-form-urlencoded", "image/png"):
+        response = api.post("/v1/batches", data=b"x=y", content_type=content_type)
+        assert (response.status_code, response.json["code"]) == (415, "unsupported-media-type")
+    assert api.post("/v1/batches", data=b"{", content_type="application/json").status_code == 422
+    for body in ({"name": 5}, {"keep_open": False}, {"release_threshold": "0.5"}, ["x"]):
+        assert api.post("/v1/batches", json=body).status_code == 422
+    boundless = api.post("/v1/batches", data=b"x", content_type="multipart/form-data")
+    assert boundless.status_code == 400
+
+
+def test_too_many_waiting_pages_are_a_429(api: Api) -> None:
+    batch = api.upload([(f"{n}.png", png(n)) for n in range(4)], keep_open="true").json
+    documents = api.items(f"/v1/batches/{batch['id']}/documents")
+    from db.transitions.documents import NewPage, claim_document, open_document
+
+    for document in documents:
+        with api.db.transaction() as s:
+            claimed = claim_document(s, document["id"], lease_seconds=60, max_attempts=3)
+            assert claimed is not None
+            open_document(s, document["id"], claimed.attempt, [NewPage(1, "", None, "image/png")])
+    for path in ("/v1/batches", f"/v1/batches/{batch['id']}/documents"):
+        refused = api.upload([("x.png", png(9))], path)
+        assert (refused.status_code, refused.json["code"]) == (429, "too-many-pages-waiting")
+        assert int(refused.headers["Retry-After"]) > 0
+    # Another tenant is not held up by it.
+    other = api.post("/v1/batches", json={}, key=api.other_key)
+    assert other.status_code == 202
+
+
+def test_files_for_a_batch_that_goes_away_meanwhile(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = api.post("/v1/batches", json={}).json
+
+    def deleted_first(*args: Any, **values: Any) -> Any:
+        # What another request does between our upload and our transaction.
+        api.store.delete_namespace(batch["id"])
+        values["batch_id"] = "0" * 32
+        return add_document(*args, **values)
+
+    monkeypatch.setattr("api.uploads.transitions.add_document", deleted_first)
+    response = api.upload([("a.png", png(1))], f"/v1/batches/{batch['id']}/documents")
+    assert response.status_code == 404
+    assert objects(api) == []
