@@ -12,6 +12,7 @@ file of five thousand pages delays nobody else's page.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import socket
 import sys
@@ -110,6 +111,8 @@ def run_worker(settings: Settings, queue: str, processes: int) -> None:
 
     def _logging(**_: Any) -> None:
         configure_logging(settings.log_level, json=settings.log_json)
+        for name in ("celery.worker.strategy", "celery.app.trace"):  # two lines a task
+            logging.getLogger(name).setLevel(max(logging.WARNING, logging.root.level))
 
     def _child(**_: Any) -> None:
         child.begin(settings, reads_pages=queue == PAGES_QUEUE)

@@ -75,12 +75,18 @@ class Dispatcher:
             messages = take_outbox(s, _OUTBOX_AT_ONCE)
         if not messages:
             return 0
+        reads = [message for message in messages if message.kind == OutboxKind.READ]
         done: list[int] = []
         try:
             with self.app.producer_pool.acquire(block=True, timeout=10) as producer:
                 for message in messages:
-                    if self._send(message, producer):
+                    if message.kind != OutboxKind.READ and self._send(message, producer):
                         done.append(message.id)
+                # Files of one page each make groups together.
+                page_ids = [page_id for read in reads for page_id in read.payload["page_ids"]]
+                for group in self._groups(page_ids):
+                    hint_pages(self.app, group, producer=producer)
+                done += [message.id for message in reads]
         finally:
             if done:
                 with self.db.transaction() as s:
@@ -91,9 +97,6 @@ class Dispatcher:
         match message.kind:
             case OutboxKind.INTAKE:
                 hint_intake(self.app, message.payload["document_id"], producer=producer)
-            case OutboxKind.READ:
-                for group in self._groups(message.payload["page_ids"]):
-                    hint_pages(self.app, group, producer=producer)
             case OutboxKind.DELETE_OBJECTS:
                 try:
                     self.store.delete_namespace(message.payload["namespace"])
