@@ -180,7 +180,7 @@ def open_tiff(stream: BinaryIO) -> PIL.Image.Image:
     try:
         return PIL.Image.open(stream, formats=["TIFF"])
     except DECODE_ERRORS as exc:
-        raise broken("TIFF", "it cannot be decoded") from exc
+        raise broken("TIFF", "it cannot be decoded, or it is of a rare variety") from exc
 
 
 def decode_single_tiff(data: bytes, max_pixels: int) -> Page:
