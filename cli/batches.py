@@ -18,7 +18,7 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from cli.client import Client, api_key, every_page_read
-from cli.output import json_line, page_not_read, page_of_api, page_table, write_csv
+from cli.output import json_line, page_not_read, page_of_api, print_table, write_csv
 from cli.paths import Upload, find_template, find_uploads
 from core.errors import ConfigError, CounterfoilError, InputError
 from core.settings import load_settings
@@ -57,17 +57,21 @@ def submit(
         batch = client.create_batch(name=name, template=choice, release_threshold=release_at)
         try:
             rejected = upload_with_progress(client, batch["id"], uploads)
-            batch = client.close_batch(batch["id"])
+            if len(rejected) < len(uploads):
+                batch = client.close_batch(batch["id"])
         except BaseException:
             # Half of what was meant is worse than nothing: it would look like the whole.
             with suppress(CounterfoilError):
                 client.cancel_batch(batch["id"])
             _remarks.print(f"The upload broke off; batch {batch['id']} is cancelled.")
             raise
-        if not as_json:
-            print(batch["id"], flush=True)
         for item in rejected:
             _remarks.print(f"[red]Not taken:[/] {_plain(item)}")
+        if len(rejected) == len(uploads):
+            client.cancel_batch(batch["id"])
+            raise InputError("None of the files can be taken.", code="no-usable-file")
+        if not as_json:
+            print(batch["id"], flush=True)
         status = InputError.exit_code if rejected else 0
         if wait:
             try:
@@ -166,7 +170,7 @@ def results(
         elif as_csv:
             write_csv(list(pages), sys.stdout)
         else:
-            Console(highlight=False).print(page_table(pages))
+            print_table(pages)
     left = batch["pages"]["queued"] + batch["pages"]["leased"] + batch["documents"]["stored"]
     if left:
         _remarks.print(f"Not all is read yet: {batch['percent']:.0f} %.")
@@ -176,11 +180,14 @@ def results(
 def batch_pages(client: Client, batch_id: str) -> Iterator[Json]:
     """Yield the object of every page of a batch that has ended, then those of unopened files."""
     for page in client.pages(batch_id):
-        if page["state"] not in ("queued", "leased"):
+        if page["state"] == "cancelled":
+            yield page_of_api(page) | {"error": "Cancelled before it was read."}
+        elif page["state"] not in ("queued", "leased"):
             yield page_of_api(page)
     for document in client.documents(batch_id):
         if document["state"] == "failed":
-            yield page_not_read(document["filename"], 1, None, _document_error(document))
+            error = _document_error(document)
+            yield page_not_read(document["filename"], 1, document.get("template"), error)
 
 
 def export(
@@ -201,7 +208,7 @@ def export(
             if out is not None or form is not None:
                 raise ConfigError("--to writes into a database; leave out --format and --out.")
             answer = client.export_to(batch_id, to, table)
-            _remarks.print(f"Written to {_escaped(to)}, table {_escaped(table)}: {_counts(answer)}")
+            _remarks.print(_escaped(f"{answer['rows']} rows written to {to}, table {table}."))
             return 0
         form = form or (out.suffix.lstrip(".").lower() if out else "csv")
         if form not in ("csv", "jsonl", "xlsx"):
@@ -271,12 +278,7 @@ def _document_error(document: Json) -> str:
 
 
 def _plain(rejected: Json) -> str:
-    said = rejected.get("message") or rejected.get("detail") or rejected.get("error") or "rejected"
-    return _escaped(f"{rejected.get('filename', '?')}: {said}")
-
-
-def _counts(answer: Json) -> str:
-    return ", ".join(f"{n} {name}" for name, n in answer.items() if isinstance(n, int)) or "done"
+    return _escaped(f"{rejected['filename']}: {rejected['message']}")
 
 
 def _escaped(text: str) -> str:

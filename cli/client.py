@@ -31,6 +31,7 @@ Json = dict[str, Any]
 
 GROUP_FILES = 50
 GROUP_BYTES = 32 << 20
+LIST_ITEMS = 500
 RETRIES = 6
 RETRY_STATUSES = frozenset({429, 502, 503, 504})
 LONGEST_PAUSE = 30.0  # seconds, whatever a server asks for
@@ -149,7 +150,7 @@ class Client:
                     files.append(("template_file", ("template.yaml", template.text)))
                 return self._http.post(path, files=files, data=data)
 
-        return _as_json(self._attempt(send))
+        return _as_json(self._attempt(send, may_refuse=True))
 
     def cancel_batch(self, batch_id: str) -> Json:
         """Stop reading a batch; what was read stays."""
@@ -183,7 +184,7 @@ class Client:
     def _items(self, path: str) -> Iterator[Json]:
         after: str | None = None
         while True:
-            params: Json = {"limit": 100} | ({"after": after} if after else {})
+            params: Json = {"limit": LIST_ITEMS} | ({"after": after} if after else {})
             answer = self._json("GET", path, params=params)
             yield from answer["items"]
             after = answer.get("next")
@@ -218,8 +219,13 @@ class Client:
     def _json(self, method: str, path: str, **options: Any) -> Json:
         return _as_json(self._attempt(lambda: self._http.request(method, path, **options)))
 
-    def _attempt(self, send: Callable[[], httpx.Response]) -> httpx.Response:
-        """Send until an answer comes that is worth having. Raises what the answer says."""
+    def _attempt(
+        self, send: Callable[[], httpx.Response], *, may_refuse: bool = False
+    ) -> httpx.Response:
+        """Send until an answer comes that is worth having. Raises what the answer says.
+
+        With `may_refuse`, an answer that lists refused files is worth having.
+        """
         for attempt in range(RETRIES + 1):
             last = attempt == RETRIES
             try:
@@ -243,6 +249,8 @@ class Client:
                 self._pause(_backoff(attempt))
                 continue
             self._answered = True
+            if may_refuse and response.status_code == 422 and _as_json(response).get("rejected"):
+                return response
             if response.status_code not in RETRY_STATUSES or last:
                 _raise_for(response)
                 return response

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from cli import train
 from core.errors import CounterfoilError
 
 
@@ -42,6 +43,7 @@ keys = typer.Typer(
     help="Make, list and revoke API keys (where the database is).", no_args_is_help=True
 )
 app.add_typer(keys, name="keys")
+app.add_typer(train.app, name="train")
 
 
 def _examples(*lines: str) -> str:
@@ -114,6 +116,18 @@ def up(
     from core.settings import load_settings
 
     run_stack(load_settings(home=data, host=host, port=port, workers=workers))
+
+
+@app.command(epilog=_examples("counterfoil serve migrate", "counterfoil serve worker"))
+def serve(
+    role: Annotated[
+        str, typer.Argument(metavar="ROLE", help="migrate, api, worker, intake or dispatcher.")
+    ],
+) -> None:
+    """Be one process of a system on servers, as containers run it, until SIGTERM."""
+    from cli.serve import serve
+
+    serve(role)
 
 
 @app.command(

@@ -15,6 +15,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -94,9 +95,17 @@ def write_csv(pages: Sequence[Json], out: TextIO) -> None:
         writer.writerow(row)
 
 
-def page_table(pages: Iterable[Json], *, title: str | None = None) -> Table:
+def print_table(pages: Iterable[Json]) -> None:
+    """Print the table for people; where nobody sees it, wide enough for a pipe."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 160)
+    console.print(page_table(pages))
+
+
+def page_table(pages: Iterable[Json]) -> Table:
     """Return a table with one row a field, for people."""
-    table = Table(title=title, title_justify="left")
+    table = Table()
     table.add_column("file", overflow="fold")
     table.add_column("page", justify="right")
     table.add_column("field", overflow="fold")

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.documents import DocumentLimits, open_document
-from pipeline.read import Readers, load_readers, read_pages, read_strip
-from rich.console import Console
-
-from cli.output import json_line, page_not_read, page_of_reading, page_table
+from cli.output import json_line, page_not_read, page_of_reading, print_table
 from cli.paths import find_template, find_uploads
 from core.errors import ConfigError, InputError
 from core.settings import Settings, load_settings
+from pipeline.documents import DocumentLimits, open_document
 from pipeline.grammar import Grammar, parse_grammar
+from pipeline.read import Readers, load_readers, read_pages, read_strip
 from pipeline.template import Template, bundled_template, parse_template
 from pipeline.types import PageReading
 
@@ -59,7 +57,7 @@ def read_files(
         else:
             shown.append(page)
     if not as_json:
-        Console(highlight=False).print(page_table(shown))
+        print_table(shown)
     return 0 if complete else InputError.exit_code
 
 
@@ -77,7 +75,7 @@ def document_limits(settings: Settings) -> DocumentLimits:
     """Return what the settings allow a document to be."""
     return DocumentLimits(
         max_pages=settings.max_pages_per_document,
-        max_pixels=settings.max_page_pixels,
+        max_page_pixels=settings.max_page_pixels,
         max_unpacked_bytes=settings.max_unpacked_bytes,
     )
 

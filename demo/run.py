@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -37,7 +38,8 @@ Json = dict[str, Any]
 
 def main() -> int:
     """Run the demo; return 0 only if every page was read."""
-    signal.signal(signal.SIGTERM, _interrupt)  # stop as tidily as on Ctrl-C
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     truth = json.loads((SAMPLES / "truth.json").read_text())
     # Only its own folder: no COUNTERFOIL_* of this shell may send samples to a real database.
@@ -66,6 +68,9 @@ def main() -> int:
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    # Once only: a second Ctrl-C must not break off the orderly stop of the first.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -80,36 +85,36 @@ def _upload(client: Client, batch_id: str, truth: list[Json], console: Console) 
 
 
 def _table(pages: Iterable[Json], truth: list[Json]) -> Table:
-    table = Table(title="What was read, and what is written there", title_justify="left")
-    for column in ("file", "page", "field", "read", "written"):
-        table.add_column(column, justify="right" if column == "page" else "left")
+    title = "What was read, and what is written there"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("field", "read", "written"):
+        table.add_column(column)
     table.add_column("confidence", justify="right")
     table.add_column("state")
     table.add_column("")
     written = _by_page(truth)
     for page in pages:
         expected = written.get((page["file"], page["page"]), {})
-        where = (page["file"], str(page["page"]))
+        table.add_row(Text(f"{page['file']}, page {page['page']}", style="bold"))
         if page["error"] is not None:
-            table.add_row(*where, "", Text(page["error"], style="red"), end_section=True)
-        for i, field in enumerate(page["fields"]):
+            table.add_row(Text(f"  {page['error']}", style="red"))
+        for field in page["fields"]:
             right = field["value"] == expected.get(field["name"])
+            accepted = field["decision"] == "accepted"
             table.add_row(
-                *(where if i == 0 else ("", "")),
-                field["name"],
+                f"  {field['name']}",
                 field["value"] or "",
                 expected.get(field["name"], ""),
                 percent(field["confidence"]),
-                field["decision"],
+                Text(field["decision"], style="green" if accepted else "yellow"),
                 Text("✓", style="green") if right else Text("✗", style="bold red"),
-                end_section=i == len(page["fields"]) - 1,
             )
     return table
 
 
 def _summary(pages: Iterable[Json], truth: list[Json]) -> str:
     written = _by_page(truth)
-    right = total = accepted = accepted_right = 0
+    right = accepted = accepted_right = 0
     for page in pages:
         expected = written.get((page["file"], page["page"]), {})
         for field in page["fields"]:
@@ -121,7 +126,7 @@ def _summary(pages: Iterable[Json], truth: list[Json]) -> str:
     total = sum(len(page["fields"]) for page in truth)
     return (
         f"[bold]{right} of {total} fields exact.[/] Accepted at a confidence of "
-        f"{RELEASE_AT:.0%} or more: {accepted}, of these {accepted_right} exact; "
+        f"{RELEASE_AT:.0%} or more: {accepted}, of which {accepted_right} exact; "
         "the others wait for a person."
     )
 
