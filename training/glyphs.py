@@ -104,6 +104,7 @@ def train_glyphs(run: GlyphRun, *, resume: bool = False, command: str = "") -> P
             loss=keras.losses.CategoricalCrossentropy(from_logits=True),
             metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         )
+    _write_run(keras, run, sets, validation, command)  # a run cut short can be exported too
     batches = _batches(keras, images, labels, run, first_epoch=len(past))
     shown: Any = 1 if sys.stderr.isatty() else 2
     network.fit(
@@ -116,7 +117,6 @@ def train_glyphs(run: GlyphRun, *, resume: bool = False, command: str = "") -> P
         shuffle=False,  # the batches are drawn anew in each epoch already
         verbose=shown,
     )
-    _write_run(keras, run, sets, validation, command)
     return run.out
 
 
