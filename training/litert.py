@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,7 +31,7 @@ def require_tensorflow() -> Any:
 
 def convert_float(network: Any) -> bytes:
     """The network in float32: pixels scaled by 1/255 in, logits out."""
-    return bytes(_converter(network).convert())
+    return _convert(_converter(network))
 
 
 def convert_int8(network: Any, glyphs: Image) -> bytes:
@@ -49,8 +52,15 @@ def convert_int8(network: Any, glyphs: Image) -> bytes:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.uint8
     converter.inference_output_type = tf.float32
-    return bytes(converter.convert())
+    return _convert(converter)
 
 
 def _converter(network: Any) -> Any:
     return require_tensorflow().lite.TFLiteConverter.from_keras_model(network)
+
+
+def _convert(converter: Any) -> bytes:
+    # TensorFlow prints its captures, and warns that ranges are measured rather than given.
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return bytes(converter.convert())
