@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 
+_FORM = re.compile(r"[0-9a-f]{32}")
 _lock = threading.Lock()
 _last = 0
 
@@ -23,3 +25,8 @@ def new_id() -> str:
     milliseconds, counter = stamp >> 12, stamp & 0xFFF
     random = int.from_bytes(os.urandom(8), "big") & (1 << 62) - 1
     return f"{milliseconds << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | random:032x}"
+
+
+def is_id(text: str) -> bool:
+    """Tell whether `text` has the form of an id; what has not is an id of nothing."""
+    return _FORM.fullmatch(text) is not None

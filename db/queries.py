@@ -5,13 +5,13 @@ For `Database.reading()`: several queries of one reading see one state of the da
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from sqlalchemy import ColumnElement, Row, Select, and_, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from core.errors import NotFoundError
+from core.ids import is_id
 from db.models import (
     Batch,
     Document,
@@ -42,7 +42,6 @@ __all__ = [
     "page_with_fields",
 ]
 
-_ID = re.compile(r"[0-9a-f]{32}")
 # Pages of one step of an export: what it holds in memory at once.
 _EXPORT_STEP = 500
 
@@ -325,7 +324,7 @@ def _field_view(row: Row[Field, Reading]) -> FieldView:
 
 def _checked(text: str, what: str) -> str:
     # What is no id of ours at all (a NUL, say) must not reach the database.
-    if not _ID.fullmatch(text):
+    if not is_id(text):
         raise _missing(what)
     return text
 

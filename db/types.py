@@ -43,7 +43,7 @@ class PlainText(TypeDecorator[str]):
         self.length = length
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
-        return dialect.type_descriptor(Text() if self.length is None else String(self.length))
+        return Text() if self.length is None else String(self.length)
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         if value is None:

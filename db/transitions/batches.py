@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
@@ -25,7 +27,9 @@ from db.transitions.settle import ENDED, lock_batch, settle, settle_batch
 from db.transitions.upsert import insert_or_ignore
 
 __all__ = [
+    "NewDocument",
     "add_document",
+    "add_documents",
     "add_template",
     "cancel_batch",
     "close_batch",
@@ -33,6 +37,19 @@ __all__ = [
     "delete_batch",
     "settle_batch",
 ]
+
+
+# Below the number of parameters that either database takes in one statement.
+_FILES_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """A file whose bytes are in the store."""
+
+    filename: str  # as the user named it; never a path here
+    sha256: str
+    size: int
 
 
 def create_batch(
@@ -117,31 +134,63 @@ def add_document(
     `template_id` is what its pages are read with, None for no template: the batch's own is not
     implied. Raises NotFoundError; ConflictError where the batch takes no more files.
     """
+    file = NewDocument(filename, sha256, size)
+    return add_documents(
+        s, tenant_id=tenant_id, batch_id=batch_id, files=[file], template_id=template_id
+    )[0]
+
+
+def add_documents(
+    s: Session,
+    *,
+    tenant_id: str,
+    batch_id: str,
+    files: Sequence[NewDocument],
+    template_id: str | None,
+) -> list[tuple[Document, bool]]:
+    """Do the same for many files with a handful of statements; the answers stand in their order."""
     batch = lock_batch(s, batch_id, tenant_id)
-    known = s.scalar(
-        select(Document).where(Document.batch_id == batch_id, Document.sha256 == sha256)
-    )
-    if known is not None:
-        return known, False
+    known: dict[str, Document] = {}
+    for start in range(0, len(files), _FILES_AT_ONCE):
+        hashes = [file.sha256 for file in files[start : start + _FILES_AT_ONCE]]
+        query = select(Document).where(Document.batch_id == batch_id, Document.sha256.in_(hashes))
+        known |= {document.sha256: document for document in s.scalars(query)}
+    now = database_now(s)
+    added: dict[str, Document] = {}
+    answers = []
+    for file in files:
+        there = known.get(file.sha256) or added.get(file.sha256)
+        if there is None:
+            added[file.sha256] = Document(
+                id=new_id(),
+                tenant_id=tenant_id,
+                batch_id=batch_id,
+                template_id=template_id,
+                filename=file.filename,
+                sha256=file.sha256,
+                size=file.size,
+                state=DocumentState.STORED,
+                hinted_at=now,
+            )
+        answers.append((there or added[file.sha256], there is None))
+    if not added:
+        return answers
     if batch.closed or batch.state in ENDED:
         raise ConflictError("This batch takes no more files.", code="batch-closed")
     _check_template(s, tenant_id, template_id)
-    now = database_now(s)
-    document = Document(
-        tenant_id=tenant_id,
-        batch_id=batch_id,
-        template_id=template_id,
-        filename=filename,
-        sha256=sha256,
-        size=size,
-        hinted_at=now,
-    )
-    s.add(document)
+    s.add_all(added.values())
     s.flush()
-    hint_intake(s, document.id)
-    payload = {"document_id": document.id, "filename": filename}
-    record_events(s, batch, now, [("document.added", payload)])
-    return document, True
+    hint_intake(s, [document.id for document in added.values()])
+    record_events(
+        s,
+        batch,
+        now,
+        [
+            ("document.added", {"document_id": document.id, "filename": document.filename})
+            for document in added.values()
+        ],
+    )
+    return answers
 
 
 def close_batch(s: Session, *, tenant_id: str, batch_id: str) -> Batch:

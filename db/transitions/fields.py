@@ -6,6 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.errors import ConflictError, NotFoundError
+from core.ids import is_id
 from db.models import BatchState, Field, FieldState
 from db.session import database_now
 from db.transitions.events import record_events
@@ -29,7 +30,7 @@ def _judge(
     s: Session, tenant_id: str, field_id: str, state: FieldState, value: str | None, who: str
 ) -> Field:
     query = select(Field).where(Field.id == field_id, Field.tenant_id == tenant_id)
-    batch_id = s.scalar(query.with_only_columns(Field.batch_id))
+    batch_id = s.scalar(query.with_only_columns(Field.batch_id)) if is_id(field_id) else None
     if batch_id is None:
         raise _missing()
     batch = lock_batch(s, batch_id, tenant_id)

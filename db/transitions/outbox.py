@@ -50,8 +50,8 @@ def delete_outbox(s: Session, ids: Iterable[int]) -> None:
     s.execute(delete(Outbox).where(Outbox.id.in_(list(ids))))
 
 
-def hint_intake(s: Session, document_id: str) -> None:
-    _add(s, OutboxKind.INTAKE, [{"document_id": document_id}])
+def hint_intake(s: Session, document_ids: Iterable[str]) -> None:
+    _add(s, OutboxKind.INTAKE, [{"document_id": document_id} for document_id in document_ids])
 
 
 def hint_pages(s: Session, page_ids: Sequence[str]) -> None:

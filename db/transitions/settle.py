@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session
 
 from core.errors import NotFoundError
+from core.ids import is_id
 from db.models import (
     Batch,
     BatchState,
@@ -39,7 +40,8 @@ def lock_batch(s: Session, batch_id: str, tenant_id: str | None = None) -> Batch
     query = select(Batch).where(Batch.id == batch_id)
     if tenant_id is not None:
         query = query.where(Batch.tenant_id == tenant_id)
-    batch = s.scalar(_locking(query))
+    # What is no id at all (a NUL, say) must not reach the database.
+    batch = s.scalar(_locking(query)) if is_id(batch_id) else None
     if batch is None:
         raise NotFoundError("There is no such batch.", code="batch-not-found")
     return batch

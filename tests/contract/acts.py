@@ -1,0 +1,103 @@
+"""Short ways to bring a database into a state that a test begins with."""
+
+from __future__ import annotations
+
+import hashlib
+
+from sqlalchemy import select
+
+from core.ids import new_id
+from core.policy import Decision
+from db.models import Page
+from db.session import Database
+from db.transitions.batches import add_document, close_batch, create_batch
+from db.transitions.documents import NewPage, claim_document, open_document
+from db.transitions.pages import ClaimedPage, FieldResult, PageResult, claim_pages
+from db.transitions.tenants import ensure_tenant
+
+FOREVER = 3600.0
+PASSED = -1.0  # a lease that is over when it begins: what waiting would come to, without waiting
+
+
+def result(*decisions: Decision, value: str = "253") -> PageResult:
+    """A page that was read, with one field for each decision."""
+    return PageResult(
+        width=1600,
+        height=750,
+        template_score=0.9,
+        fields=tuple(
+            FieldResult(
+                name=f"field-{number}",
+                value=value,
+                raw=value,
+                confidence=0.9,
+                alternatives=[{"value": value, "probability": 0.9}],
+                box=(1.5, 2.0, 30.0, 40.0),
+                rule=None,
+                reader="glyph",
+                model_sha256="f" * 64,
+                decision=decision,
+            )
+            for number, decision in enumerate(decisions, 1)
+        ),
+    )
+
+
+def new_tenant(db: Database) -> str:
+    with db.transaction() as s:
+        return ensure_tenant(s, f"tenant {new_id()}").id
+
+
+def new_batch(db: Database, tenant_id: str, *, threshold: float | None = 0.5) -> str:
+    with db.transaction() as s:
+        batch, _ = create_batch(
+            s, tenant_id=tenant_id, name="b", template_id=None, release_threshold=threshold
+        )
+        return batch.id
+
+
+def new_document(db: Database, tenant_id: str, batch_id: str, name: str = "a.png") -> str:
+    with db.transaction() as s:
+        document, _ = add_document(
+            s,
+            tenant_id=tenant_id,
+            batch_id=batch_id,
+            filename=name,
+            sha256=hashlib.sha256(name.encode()).hexdigest(),
+            size=100,
+            template_id=None,
+        )
+        return document.id
+
+
+def opened(db: Database, document_id: str, pages: int) -> list[str]:
+    """Open a document; return the ids of its pages in order."""
+    with db.transaction() as s:
+        claim = claim_document(s, document_id, lease_seconds=FOREVER, max_attempts=3)
+        assert claim is not None
+    new = [NewPage(number, "", None, "image/png") for number in range(1, pages + 1)]
+    with db.transaction() as s:
+        assert open_document(s, document_id, claim.attempt, new)
+    with db.reading() as s:
+        query = select(Page.id).where(Page.document_id == document_id).order_by(Page.ordinal)
+        return list(s.scalars(query))
+
+
+def close(db: Database, tenant_id: str, batch_id: str) -> str:
+    """Close a batch and return its state."""
+    with db.transaction() as s:
+        return close_batch(s, tenant_id=tenant_id, batch_id=batch_id).state
+
+
+def queued(db: Database, pages: int) -> tuple[str, str, list[str]]:
+    """Return a tenant, a closed batch of one document, and its pages, all queued."""
+    tenant_id = new_tenant(db)
+    batch_id = new_batch(db, tenant_id)
+    page_ids = opened(db, new_document(db, tenant_id, batch_id), pages)
+    close(db, tenant_id, batch_id)
+    return tenant_id, batch_id, page_ids
+
+
+def claimed(db: Database, page_ids: list[str], lease: float = FOREVER) -> list[ClaimedPage]:
+    with db.transaction() as s:
+        return claim_pages(s, page_ids, worker="w", lease_seconds=lease)
