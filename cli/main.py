@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from cli import template as templates
 from cli import train
 from core.errors import CounterfoilError
 
@@ -43,6 +44,7 @@ keys = typer.Typer(
     help="Make, list and revoke API keys (where the database is).", no_args_is_help=True
 )
 app.add_typer(keys, name="keys")
+app.add_typer(templates.app, name="template")
 app.add_typer(train.app, name="train")
 
 

@@ -24,6 +24,8 @@ from pipeline.template import Anchors, Template
 from pipeline.types import Box, Page, Strip
 
 MIN_SCORE: Final = 0.6  # of frame edges found, or of the two aspect ratios' likeness
+MIN_SCORE_FEW: Final = 0.7  # where few frames are expected: two of three fit by chance sooner
+FEW_FRAMES: Final = 8
 MARGIN: Final = 0.1  # of a box's height, around it: digits overflow, and scans are not exact
 MAX_STRIP_HEIGHT: Final = 256  # pixels; a reader wants about 30 for a digit
 
@@ -52,10 +54,11 @@ def register(page: Page, template: Template) -> Placement:
     else:
         matrix, score = _whole_page(page, template, rules.skew)
         missing = "likeness of shape"
-    if score < MIN_SCORE:
+    needed = MIN_SCORE_FEW if 0 < len(template.frames) < FEW_FRAMES else MIN_SCORE
+    if score < needed:
         raise TemplateError(
             f"this page does not look like a '{template.name}':"
-            f" {score:.0%} {missing} found, {MIN_SCORE:.0%} needed.",
+            f" {score:.0%} {missing} found, {needed:.0%} needed.",
             hint="Check that the right template was chosen and that the whole page was scanned"
             " the right way up.",
             code="template-mismatch",

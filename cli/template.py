@@ -1,0 +1,111 @@
+"""`counterfoil template`: check a template file, and look at where it falls on a scan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from core.errors import InputError, TemplateError
+
+if TYPE_CHECKING:
+    from pipeline.template import Template
+
+app = typer.Typer(help="Check templates: where the fields of a page are.", no_args_is_help=True)
+
+
+@app.callback()
+def _template() -> None:
+    """The group; `check` is its first command."""
+
+
+@app.command(
+    epilog="[bold]Examples[/]\n\n  $ counterfoil template check my-form.yaml\n\n"
+    "  $ counterfoil template check my-form.yaml --image scan.png --out placed.png"
+)
+def check(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A YAML file, or a bundled name.")],
+    image: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A JPEG or PNG scan to place it on.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="PNG", help="Where to draw the placed boxes. Default: placed.png."),
+    ] = None,
+) -> None:
+    """Check a template and list its fields; with --image, draw them on a scan."""
+    if out is not None and image is None:
+        raise typer.BadParameter("--out needs --image: a scan to draw on.")
+    print(check_template(path, image, out or Path("placed.png")))
+
+
+def check_template(path: str, image: Path | None, out: Path) -> str:
+    """Return what there is to say about a good template; with `image`, write a picture to `out`.
+
+    Raises TemplateError with the line and field of a mistake, or where the scan does not fit;
+    InputError where a file cannot be read or written.
+    """
+    template = load_template(path)
+    lines = [f"{template.name}: {template.title}, {len(template.fields)} fields, no mistakes."]
+    width = max(len(f.name) for f in template.fields)
+    lines += [
+        f"  {f.name:<{width}}  {f.grammar.name}{'' if f.required else '  (may be empty)'}"
+        for f in template.fields
+    ]
+    if image is not None:
+        score = draw_fields(template, image, out)
+        lines.append(f"It fits {image} with a score of {score:.2f}; drawn in {out}.")
+    return "\n".join(lines)
+
+
+def load_template(path: str) -> Template:
+    """Return the template of a YAML file or of a bundled name; a file wins."""
+    from pipeline.template import MAX_CHARACTERS, bundled_names, bundled_template, parse_template
+
+    file = Path(path)
+    if not file.exists():
+        if path in bundled_names():
+            return bundled_template(path)
+        raise InputError(
+            f"there is no file {path}.", hint=f"Bundled are: {', '.join(bundled_names())}."
+        )
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(4 * MAX_CHARACTERS + 1)
+        return parse_template(data.decode("utf-8-sig"))
+    except OSError as exc:
+        raise InputError(f"{path} cannot be read: {exc.strerror}.") from exc
+    except UnicodeDecodeError as exc:
+        raise TemplateError(f"{path} is not a text file in UTF-8.") from exc
+    except TemplateError as exc:
+        raise TemplateError(f"{path}: {exc.message}", hint=exc.hint, code=exc.code) from exc
+
+
+def draw_fields(template: Template, image: Path, out: Path) -> float:
+    """Write `image` with the fields drawn on it to `out`, and return the placement's score."""
+    import cv2
+    import numpy as np
+
+    from pipeline.geometry import corners, transform_points
+    from pipeline.page import decode_page
+    from pipeline.register import register
+
+    try:
+        page = decode_page(image.read_bytes())
+    except OSError as exc:
+        raise InputError(f"{image} cannot be read: {exc.strerror}.") from exc
+    placement = register(page, template)
+    picture = cv2.cvtColor(page.grey, cv2.COLOR_GRAY2BGR)
+    size = max(1, round(max(page.grey.shape) / 1200))
+    for field in template.fields:
+        quad = np.rint(transform_points(placement.matrix, corners(field.box)) - 0.5)
+        cv2.polylines(picture, [quad.astype(np.int32)], True, (40, 40, 220), size)
+        at = (int(quad[0, 0]), int(quad[0, 1]) - 3 * size)
+        font = cv2.FONT_HERSHEY_SIMPLEX
+        cv2.putText(picture, field.name, at, font, 0.45 * size, (200, 80, 0), size)
+    try:
+        out.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    except OSError as exc:
+        raise InputError(f"{out} cannot be written: {exc.strerror}.") from exc
+    return placement.score
