@@ -34,8 +34,10 @@ from core.log import get_logger
 from db import queries
 from db.models import BatchState, DocumentState
 from db.transitions import batches as transitions
+from db.transitions.batches import NewDocument
+from db.transitions.outbox import forget_objects
 from pipeline.template import bundled_names, bundled_text, parse_template
-from storage.base import ObjectTooLargeError, StoredObject
+from storage.base import ObjectTooLargeError
 
 log = get_logger(__name__)
 blueprint = Blueprint("uploads", __name__)
@@ -81,17 +83,11 @@ _MORE_FILES = {
 
 
 @dataclass(slots=True)
-class _Stored:
-    filename: str
-    object: StoredObject
-
-
-@dataclass(slots=True)
 class _Received:
     """What one request brought: its form fields, the files in the store, the refused ones."""
 
     fields: dict[str, str] = field(default_factory=dict)
-    stored: list[_Stored] = field(default_factory=list)
+    stored: list[NewDocument] = field(default_factory=list)
     rejected: list[RejectedFile] = field(default_factory=list)
 
 
@@ -160,7 +156,8 @@ def add_documents(batch_id: str) -> Response:
             template_id = _template_id(session, template) or batch.template_id
             uploaded = _add_documents(session, batch_id, template_id, received)
     except NotFoundError:  # deleted meanwhile, and its objects perhaps before ours came
-        _discard(batch_id)
+        with services().db.transaction() as session:
+            forget_objects(session, batch_id)
         raise
     receipt = DocumentsReceipt(documents=uploaded, rejected=received.rejected)
     response = views.answer(receipt, HTTPStatus.ACCEPTED)
@@ -254,7 +251,7 @@ def _take_file(received: _Received, batch_id: str, part: Part) -> None:
             RejectedFile(filename=filename, code="file-too-large", message=message)
         )
         return
-    received.stored.append(_Stored(filename, stored))
+    received.stored.append(NewDocument(filename, stored.sha256, stored.size))
 
 
 def _take_field(received: _Received, part: Part) -> None:
@@ -331,28 +328,24 @@ def _template_id(session: Session, template: _Template | None) -> str | None:
 def _add_documents(
     session: Session, batch_id: str, template_id: str | None, received: _Received
 ) -> list[UploadedFile]:
-    uploaded = []
-    for file in received.stored:
-        document, created = transitions.add_document(
-            session,
-            tenant_id=caller().tenant_id,
-            batch_id=batch_id,
+    added = transitions.add_documents(
+        session,
+        tenant_id=caller().tenant_id,
+        batch_id=batch_id,
+        files=received.stored,
+        template_id=template_id,
+    )
+    return [
+        UploadedFile(
+            id=document.id,
             filename=file.filename,
-            sha256=file.object.sha256,
-            size=file.object.size,
-            template_id=template_id,
+            sha256=file.sha256,
+            size=file.size,
+            state=DocumentState(document.state),
+            duplicate=not created,
         )
-        uploaded.append(
-            UploadedFile(
-                id=document.id,
-                filename=file.filename,
-                sha256=file.object.sha256,
-                size=file.object.size,
-                state=DocumentState(document.state),
-                duplicate=not created,
-            )
-        )
-    return uploaded
+        for file, (document, created) in zip(received.stored, added, strict=True)
+    ]
 
 
 def _request_hash(
@@ -364,7 +357,7 @@ def _request_hash(
         "template": template and [template.name, template.text],
         "release_threshold": options.release_threshold,
         "keep_open": keep_open,
-        "files": [[file.filename, file.object.sha256] for file in received.stored],
+        "files": [[file.filename, file.sha256] for file in received.stored],
         "rejected": [[file.filename, file.code] for file in received.rejected],
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

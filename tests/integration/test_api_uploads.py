@@ -15,8 +15,10 @@ from sqlalchemy import func, select
 
 from core.settings import Settings
 from db.models import Batch, Document, Outbox, TemplateText
-from db.transitions.batches import add_document
+from db.transitions.documents import NewPage, claim_document, open_document
+from db.transitions.outbox import delete_outbox, take_outbox
 from pipeline.template import bundled_names, bundled_text
+from storage.directory import DirectoryStore
 from tests.api_client import Api, api_under_test, png
 
 
@@ -284,8 +286,6 @@ def test_other_bodies_are_refused(api: Api) -> None:
 def test_too_many_waiting_pages_are_a_429(api: Api) -> None:
     batch = api.upload([(f"{n}.png", png(n)) for n in range(4)], keep_open="true").json
     documents = api.items(f"/v1/batches/{batch['id']}/documents")
-    from db.transitions.documents import NewPage, claim_document, open_document
-
     for document in documents:
         with api.db.transaction() as s:
             claimed = claim_document(s, document["id"], lease_seconds=60, max_attempts=3)
@@ -300,18 +300,21 @@ def test_too_many_waiting_pages_are_a_429(api: Api) -> None:
     assert other.status_code == 202
 
 
-def test_files_for_a_batch_that_goes_away_meanwhile(
+def test_files_for_a_batch_that_is_deleted_while_they_come(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch = api.post("/v1/batches", json={}).json
+    path = f"/v1/batches/{api.post('/v1/batches', json={}).json['id']}"
+    put = DirectoryStore.put
 
-    def deleted_first(*args: Any, **values: Any) -> Any:
-        # What another request does between our upload and our transaction.
-        api.store.delete_namespace(batch["id"])
-        values["batch_id"] = "0" * 32
-        return add_document(*args, **values)
+    def deleted_meanwhile(*args: Any, **values: Any) -> Any:
+        stored = put(*args, **values)
+        assert api.call("DELETE", path).status_code == 204
+        with api.db.transaction() as s:
+            delete_outbox(s, [message.id for message in take_outbox(s, 10)])
+        return stored
 
-    monkeypatch.setattr("api.uploads.transitions.add_document", deleted_first)
-    response = api.upload([("a.png", png(1))], f"/v1/batches/{batch['id']}/documents")
-    assert response.status_code == 404
-    assert objects(api) == []
+    monkeypatch.setattr(DirectoryStore, "put", deleted_meanwhile)
+    assert api.upload([("a.png", png(1))], f"{path}/documents").status_code == 404
+    with api.db.reading() as s:
+        (message,) = take_outbox(s, 10)
+    assert (message.kind, message.payload) == ("delete_objects", {"namespace": path[-32:]})
