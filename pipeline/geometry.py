@@ -119,26 +119,3 @@ def reading_order(boxes: Sequence[Box]) -> list[int]:
         else:
             lines.append([index])
     return [i for line in lines for i in sorted(line, key=lambda i: (boxes[i].x, i))]
-
-
-def similarity(source: ArrayLike, target: ArrayLike, weights: ArrayLike | None = None) -> Matrix:
-    """Return the turn, even scale and shift that best map `source` to `target`, both (n, 2).
-
-    Least squares after Umeyama (IEEE PAMI 13(4), 1991), without reflection; n is at least 2.
-    """
-    a = np.asarray(source, np.float64).reshape(-1, 2)
-    b = np.asarray(target, np.float64).reshape(-1, 2)
-    w = np.ones(len(a)) if weights is None else np.asarray(weights, np.float64)
-    w = w / w.sum()
-    mean_a, mean_b = w @ a, w @ b
-    da, db = a - mean_a, b - mean_b
-    spread = float(w @ (da**2).sum(axis=1))
-    if spread <= 0:
-        return translation(*(mean_b - mean_a))
-    cosine = float(w @ (da * db).sum(axis=1)) / spread
-    sine = float(w @ (da[:, 0] * db[:, 1] - da[:, 1] * db[:, 0])) / spread
-    linear = np.array([[cosine, -sine], [sine, cosine]])
-    matrix = np.eye(3)
-    matrix[:2, :2] = linear
-    matrix[:2, 2] = mean_b - linear @ mean_a
-    return matrix
