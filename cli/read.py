@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cli.output import json_line, page_not_read, page_of_reading, print_table
 from cli.paths import find_template, find_uploads
 from core.errors import ConfigError, InputError
 from core.settings import Settings, load_settings
-from pipeline.documents import DocumentLimits, open_document
 from pipeline.grammar import Grammar, parse_grammar
 from pipeline.read import Readers, load_readers, read_pages, read_strip
 from pipeline.template import Template, bundled_template, parse_template
 from pipeline.types import PageReading
+from worker.guard import DocumentOpener
 
 Json = dict[str, Any]
 
@@ -45,17 +48,18 @@ def read_files(
     chosen = load_template(template)
     grammar = None if field is None else parse_grammar(field)
     settings = load_settings()
-    readers = load_readers()
-    scans = itertools.chain.from_iterable(_scans(name, settings) for name in arguments)
-    pages = _read(scans, chosen, grammar, readers, settings, release_at)
+    readers = load_quietly()
     complete = True
     shown: list[Json] = []
-    for page in pages:
-        complete = complete and page["error"] is None
-        if as_json:
-            print(json_line(page), flush=True)
-        else:
-            shown.append(page)
+    # Files are opened in a guarded child, as on a server: one that kills its decoder is one error.
+    with DocumentOpener.from_settings(settings) as opener:
+        scans = itertools.chain.from_iterable(_scans(name, opener) for name in arguments)
+        for page in _read(scans, chosen, grammar, readers, settings, release_at):
+            complete = complete and page["error"] is None
+            if as_json:
+                print(json_line(page), flush=True)
+            else:
+                shown.append(page)
     if not as_json:
         print_table(shown)
     return 0 if complete else InputError.exit_code
@@ -71,37 +75,43 @@ def load_template(argument: str | None) -> Template | None:
     return bundled_template(choice.name or "")
 
 
-def document_limits(settings: Settings) -> DocumentLimits:
-    """Return what the settings allow a document to be."""
-    return DocumentLimits(
-        max_pages=settings.max_pages_per_document,
-        max_page_pixels=settings.max_page_pixels,
-        max_unpacked_bytes=settings.max_unpacked_bytes,
-    )
+def load_quietly() -> Readers:
+    """Load the readers and run them once, without what LiteRT says on stderr when it first runs."""
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        readers = load_readers()
+        readers.glyph.probabilities(np.zeros((1, 28, 28), np.uint8))
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+    return readers
 
 
-def _scans(argument: str, settings: Settings) -> Iterator[_Scan]:
+def _scans(argument: str, opener: DocumentOpener) -> Iterator[_Scan]:
     """Yield the pages of what an argument names; what cannot be opened is one with an error."""
     try:
-        found = [(upload.path, upload.name) for upload in find_uploads([argument])]
+        found = find_uploads([argument])
     except InputError as exc:
         yield _Scan(argument, 1, None, exc)
         return
-    for path, _ in found:
-        yield from _pages(path, settings)
+    for upload in found:
+        yield from _pages(upload.path, opener)
 
 
-def _pages(path: Path, settings: Settings) -> Iterator[_Scan]:
-    number = 0
+def _pages(path: Path, opener: DocumentOpener) -> Iterator[_Scan]:
+    file, number = str(path), 0
     try:
-        for number, page in enumerate(open_document(path, path.name, document_limits(settings)), 1):
-            data = path.read_bytes() if page.data is None and page.error is None else page.data
-            yield _Scan(str(path), number, data, page.error)
+        path.open("rb").close()  # the child says less well why it cannot
+        for number, page in enumerate(opener.open(path.absolute(), path.name), 1):
+            own = page.data is None and page.error is None
+            yield _Scan(file, number, path.read_bytes() if own else page.data, page.error)
     except OSError as exc:
         error = InputError(f"The file cannot be read ({exc.strerror}).")
-        yield _Scan(str(path), number + 1, None, error)
+        yield _Scan(file, number + 1, None, error)
     except InputError as exc:
-        yield _Scan(str(path), number + 1, None, exc)
+        yield _Scan(file, number + 1, None, exc)
 
 
 def _read(
