@@ -1,0 +1,156 @@
+"""The whole path, upload to export, in both columns: embedded, and on servers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from cli.stack import Stack
+from core.settings import Settings
+from storage.base import ObjectMissingError
+from storage.open import open_store
+from tests.servers import PostgresServer, S3Server, ValkeyServer
+from tests.stacks import QUICK, Client, Digits, eventually, running, zipped
+
+
+@pytest.fixture(scope="module")
+def digits(data_dir: Path) -> Digits:
+    return Digits(data_dir)
+
+
+@pytest.fixture(scope="module", params=["embedded", "servers"])
+def stack(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Stack, Client]]:
+    """A running stack of each column, with two processes that read pages."""
+    home = tmp_path_factory.mktemp("stack") / "home"
+    settings = Settings(home=home, port=0, workers=2, **QUICK)
+    if request.param == "embedded":
+        with running(settings) as started:
+            yield started
+        return
+    postgres: PostgresServer = request.getfixturevalue("postgres_server")
+    s3: S3Server = request.getfixturevalue("s3_server")
+    valkey: ValkeyServer = request.getfixturevalue("valkey_server")
+    database = f"stack_{secrets.token_hex(6)}"
+    postgres.execute(f"CREATE DATABASE {database}")
+    valkey.flush()
+    servers = {
+        "redis_url": valkey.url,
+        "database_url": postgres.url(database),
+        "s3_endpoint": s3.endpoint,
+        "s3_bucket": s3.make_bucket(),
+        "s3_access_key": s3.access_key,
+        "s3_secret_key": SecretStr(s3.secret_key),
+    }
+    with running(settings.model_copy(update=servers)) as started:
+        names = {path.name for path in home.iterdir()}
+        assert names == {"up.lock", "api-key", "logs"}, "nothing embedded beside the servers"
+        yield started
+
+
+def test_files_of_every_kind_become_numbers_and_an_export(
+    stack: tuple[Stack, Client], digits: Digits
+) -> None:
+    _, client = stack
+    singles = {f"amount-{text}.png": text for text in ("253", "9916847512", "70481", "36925")}
+    files = {name: digits.png(text) for name, text in singles.items()}
+    files["scan.jpg"] = digits.jpeg("48213")
+    files["many.tif"] = digits.tiff(["1024", "2048", "4096"])
+    files["letter.pdf"] = digits.pdf(["11235", "81321"])
+    files["box.zip"] = zipped(
+        {
+            "front/a.jpg": digits.jpeg("314159"),
+            "b.png": digits.png("271828"),
+            "c.png": files["scan.jpg"][:900],  # neither complete nor what it is called
+        }
+    )
+    files["torn.jpg"] = digits.jpeg("5550123")[:1500]
+    files["notes.txt"] = b"Dear clerk, these are no scans."
+    batch_id = client.submit(files, name="Monday", release_threshold="0.5")
+    batch = client.wait(batch_id)
+
+    pages = client.pages(batch_id)
+    read = [page for page in pages if page["state"] == "read"]
+    assert len(read) == 4 + 1 + 3 + 2 + 2
+    # Unsure readings wait for a person; without any, the batch would be complete with errors.
+    assert batch["state"] in {"reviewing", "complete_with_errors"}
+    assert batch["percent"] == 100
+    assert batch["pages"]["read"] == len(read)
+    for page in pages:
+        if page["state"] != "read":
+            assert page["state"] == "failed", page
+            assert page["error"]["message"].endswith("."), "a sentence for the clerk"
+    documents = {
+        item["filename"]: item for item in client.items(f"/v1/batches/{batch_id}/documents")
+    }
+    assert documents["notes.txt"]["state"] == "failed"
+
+    # In the document's own order, whatever the order that workers took them in.
+    def values(name: str) -> list[str]:
+        return [
+            page["fields"][0]["value"]
+            for page in sorted(pages, key=lambda page: page["page"])
+            if page["file"] == name and page["state"] == "read"
+        ]
+
+    truth = {name: [text] for name, text in singles.items()} | {
+        "scan.jpg": ["48213"],
+        "many.tif": ["1024", "2048", "4096"],
+        "letter.pdf": ["11235", "81321"],
+        "box.zip": ["314159", "271828"],
+    }
+    right = sum(
+        got == wanted
+        for name, texts in truth.items()
+        for got, wanted in zip(values(name), texts, strict=True)
+    )
+    assert right >= 10, {
+        name: values(name) for name in truth
+    }  # of 12; accuracy is measured elsewhere
+
+    export = client.http.get(f"/v1/batches/{batch_id}/export", params={"format": "csv"})
+    rows = list(csv.DictReader(io.StringIO(export.text)))
+    exported = [row["value"] for row in rows if row["file"] == "many.tif"]
+    assert exported == values("many.tif")
+    assert {"torn.jpg", "notes.txt"} <= {row["file"] for row in rows}, "what failed is said too"
+    lines = client.http.get(f"/v1/batches/{batch_id}/export", params={"format": "jsonl"}).text
+    assert len([json.loads(line) for line in lines.splitlines()]) >= len(read)
+
+
+def test_one_batch_may_hold_a_template(stack: tuple[Stack, Client], data_dir: Path) -> None:
+    _, client = stack
+    form = (data_dir / "forms" / "nist_hsf_w4164.png").read_bytes()
+    batch_id = client.submit({"form.png": form}, template="nist-hsf")
+    client.wait(batch_id)
+    (page,) = client.pages(batch_id)
+    assert page["state"] == "read", page["error"]
+    assert page["template"] == "nist-hsf"
+    assert len(page["fields"]) == 28
+
+
+def test_deleting_a_batch_deletes_its_objects(stack: tuple[Stack, Client], digits: Digits) -> None:
+    running_stack, client = stack
+    batch_id = client.submit({"many.tif": digits.tiff(["12", "34"])})
+    client.wait(batch_id)
+    store = open_store(running_stack.settings)
+    document = client.items(f"/v1/batches/{batch_id}/documents")[0]
+    key = f"{batch_id}/{document['sha256']}"
+    assert store.size(key) > 0
+    assert client.http.delete(f"/v1/batches/{batch_id}").status_code == 204
+
+    def gone() -> bool:
+        try:
+            store.size(key)
+        except ObjectMissingError:
+            return True
+        return False
+
+    eventually("the objects are gone", gone)
