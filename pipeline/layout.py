@@ -9,12 +9,14 @@ import numpy as np
 
 from pipeline.geometry import reading_order
 from pipeline.ink import separate_ink
-from pipeline.rules import remove_rules
 from pipeline.types import Box, Image, Page, Strip
 
 LONG_SIDE: Final = 1800  # pixels: at it a digit of 3 mm on A4 is still 18 pixels high
 SMALLEST: Final = 9  # pixels at that size: lower marks are specks or too small to read
 MAX_LINES: Final = 200
+APART: Final = 1.5  # heights of a digit: wider gaps part two numbers
+LONGEST: Final = 40  # pieces: a line of more is text
+RULE: Final = 2.5  # times the height of a digit, here taken as 12 strokes: a straight run is a rule
 
 
 def find_lines(page: Page) -> list[Strip]:
@@ -32,7 +34,7 @@ def find_lines(page: Page) -> list[Strip]:
     if not ink.mask.any():
         return []
     scale *= ink.scale
-    boxes = line_boxes(_pieces(remove_rules(ink.mask)))
+    boxes = line_boxes(_pieces(_without_rules(ink.mask, ink.stroke)))
     boxes = [boxes[index] for index in reading_order(boxes)][:MAX_LINES]
     return [_cut(page, box, scale, f"line-{i}") for i, box in enumerate(boxes, start=1)]
 
@@ -41,6 +43,7 @@ def line_boxes(pieces: list[Box]) -> list[Box]:
     """Join boxes of pieces of ink into boxes of lines, in any order."""
     order = sorted(range(len(pieces)), key=lambda index: pieces[index].x)
     line_of = list(range(len(pieces)))
+    tallest = max((piece.h for piece in pieces), default=0.0)
 
     def root(index: int) -> int:
         while line_of[index] != index:
@@ -51,16 +54,14 @@ def line_boxes(pieces: list[Box]) -> list[Box]:
         a = pieces[index]
         for other in order[place + 1 :]:
             b = pieces[other]
-            if b.x - (a.x + a.w) > 1.5 * a.h and b.x > a.x + a.w:
-                if b.x - (a.x + a.w) > 1.5 * max(a.h, b.h, 60):
-                    break
-                continue
+            if b.x - (a.x + a.w) > APART * tallest:
+                break
             if _same_line(a, b):
                 line_of[root(other)] = root(index)
     groups: dict[int, list[Box]] = {}
     for index in range(len(pieces)):
         groups.setdefault(root(index), []).append(pieces[index])
-    return [_around(group) for group in groups.values()]
+    return [_around(group) for group in groups.values() if len(group) <= LONGEST]
 
 
 def _same_line(a: Box, b: Box) -> bool:
@@ -69,7 +70,7 @@ def _same_line(a: Box, b: Box) -> bool:
     return (
         shared >= 0.5 * min(a.h, b.h)
         and max(a.h, b.h) <= 2.5 * min(a.h, b.h)
-        and apart <= 1.5 * max(a.h, b.h)
+        and apart <= APART * max(a.h, b.h)
     )
 
 
@@ -78,6 +79,31 @@ def _around(group: list[Box]) -> Box:
     right = max(box.x + box.w for box in group)
     bottom = max(box.y + box.h for box in group)
     return Box(x, y, right - x, bottom - y)
+
+
+def _without_rules(mask: Image, stroke: float) -> Image:
+    """Return `mask` less its rules, cutting what crosses them: only to find lines.
+
+    A long straight run is a rule; the side of a box is shorter, but joins two of them.
+    """
+    length = round(RULE * 12 * max(stroke, 2.0))
+    level = _runs(mask, 1, length)
+    reach = np.ones((2 * round(2 * stroke) + 3, 3), np.uint8)
+    near = cv2.dilate(level, reach)
+    sides = _runs(mask, length // 3, 1)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(sides, connectivity=8)
+    drop = np.zeros(count, np.uint8)
+    for side, (x, y, w, h, _area) in enumerate(stats[1:], start=1):
+        ends = near[y, x : x + w].any() and near[y + h - 1, x : x + w].any()
+        drop[side] = 255 if ends or h >= length else 0
+    upright = cv2.dilate(drop[labels], np.ones((1, 3), np.uint8))
+    return _as_image(
+        cv2.subtract(cv2.subtract(mask, cv2.dilate(level, np.ones((3, 1), np.uint8))), upright)
+    )
+
+
+def _runs(mask: Image, rows: int, columns: int) -> Image:
+    return _as_image(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((rows, columns), np.uint8)))
 
 
 def _pieces(mask: Image) -> list[Box]:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Final
 
-import numpy as np
-
 from core.errors import InputError
 from pipeline.grammar import ANY_DIGITS, Grammar
 from pipeline.layout import find_lines
@@ -20,7 +18,7 @@ from pipeline.template import Template
 from pipeline.types import Box, FieldReading, Page, PageReading, Strip
 
 MAX_PIXELS: Final = 50_000_000
-# Geometric mean of the probabilities of a line's characters below which it is taken for print.
+# Without a template: the confidence a character below which a line is taken for print.
 LIKE_DIGITS: Final = 0.75
 
 
@@ -118,13 +116,12 @@ def _kept(fields: list[FieldReading], template: Template | None) -> tuple[FieldR
     """Return the fields; without a template, only lines that read like digits, numbered anew."""
     if template is not None:
         return tuple(fields)
-    lines = [field for field in fields if field.value and _likeness(field) >= LIKE_DIGITS]
+    lines = [
+        field
+        for field in fields
+        if field.value and field.confidence >= max(LIKE_DIGITS ** len(field.value), 0.02)
+    ]
     return tuple(replace(field, name=f"line-{i}") for i, field in enumerate(lines, start=1))
-
-
-def _likeness(field: FieldReading) -> float:
-    logs = [np.log(max(glyph.probability, 1e-6)) for glyph in field.glyphs]
-    return float(np.exp(np.mean(logs)))
 
 
 class _Clock:

@@ -26,6 +26,7 @@ Labels = NDArray[np.int32]
 
 MAX_PIECES: Final = 160  # of one strip: no number is that long; more is texture
 MAX_PARTS: Final = 4  # pieces that one digit may have broken into
+MAX_CUTS: Final = 8  # of one piece
 WIDE: Final = 1.25  # widths over heights above which a piece may be two digits
 
 
@@ -85,7 +86,7 @@ def segment_glyphs(ink: Ink, *, wide: float = WIDE) -> Segmentation:
     if not pieces:
         return Segmentation((), (), clean)
     line = line_height(pieces)
-    pieces, labels = _cut_wide(pieces, labels, ink, line, wide)
+    pieces, labels = _cut_wide(pieces, labels, line, wide)
     pieces.sort(key=lambda piece: (piece.x + piece.w / 2, piece.label))
     skips = tuple(skip_prior(piece, line) for piece in pieces)
     candidates = []
@@ -191,12 +192,12 @@ def _pieces(ink: Ink) -> tuple[list[Piece], Labels, float]:
 
 
 def _cut_wide(
-    pieces: list[Piece], labels: Labels, ink: Ink, line: float, wide: float
+    pieces: list[Piece], labels: Labels, line: float, wide: float
 ) -> tuple[list[Piece], Labels]:
     result = []
     following = int(labels.max()) + 1
     for piece in pieces:
-        columns = cut_columns(_mask(piece, labels), line, ink.stroke, wide)
+        columns = cut_columns(_mask(piece, labels), line, wide)
         if not columns:
             result.append(piece)
             continue
@@ -218,24 +219,23 @@ def _cut_wide(
     return result, labels
 
 
-def cut_columns(mask: NDArray[np.bool_], line: float, stroke: float, wide: float) -> list[int]:
+def cut_columns(mask: NDArray[np.bool_], line: float, wide: float) -> list[int]:
     """Return where to cut `mask` (h, w), the ink of one piece, if it is wide for one digit.
 
-    A cut runs through little ink: where the column holds at most two strokes, best at the joint
-    of two digits, whose upper and lower contours come closest.
+    A cut goes where the upper and the lower contour come closest: at the joint of two digits.
     """
     rows, columns = mask.shape
     if columns <= wide * line or rows < 0.5 * line or columns > 12 * line:
         return []
     ink = mask.sum(axis=0).astype(np.float64)
     extent = rows - np.argmax(mask, axis=0) - np.argmax(mask[::-1], axis=0)
-    cost = cv2.blur((ink + 0.5 * extent)[None, :], (3, 1)).ravel()
+    cost = cv2.blur((0.3 * ink + extent)[None, :], (3, 1)).ravel()
     reach = max(2, round(0.35 * line))
     cuts: list[int] = []
     margin = max(2, round(0.25 * line))
     order = np.argsort(cost[margin : columns - margin], kind="stable") + margin
     for column in order:
-        if cost[column] > 2.2 * stroke + 0.25 * rows or len(cuts) == 8:
+        if cost[column] > 0.75 * rows or len(cuts) == MAX_CUTS:
             break
         if all(abs(int(column) - other) >= reach for other in cuts):
             cuts.append(int(column))

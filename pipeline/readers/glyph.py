@@ -45,11 +45,18 @@ def read_strips(strips: Sequence[StripToRead], model: Model) -> list[FieldReadin
     """Read each strip, in order. A strip without ink reads as the empty string."""
     inks = [_ink_of(strip) for strip in strips]
     looks = _look([segment_glyphs(ink) for ink in inks], model)
-    legal = list(looks)
+    legal = [
+        look
+        if look.paths and strip.grammar.accepts(look.paths[0].text)
+        else replace(look, paths=[])
+        for strip, look in zip(strips, looks, strict=True)
+    ]
     again = [
         index
         for index, (strip, look) in enumerate(zip(strips, looks, strict=True))
-        if look.paths and look.paths[0].text and not strip.grammar.accepts(look.paths[0].text)
+        if look.paths
+        and 0 < len(look.paths[0].text) <= 2 * strip.grammar.max_length
+        and not strip.grammar.accepts(look.paths[0].text)
     ]
     closer = _look([segment_glyphs(inks[index], wide=SECOND_WIDE) for index in again], model)
     for index, look in zip(again, closer, strict=True):

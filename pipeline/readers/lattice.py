@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from pipeline.segment import Segmentation
 
 BEAM = 8  # rivals kept at each place
+LONG = 40  # pieces: no number has more; only the best way is followed
 RIVALS = 3  # digits of each glyph that are followed: a fourth is never the answer
+HOPELESS = 1e-4  # a rival digit less likely than this is not followed either
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +45,30 @@ def best_paths(
     for index, candidate in enumerate(segmentation.candidates):
         arcs[candidate.first].append(index)
     logs = np.log(np.maximum(probabilities, 1e-12))
-    order = np.argsort(-probabilities, axis=1)[:, :RIVALS]
+    rivals = [
+        [(classes[digit], float(logs[index, digit])) for digit in order if row[digit] > HOPELESS]
+        for index, (row, order) in enumerate(
+            zip(probabilities, np.argsort(-probabilities, axis=1)[:, :RIVALS], strict=True)
+        )
+    ]
     most = lengths[1] if lengths else places
     beams: list[dict[int, dict[str, Path]]] = [{} for _ in range(places + 1)]
+    width = BEAM if places <= LONG else 1
     beams[0] = {0: {"": Path("", 0.0, ())}}
     for place in range(places):
         for count, beam in beams[place].items():
             # Without bounds on the length one beam serves strings of every length.
-            for path in heapq.nlargest(BEAM, beam.values(), key=lambda path: path.score):
+            for path in heapq.nlargest(width, beam.values(), key=lambda path: path.score):
                 skipped = path.score + segmentation.skips[place]
                 _offer(beams[place + 1], count, Path(path.text, skipped, path.candidates))
                 if count >= most:
                     continue
                 for index in arcs[place]:
                     candidate = segmentation.candidates[index]
-                    for digit in order[index]:
+                    for digit, log in rivals[index]:
                         taken = Path(
-                            path.text + classes[digit],
-                            path.score + candidate.prior + float(logs[index, digit]),
+                            path.text + digit,
+                            path.score + candidate.prior + log,
                             (*path.candidates, index),
                         )
                         _offer(beams[candidate.last], count + 1 if lengths else 0, taken)

@@ -1,4 +1,4 @@
-"""Strips of separate handwritten digits with a known truth: what the glyph reader is measured on."""
+"""Strips of separate handwritten digits with a known truth, to measure the glyph reader on."""
 
 from __future__ import annotations
 
