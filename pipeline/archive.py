@@ -161,4 +161,4 @@ def _label(info: zipfile.ZipInfo) -> str:
         "\ufffd" if unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Zl", "Zp") else sign
         for sign in name
     )
-    return shown if len(shown) <= 500 else "…" + shown[-499:]
+    return (shown if len(shown) <= 500 else "…" + shown[-499:]) or "?"

@@ -7,7 +7,6 @@ strangers; a server runs it only in a guarded child process (`worker.guard`).
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import PIL.Image
 from core.errors import InputError
 from pipeline.archive import Archive
 from pipeline.media import JPEG, PDF, PNG, TIFF, ZIP, sniff, wrong_kind
+from pipeline.png import encode_png
 
 __all__ = ["START", "DocumentLimits", "DocumentPage", "Position", "open_document", "sniff"]
 
@@ -145,9 +145,10 @@ class _Opening:
                     continue
                 yield _drawn(name, partial(decode_frame, image, index))
         if structure.end is not None:
-            yield DocumentPage(
-                _label(label, len(structure.frames), several), PNG, error=structure.end
-            )
+            index = len(structure.frames)
+            name = _label(label, index, several)
+            self.watch(Position(member, index), name, PNG)
+            yield DocumentPage(name, PNG, error=structure.end)
 
     def _pdf_pages(
         self, stream: BinaryIO, label: str, member: int, first: int
@@ -221,15 +222,12 @@ def _drawn(label: str, draw: Callable[[], tuple[PIL.Image.Image, float | None]])
     """Return the page that `draw` draws, as PNG, or the page with its error."""
     try:
         image, dpi = draw()
-        stream = io.BytesIO()
-        resolution = {"dpi": (dpi, dpi)} if dpi else {}
-        # The fastest level: a page is written once and read once or twice.
-        image.save(stream, "PNG", compress_level=1, **resolution)
+        data = encode_png(image, dpi)
     except InputError as exc:
         return DocumentPage(label, PNG, error=exc)
     except MemoryError:
         return DocumentPage(label, PNG, error=too_much_memory())
-    return DocumentPage(label, PNG, stream.getvalue(), dpi)
+    return DocumentPage(label, PNG, data, dpi)
 
 
 def too_much_memory() -> InputError:

@@ -76,11 +76,13 @@ class DocumentOpener:
         `decoder-too-much-memory`.
         """
         start, deaths, pages = START, 0, 0
-        at: Position | None
+        tried: Position | None = None
         while True:
             child = self._ready_child()
-            at, label, media_type = None, "", ""
-            finished = False
+            at: Position | None = None  # what the child is at
+            done: Position | None = None  # what it has brought
+            label, media_type = "", ""
+            whole = False
             try:
                 child.ask(path, filename, self._limits, start)
                 for header, data in child.answers(self._seconds):
@@ -89,36 +91,43 @@ class DocumentOpener:
                         label, media_type = header["label"], header["media_type"]
                         continue
                     if header["kind"] == "end":
-                        finished = True
+                        whole = True
                         if header["error"]:
                             raise _error(header["error"])
                         return
-                    pages += 1
-                    if pages > self._limits.max_pages:
-                        break  # one part went past the limit alone, or all together after deaths
+                    done = at
+                    pages = self._count(pages)
                     yield _page(header, data)
-                else:
-                    raise AssertionError("answers end with a death or with an end")
-                raise InputError(
-                    f"The file has more than {self._limits.max_pages} pages.",
-                    hint="Split it and send the parts.",
-                    code="too-many-pages",
-                )
             except _ChildDiedError as death:
                 deaths += 1
-                if at is None or deaths > _DEATHS_PER_DOCUMENT:
+                if deaths > _DEATHS_PER_DOCUMENT:
                     raise death.error from death
-                if at.frame < 0 and not label:  # no ZIP, so there is nothing behind it
+                if at is not None and at == done:  # between two pages: nobody's fault in the file
+                    start = _behind(at)
+                    continue
+                if death.error.code == "decoder-crashed" and tried != (at or start):
+                    # Perhaps somebody killed it. Only what kills it twice is called bad.
+                    tried = start = at or start
+                    continue
+                if at is None or (at.frame < 0 and not label):  # no ZIP: nothing is behind it
                     raise death.error from death
                 start = _behind(at)
-                pages += 1
-                finished = True
-                self.close()
+                pages = self._count(pages)
                 yield DocumentPage(label, media_type, error=death.error)
             finally:
                 # Whoever stops in the middle leaves a child in the middle of a document.
-                if not finished:
+                if not whole:
                     self.close()
+
+    def _count(self, pages: int) -> int:
+        """Count a page. A child begins anew after a death; the limit holds for all it brings."""
+        if pages == self._limits.max_pages:
+            raise InputError(
+                f"The file has more than {self._limits.max_pages} pages.",
+                hint="Split it and send the parts.",
+                code="too-many-pages",
+            )
+        return pages + 1
 
     def close(self) -> None:
         """End the child. The next document gets a new one."""

@@ -1,0 +1,290 @@
+"""The guarded decoder: whatever happens to the child, the parent gets pages or plain words."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from core.errors import InputError
+from core.settings import Settings
+from pipeline.documents import DocumentLimits, DocumentPage, open_document
+from worker.guard import DocumentOpener
+
+MEMORY = 2 << 30
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def noise(seed: int, side: int = 500) -> PIL.Image.Image:
+    """A picture that does not compress: with 250 kB, its PNG is larger than a pipe holds."""
+    values = np.random.default_rng(seed).integers(0, 256, (side, side), dtype=np.uint8)
+    return PIL.Image.fromarray(values)
+
+
+def tiff(frames: int, side: int = 500, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    first, *others = (noise(seed, side) for seed in range(frames))
+    first.save(stream, "TIFF", save_all=True, append_images=others, **options)
+    return stream.getvalue()
+
+
+def written(folder: Path, data: bytes) -> Path:
+    path = folder / "document"
+    path.write_bytes(data)
+    return path
+
+
+@pytest.fixture
+def opener() -> Iterator[DocumentOpener]:
+    with DocumentOpener(DocumentLimits(), 60, MEMORY) as opener:
+        yield opener
+
+
+def child(opener: DocumentOpener) -> int:
+    assert opener._child is not None
+    return opener._child._process.pid
+
+
+def gone(pid: int) -> bool:
+    try:
+        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return True
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        os.sched_yield()
+
+
+def test_pages_are_those_of_the_pipeline(opener: DocumentOpener, tmp_path: Path) -> None:
+    path = written(tmp_path, tiff(3))
+    assert list(opener.open(path, "x.tif")) == list(open_document(path, "x.tif", DocumentLimits()))
+
+
+def test_one_child_serves_many_documents(opener: DocumentOpener, tmp_path: Path) -> None:
+    path = written(tmp_path, tiff(1))
+    list(opener.open(path, "x.tif"))
+    first = child(opener)
+    with pytest.raises(InputError, match="not an image"):
+        list(opener.open(written(tmp_path, b"not a scan"), "x.tif"))
+    list(opener.open(written(tmp_path, tiff(2)), "x.tif"))
+    assert child(opener) == first
+
+
+def test_error_of_the_document_keeps_code_and_hint(opener: DocumentOpener, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error:
+        list(opener.open(written(tmp_path, b""), "x.tif"))
+    assert error.value.code == "empty-file"
+    assert "Accepted: JPEG, PNG, TIFF, PDF" in error.value.hint
+
+
+@pytest.mark.parametrize("sign", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
+def test_a_child_killed_from_outside_costs_nothing(
+    opener: DocumentOpener, tmp_path: Path, sign: signal.Signals
+) -> None:
+    whole = list(open_document(written(tmp_path, tiff(5)), "x.tif", DocumentLimits()))
+    pages = opener.open(tmp_path / "document", "x.tif")
+    seen = [next(pages)]
+    os.kill(child(opener), sign)
+    seen += pages
+    assert seen == whole
+
+
+DEADLY = """
+import os, pipeline.tiff as tiff
+survived = tiff.decode_frame
+def decode_frame(image, index):
+    if image.info.get("dpi", (0, 0))[0] == 13:
+        os.kill(os.getpid(), {sign})
+    return survived(image, index)
+tiff.decode_frame = decode_frame
+"""
+
+
+@pytest.fixture
+def deadly_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Make every decoder that is started from now on die of frames of 13 dots per inch."""
+
+    def plant(sign: int) -> None:
+        folder = tmp_path / "plugin"
+        folder.mkdir()
+        (folder / "sitecustomize.py").write_text(DEADLY.format(sign=int(sign)))
+        monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{ROOT}")
+
+    return plant
+
+
+def deadly_tiff() -> bytes:
+    stream = io.BytesIO()
+    noise(0).save(stream, "TIFF", dpi=(13, 13))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("sign", [signal.SIGSEGV, signal.SIGABRT])
+def test_a_frame_that_kills_its_decoder_costs_that_frame_only(
+    opener: DocumentOpener,
+    tmp_path: Path,
+    sign: signal.Signals,
+    deadly_frames: Callable[[int], None],
+) -> None:
+    deadly_frames(sign)
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, data in (("a", tiff(2)), ("b", deadly_tiff()), ("c", tiff(2))):
+            archive.writestr(f"{name}.tif", data)
+    pages = list(opener.open(written(tmp_path, stream.getvalue()), "x.zip"))
+    assert [(page.label, page.error.code if page.error else "ok") for page in pages] == [
+        ("a.tif#1", "ok"),
+        ("a.tif#2", "ok"),
+        ("b.tif", "decoder-crashed"),
+        ("c.tif#1", "ok"),
+        ("c.tif#2", "ok"),
+    ]
+    assert sign.name in str(pages[2].error)
+
+
+def test_a_zip_of_many_deadly_files_is_given_up(
+    opener: DocumentOpener,
+    tmp_path: Path,
+    deadly_frames: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    deadly_frames(signal.SIGKILL)
+    monkeypatch.setattr("worker.guard._DEATHS_PER_DOCUMENT", 3)
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for number in range(5):
+            archive.writestr(f"{number}.tif", deadly_tiff())
+    with pytest.raises(InputError) as error:
+        list(opener.open(written(tmp_path, stream.getvalue()), "x.zip"))
+    assert error.value.code == "decoder-crashed"
+
+
+def test_opener_works_on_after_a_death_between_documents(
+    opener: DocumentOpener, tmp_path: Path
+) -> None:
+    path = written(tmp_path, tiff(1))
+    assert len(list(opener.open(path, "x.tif"))) == 1
+    pid = child(opener)
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: gone(pid))
+    assert len(list(opener.open(path, "x.tif"))) == 1
+
+
+def test_slow_page_is_stopped_and_said_to_be_slow(tmp_path: Path) -> None:
+    path = written(tmp_path, tiff(2))
+    with DocumentOpener(DocumentLimits(), 1.0, MEMORY) as opener:
+        pages = opener.open(path, "x.tif")
+        seen = [next(pages)]
+        # Stopped, the child is as slow as a decoder can be.
+        pid = child(opener)
+        os.kill(pid, signal.SIGSTOP)
+        seen += pages
+        assert seen[1].error is not None
+        assert seen[1].error.code == "decoder-too-slow"
+        assert "longer than 1 second" in str(seen[1].error)
+        assert gone(pid)
+
+
+def test_page_that_needs_too_much_memory_is_an_error_and_the_next_goes_on(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    large = PIL.Image.new("RGB", (7000, 7000))
+    large.save(
+        stream, "TIFF", save_all=True, append_images=[noise(1)], compression="tiff_adobe_deflate"
+    )
+    path = written(tmp_path, stream.getvalue())
+    with DocumentOpener(DocumentLimits(), 60, 300 << 20) as opener:
+        first, second = opener.open(path, "x.tif")
+    assert first.error is not None
+    assert first.error.code == "decoder-too-much-memory"
+    assert second.error is None
+    assert second.data is not None
+
+
+def test_child_that_cannot_even_start_is_an_error(tmp_path: Path) -> None:
+    with (
+        DocumentOpener(DocumentLimits(), 60, 1 << 20) as opener,
+        pytest.raises(InputError) as error,
+    ):
+        list(opener.open(written(tmp_path, tiff(1)), "x.tif"))
+    assert error.value.code in ("decoder-crashed", "decoder-too-much-memory")
+
+
+def test_whoever_stops_half_way_gets_a_fresh_start(opener: DocumentOpener, tmp_path: Path) -> None:
+    path = written(tmp_path, tiff(3))
+    pages = opener.open(path, "x.tif")
+    next(pages)
+    pages.close()  # type: ignore[attr-defined]
+    assert len(list(opener.open(path, "x.tif"))) == 3
+
+
+def test_no_more_than_a_page_is_made_ahead(opener: DocumentOpener, tmp_path: Path) -> None:
+    pages = opener.open(written(tmp_path, tiff(8, side=1500)), "x.tif")
+    next(pages)
+    status = Path(f"/proc/{child(opener)}/status").read_text()
+    held = int(status.split("VmRSS:")[1].split()[0])
+    assert held < 150_000  # kB; each page is 2 MB, its frame as much again
+    assert len(list(pages)) == 7
+
+
+def test_too_many_pages_in_all(tmp_path: Path) -> None:
+    path = written(tmp_path, tiff(4))
+    with (
+        DocumentOpener(DocumentLimits(max_pages=3), 60, MEMORY) as opener,
+        pytest.raises(InputError) as error,
+    ):
+        list(opener.open(path, "x.tif"))
+    assert error.value.code == "too-many-pages"
+
+
+def test_child_inherits_no_secrets(
+    opener: DocumentOpener, monkeypatch: Any, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COUNTERFOIL_S3_SECRET_KEY", "hunter2")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+    list(opener.open(written(tmp_path, tiff(1)), "x.tif"))
+    assert b"hunter2" not in Path(f"/proc/{child(opener)}/environ").read_bytes()
+
+
+def test_child_ends_with_its_parent_even_in_the_middle_of_a_page(tmp_path: Path) -> None:
+    path = written(tmp_path, tiff(3))
+    program = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from pipeline.documents import DocumentLimits\n"
+        "from worker.guard import DocumentOpener\n"
+        "opener = DocumentOpener(DocumentLimits(), 60, 2 << 30)\n"
+        f"pages = opener.open(Path({str(path)!r}), 'x.tif')\n"
+        "next(pages)\n"
+        "print(opener._child._process.pid, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        parent.kill()
+    wait_for(lambda: gone(pid))
+
+
+def test_settings_are_taken_over(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, max_pages_per_document=1)
+    path = written(tmp_path, tiff(2))
+    with DocumentOpener.from_settings(settings) as opener, pytest.raises(InputError):
+        list[DocumentPage](opener.open(path, "x.tif"))
