@@ -27,7 +27,9 @@ MAX_DEPTH: Final = 8
 MAX_FIELDS: Final = 500
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
-_NUMBER: Final = re.compile(r"[+-]?([0-9]{1,9}(\.[0-9]{0,12})?|\.[0-9]{1,12})", re.ASCII)
+_NUMBER: Final = re.compile(
+    r"[+-]?([0-9]{1,9}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][+-]?[0-9]{1,2})?", re.ASCII
+)
 _TOLERANCE: Final = 1e-6  # rounding of hand-written fractions at the page's edge
 
 

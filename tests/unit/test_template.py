@@ -1,0 +1,220 @@
+"""Templates: the form, the bundled ones, and mistakes told by line and field."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from cli.main import app
+from core.errors import NotFoundError, TemplateError
+from pipeline.template import (
+    MAX_CHARACTERS,
+    Anchors,
+    bundled_names,
+    bundled_template,
+    bundled_text,
+    parse_template,
+)
+from pipeline.types import Box
+
+ROOT = Path(__file__).parents[2]
+GOOD = """\
+name: claim
+page: [210, 297]
+fields:
+  - name: amount
+    box: [0.5, 0.25, 0.25, 0.05]
+    grammar: digits(8)
+  - name: paid-on
+    box: [0.1, 0.25, 0.25, 0.05]
+    grammar: date(DDMMYYYY)
+    required: false
+"""
+SCHEMA: dict[str, Any] = json.loads(
+    (resources.files("pipeline") / "templates" / "template.schema.json").read_text("utf-8")
+)
+
+
+def _refusal(text: str) -> str:
+    with pytest.raises(TemplateError) as error:
+        parse_template(text)
+    return str(error.value)
+
+
+def test_a_template_says_what_is_where() -> None:
+    template = parse_template(GOOD)
+    assert (template.name, template.title) == ("claim", "claim")
+    assert (template.width, template.height, template.anchors) == (210, 297, Anchors.PAGE)
+    assert template.frames == ()
+    amount, paid_on = template.fields
+    assert (amount.name, amount.box, amount.grammar.name, amount.required) == (
+        *("amount", Box(0.5, 0.25, 0.25, 0.05), "digits(8)", True),
+    )
+    assert not paid_on.required
+
+
+def test_fields_are_the_frames_when_there_are_no_others() -> None:
+    template = parse_template(GOOD.replace("fields:", "anchors: frames\nfields:"))
+    assert template.frames == tuple(field.box for field in template.fields)
+
+
+def test_a_field_may_be_measured_in_a_frame() -> None:
+    text = GOOD.replace(
+        "fields:\n", "frames:\n  - {name: table, box: [0.5, 0.5, 0.4, 0.2]}\nfields:\n"
+    )
+    text += "  - {name: total, within: table, box: [0.5, 0.5, 0.5, 0.5], grammar: digits}\n"
+    text += "  - {name: all, within: table, grammar: digits}\n"
+    template = parse_template(text)
+    assert template.anchors is Anchors.FRAMES
+    assert template.frames == (Box(0.5, 0.5, 0.4, 0.2),)
+    assert template.fields[2].box == Box(0.7, 0.6, 0.2, 0.1)
+    assert template.fields[3].box == template.frames[0]
+    assert "did you mean 'table'?" in _refusal(text.replace("within: table,", "within: tabel,"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("digits(8)", "digit(8)",
+         "line 6: field 'amount': grammar 'digit(8)' is unknown; did you mean 'digits(8)'?"),
+        ("digits(8)", "digits(0)", "line 6: field 'amount': grammar 'digits(0)' is wrong:"),
+        ("digits(8)", "[digits]", "line 6: field 'amount': grammar must be a text."),
+        ("    grammar: digits(8)\n", "", "line 4: field 'amount' has no 'grammar'."),
+        ("    box: [0.5, 0.25, 0.25, 0.05]\n", "", "line 4: field 'amount' has no 'box'."),
+        ("[0.5, 0.25,", "[0.9, 0.25,",
+         "line 5: field 'amount': the box reaches outside the page; it is stated in fractions"),
+        ("[0.5, 0.25,", "[-0.1, 0.25,", "line 5: field 'amount': the box reaches outside"),
+        ("0.25, 0.05]\n    grammar: digits", "0.25, 0]\n    grammar: digits", "has no area"),
+        ("[0.5, 0.25, 0.25, 0.05]", "[0.5, 0.25]",
+         "line 5: field 'amount': box must be 4 numbers, [x, y, width, height]."),
+        ("[0.5, 0.25,", "[.nan, 0.25,", "line 5: field 'amount': box: '.nan' is not a number."),
+        ("[0.5, 0.25,", "[1e999, 0.25,", "is not a number"),
+        ("name: paid-on", "name: amount", "line 7: field 'amount' is there twice."),
+        ("required: false", "required: maybe",
+         "line 10: field 'paid-on': required must be true or false."),
+        ("required: false", "requierd: false", "did you mean 'required'?"),
+        ("required: false", "name: x", "line 10: a field: 'name' is there twice."),
+        ("name: claim", "nam: claim", "line 1: the template: 'nam' is unknown; did you mean"),
+        ("name: claim\n", "", "the template has no 'name'."),
+        ("name: claim", "name: ../../etc/passwd", "may hold only letters"),
+        ("name: claim", "name:", "line 1: the template's name must be a text."),
+        ("page: [210, 297]\n", "", "the template has no 'page'."),
+        ("[210, 297]", "[210, 0]", "line 2: page: width and height must be above 0"),
+        ("[210, 297]", "[1, 297]", "neither 20 times the other"),
+        ("fields:", "anchors: stars\nfields:", "line 3: anchors: 'stars' is unknown; known are"),
+        ("fields:", "frames: []\nfields:", "there must be 1 to 500 frames."),
+        ("digits(8)", "digits(8", "grammar 'digits(8' is unknown;"),
+        ("digits(8)", "&a digits(8)", "line 6: YAML anchors and aliases"),
+        ("digits(8)", "!!python/object/apply:os.system [x]", "grammar must be a text."),
+        ("digits(8)", "[digits", "this is not YAML"),
+        ("digits(8)", "digits\t(8)\x07", "this is not YAML"),
+        ("digits(8)", "[[[[[[[[[[1]]]]]]]]]]", "line 6: it is nested too deeply."),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_its_line_and_field(old: str, new: str, says: str) -> None:
+    assert old in GOOD
+    assert says in _refusal(GOOD.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "# nothing\n",
+        "- a\n- b\n",
+        "just a sentence",
+        "name: a\n---\nname: b\n",
+        "\x00",
+        "\ud800",
+        "{" * 5000,
+        "a: " * 2000,
+        "? " * 3000,
+        "%TAG ! tag:x,2000:\n--- !x\n",
+        "a: &a [b]\n" + "".join(f"k{i}: [*a, *a, *a, *a]\n" for i in range(50)),
+        "x" * (MAX_CHARACTERS + 1),
+        "fields:\n" + "  - {}\n" * 20_000,
+        GOOD + "  - {name: f, box: [0, 0, 1, 1], grammar: digits}\n" * 501,
+    ],
+)
+def test_naughty_yaml_is_refused_in_a_sentence(text: str) -> None:
+    assert 0 < len(_refusal(text)) < 300
+
+
+@given(st.text(max_size=60), st.integers(0, len(GOOD)), st.integers(0, 30))
+def test_any_damage_is_a_template_error_or_none(noise: str, at: int, cut: int) -> None:
+    text = GOOD[:at] + noise + GOOD[at + cut :]
+    try:
+        template = parse_template(text)
+    except TemplateError:
+        return
+    assert template.fields
+
+
+@pytest.mark.parametrize("name", bundled_names())
+def test_bundled_templates_parse_and_keep_their_schema(name: str) -> None:
+    template = bundled_template(name)
+    assert template.name == name
+    jsonschema.validate(yaml.safe_load(bundled_text(name)), SCHEMA)
+
+
+def test_the_nist_form_has_28_fields() -> None:
+    lengths = [str(field.grammar.max_length) for field in bundled_template("nist-hsf").fields]
+    assert " ".join(lengths) == "10 10 10 2 3 4 5 6 3 4 5 6 2 4 5 6 2 3 5 6 2 3 4 6 2 3 4 5"
+
+
+def test_an_unknown_bundled_name_names_the_known() -> None:
+    with pytest.raises(NotFoundError, match="nist-hsf"):
+        bundled_template("../secrets")
+
+
+def test_the_schema_agrees_with_the_parser_on_what_is_wrong() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.validate(yaml.safe_load(GOOD), SCHEMA)
+    for old, new in (
+        ("digits(8)", "digit(8)"),
+        ("box: [0.5, 0.25, 0.25, 0.05]", "box: [1.5, 0.25, 0.25, 0.05]"),
+        ("required: false", "requierd: false"),
+        ("name: claim\n", ""),
+        ("fields:", "anchors: stars\nfields:"),
+    ):
+        text = GOOD.replace(old, new, 1)
+        _refusal(text)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(yaml.safe_load(text), SCHEMA)
+
+
+def test_the_documented_example_is_right() -> None:
+    page = (ROOT / "docs" / "templates.md").read_text("utf-8")
+    example = page.split("```yaml\n")[1].split("```")[0]
+    template = parse_template(example)
+    assert [field.name for field in template.fields] == ["claim-number", "total", "paid-on"]
+    jsonschema.validate(yaml.safe_load(example), SCHEMA)
+
+
+def test_the_command_lists_fields_or_names_the_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "claim.yaml"
+    file.write_text(GOOD, "utf-8")
+    done = CliRunner().invoke(app, ["template", "check", str(file)])
+    assert done.exit_code == 0
+    assert "2 fields, no mistakes" in done.output
+    assert "paid-on  date(DDMMYYYY)  (may be empty)" in done.output
+    file.write_text(GOOD.replace("digits(8)", "digit(8)"), "utf-8")
+    done = CliRunner().invoke(app, ["template", "check", str(file)])
+    assert done.exit_code == TemplateError.exit_code
+    assert "line 6: field 'amount': grammar 'digit(8)' is unknown" in done.stderr
+    for other in (tmp_path / "none.yaml", tmp_path):
+        done = CliRunner().invoke(app, ["template", "check", str(other)])
+        assert done.exit_code == 3
+        assert done.stderr.startswith("counterfoil: ")
+    file.write_bytes(b"\xff\xfe\x00")
+    done = CliRunner().invoke(app, ["template", "check", str(file)])
+    assert "not a text file in UTF-8" in done.stderr
