@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from cli.client import Client, api_key, every_page_read
 from cli.output import json_line, page_not_read, page_of_api, print_table, write_csv
 from cli.paths import Upload, find_template, find_uploads
-from core.errors import ConfigError, CounterfoilError, InputError
+from core.errors import ConfigError, CounterfoilError, InputError, TransientError
 from core.settings import load_settings
 
 Json = dict[str, Any]
@@ -108,13 +109,21 @@ def upload_with_progress(client: Client, batch_id: str, uploads: list[Upload]) -
     return rejected
 
 
-def follow_with_progress(client: Client, batch_id: str) -> Json:
-    """Follow a batch with a bar on stderr until no page is still to be read; return it."""
+def follow_with_progress(client: Client, batch_id: str, *, patience: float | None = None) -> Json:
+    """Follow a batch with a bar on stderr until no page is still to be read; return it.
+
+    With `patience`, raise TransientError when nothing has moved for so many seconds.
+    """
     batch: Json = {}
+    moved, counts = time.monotonic(), None
     with _bar() as bar:
         task = bar.add_task("Reading", total=100, note="")
         for batch in client.follow(batch_id):
             bar.update(task, completed=batch["percent"], note=_progress_note(batch))
+            if counts != (batch["documents"], batch["pages"]):
+                moved, counts = time.monotonic(), (batch["documents"], batch["pages"])
+            elif patience is not None and time.monotonic() - moved > patience:
+                raise TransientError(f"Nothing has moved for {patience:.0f} seconds.")
         bar.update(task, completed=100)
     return batch
 

@@ -10,6 +10,7 @@ import json
 import signal
 import sys
 from collections.abc import Iterable
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from types import FrameType
@@ -32,6 +33,7 @@ from core.settings import load_settings
 HERE = Path(__file__).parent
 SAMPLES, HOME, RESULTS = HERE / "samples", HERE / "data", HERE / "results.csv"
 RELEASE_AT = 0.99
+STALLED_SECONDS = 120.0
 
 Json = dict[str, Any]
 
@@ -47,11 +49,15 @@ def main() -> int:
     again = " (its earlier batches stay)" if HOME.exists() else ""
     try:
         console.print(f"Starting Counterfoil in {_short(HOME)}{again} …")
-        with Stack(settings) as stack, Client(stack.url, api_key(settings)) as client:
+        report = partial(console.print, style="dim", markup=False)
+        with (
+            Stack(settings, report=report) as stack,
+            Client(stack.url, api_key(settings)) as client,
+        ):
             console.print(f"Its API answers at {stack.url}.")
             batch = client.create_batch(name="demo", release_threshold=RELEASE_AT)
             _upload(client, batch["id"], truth, console)
-            batch = follow_with_progress(client, batch["id"])
+            batch = follow_with_progress(client, batch["id"], patience=STALLED_SECONDS)
             pages = list(batch_pages(client, batch["id"]))
             console.print(_table(pages, truth))
             complete = report_end(client, batch)
@@ -62,6 +68,7 @@ def main() -> int:
         return 130
     except CounterfoilError as exc:
         console.print(f"[red]The demo failed:[/] {escape(str(exc))}")
+        console.print(f"What each part said is in {_short(HOME / 'logs')}.")
         return exc.exit_code
     _say_where(console, batch["id"])
     return 0 if complete else 3
