@@ -1,0 +1,76 @@
+"""Worker processes that do nothing but claim, and finish or drop, pages of one queue."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from core.policy import Decision
+from db.models import Page, PageState
+from db.session import Database
+from db.transitions.pages import claim_pages, complete_pages, reap_expired, release_page
+from tests.contract.acts import FOREVER, PASSED, result
+
+PROCESSES = 4
+GROUP = 8
+
+
+@dataclass(frozen=True)
+class Claim:
+    page_id: str
+    attempt: int
+    worker: str
+    taken: bool  # whether what it read was written
+
+
+def run_claimers(url: str, batch_id: str, max_attempts: int) -> list[Claim]:
+    """Run the processes until the batch has no page left; return what each of them claimed."""
+    context = multiprocessing.get_context("spawn")  # as a worker starts: nothing is inherited
+    with ProcessPoolExecutor(PROCESSES, mp_context=context) as pool:
+        running = [
+            pool.submit(claim_until_done, url, batch_id, f"worker-{number}", max_attempts)
+            for number in range(PROCESSES)
+        ]
+        return [claim for future in running for claim in future.result()]
+
+
+def claim_until_done(url: str, batch_id: str, worker: str, max_attempts: int) -> list[Claim]:
+    chance, db = random.Random(worker), Database(url)
+    claims: list[Claim] = []
+    while True:
+        with db.reading() as s:
+            open_pages = [PageState.QUEUED, PageState.LEASED]
+            query = select(Page.id).where(Page.batch_id == batch_id, Page.state.in_(open_pages))
+            left = list(s.scalars(query))
+        if not left:
+            db.dispose()
+            return claims
+        # All ask for pages from the same end, so that they meet.
+        group = chance.sample(left[: 2 * GROUP], min(GROUP, len(left)))
+        # Now and then a worker "dies": its lease is over at once, and it goes on all the same.
+        lease = PASSED if chance.random() < 0.1 else FOREVER
+        with db.transaction() as s:
+            claimed = claim_pages(s, group, worker=worker, lease_seconds=lease)
+        dropped = {one.page_id for one in claimed if chance.random() < 0.05}
+        with db.transaction() as s:
+            taken = complete_pages(
+                s,
+                [
+                    (one.page_id, one.attempt, result(Decision.ACCEPTED, value=worker))
+                    for one in claimed
+                    if one.page_id not in dropped
+                ],
+            )
+        for one in claimed:
+            claims.append(Claim(one.page_id, one.attempt, worker, one.page_id in taken))
+            if one.page_id in dropped:
+                with db.transaction() as s:
+                    release_page(
+                        s, one.page_id, one.attempt, "away", "away", max_attempts=max_attempts
+                    )
+        with db.transaction() as s:
+            reap_expired(s, max_attempts=max_attempts)

@@ -1,0 +1,120 @@
+"""The OpenAPI document: valid, complete, and what the server really does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from jsonschema import Draft202012Validator
+from schemathesis import GenerationMode
+
+from core.settings import Settings
+from tests.api_client import Api, api_under_test, png
+
+EXAMPLES = 12  # for each operation
+OF_AN_OPEN_BATCH = {
+    "POST /v1/batches/{batch_id}/documents",
+    "POST /v1/batches/{batch_id}/cancel",
+    "DELETE /v1/batches/{batch_id}",
+}
+
+
+@pytest.fixture
+def api(sqlite_url: str, tmp_path: Path) -> Iterator[Api]:
+    with api_under_test(Settings(home=tmp_path, database_url=sqlite_url)) as api:
+        yield api
+
+
+@pytest.fixture
+def document(api: Api) -> dict[str, Any]:
+    document: dict[str, Any] = api.client.get("/openapi.json").json  # type: ignore[assignment]
+    return document
+
+
+def test_it_names_every_address(api: Api, document: dict[str, Any]) -> None:
+    served = {
+        (method.lower(), rule.rule.replace("<id:", "{").replace(">", "}"))
+        for rule in api.app.url_map.iter_rules()
+        if rule.endpoint != "openapi.static"
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    written = {(method, path) for path, item in document["paths"].items() for method in item}
+    assert written == served
+
+
+def test_it_is_openapi_3_1(document: dict[str, Any]) -> None:
+    assert document["openapi"] == "3.1.0"
+    for schema in document["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+    operations = [op for item in document["paths"].values() for op in item.values()]
+    ids = [op["operationId"] for op in operations]
+    assert len(ids) == len(set(ids))
+    for op in operations:
+        assert op["summary"], op["operationId"]
+        for reference in _references(op):
+            assert reference.rpartition("/")[2] in document["components"]["schemas"], reference
+
+
+def test_the_page_for_people_needs_no_network(api: Api) -> None:
+    page = api.client.get("/docs")
+    assert page.status_code == 200
+    assert "/v1/batches/{batch_id}/export" in page.text
+    assert "<script" not in page.text
+    assert "http://" not in page.text.replace("http://www.w3.org", "")
+    assert "https://" not in page.text
+    assert api.client.get("/static/docs.css").status_code == 200
+    assert "style-src 'self'" in page.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+def test_the_server_does_what_it_says(api: Api, mode: GenerationMode) -> None:
+    """Schemathesis: inputs made from the document; no 5xx, no undocumented answer."""
+    ready = api.upload([("a.png", png(1))]).json
+    api.read(ready)
+    (page,) = api.items(f"/v1/batches/{ready['id']}/pages")
+    still_open = api.post("/v1/batches", json={}).json
+    schema = schemathesis.openapi.from_wsgi("/openapi.json", api.app)
+    asked = 0
+    for result in schema.get_all_operations():
+        operation = result.ok()
+        known = {
+            "batch_id": (still_open if operation.label in OF_AN_OPEN_BATCH else ready)["id"],
+            "page_id": page["id"],
+            "field_id": page["fields"][0]["id"],
+        }
+        path = {name: known[name] for name in known if f"{{{name}}}" in operation.path}
+        takes_nothing = not (operation.query or operation.body or operation.headers)
+        if mode is GenerationMode.NEGATIVE and takes_nothing:
+            continue
+        strategy = operation.as_strategy(mode, path_parameters=path or None)
+
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=strategy)
+        def ask(case: Any) -> None:
+            nonlocal asked
+            asked += 1
+            case.call_and_validate(headers={"Authorization": f"Bearer {api.key}"})
+
+        ask()
+    assert asked >= 20
+
+
+def _references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if "$ref" in node:
+            yield node["$ref"]
+        for value in node.values():
+            yield from _references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _references(value)
