@@ -153,17 +153,15 @@ def _trace(long: Mask, row: int, drift: int) -> tuple[_Rule | None, float, float
     near &= long
     if len(columns) < 8:
         return None, 0.0, 0.0, near
-    rows = np.arange(height)[:, None]
-    counts = near.sum(axis=0)
-    x = np.flatnonzero(counts)
-    y = (near * rows).sum(axis=0)[x] / counts[x]
-    weights = np.ones(len(x))
-    slope, offset = 0.0, float(np.median(y))
-    for _ in range(4):
-        slope, offset = np.polyfit(x, y, 1, w=weights)
-        slope = float(np.clip(slope, -_SLOPE, _SLOPE))
-        offset = float(np.average(y - slope * x, weights=weights))
-        weights = 1 / (1 + (y - slope * x - offset) ** 2)
+    x, y = _middles(near)
+    slope, offset = _straight(x, y)
+    # What else lies near, print or a digit's foot, must not draw the rule aside.
+    aside = np.abs(np.arange(height)[:, None] - slope * np.arange(width) - offset)
+    on = near & (aside <= thickness / 2 + 2)
+    if not on.any():
+        return None, 0.0, 0.0, near
+    x, y = _middles(on)
+    slope, offset = _straight(x, y)
     off = y - slope * x - offset
     wobble = float(np.sqrt(np.median(off**2)) * 1.48)
     # Paper stretches and printing presses wander: follow slowly, two pixels at most.
@@ -175,6 +173,28 @@ def _trace(long: Mask, row: int, drift: int) -> tuple[_Rule | None, float, float
     middle = slope * np.arange(start, stop) + offset + course[start:stop]
     coverage = len(x) / (stop - start)
     return _Rule(start, stop, middle, thickness), coverage, wobble, near
+
+
+def _middles(near: Mask) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return the columns that hold ink, and the middle of the ink in each."""
+    counts = near.sum(axis=0)
+    x = np.flatnonzero(counts)
+    return x, (near * np.arange(len(near))[:, None]).sum(axis=0)[x] / counts[x]
+
+
+def _straight(x: NDArray[np.intp], y: NDArray[np.float64]) -> tuple[float, float]:
+    """Return slope and offset of the line through most of the points."""
+    weights = np.ones(len(x))
+    slope, offset = 0.0, float(np.median(y))
+    for _ in range(4):
+        mean_x, mean_y = np.average(x, weights=weights), np.average(y, weights=weights)
+        spread = float((weights * (x - mean_x) ** 2).sum())
+        if spread > 0:
+            slope = float((weights * (x - mean_x) * (y - mean_y)).sum()) / spread
+        slope = min(max(slope, -_SLOPE), _SLOPE)
+        offset = float(mean_y - slope * mean_x)
+        weights = 1 / (1 + (y - slope * x - offset) ** 2)
+    return slope, offset
 
 
 def _thickness(long: Mask, row: int, drift: int) -> tuple[NDArray[np.intp], float]:
