@@ -52,8 +52,8 @@ def remove_rules(ink: Image) -> Image:
     if min(height, width) < 12 or not ink.any():
         return ink.copy()
     full = ink > 0
-    level = _find_rules(full, round(0.5 * max(height, width)), _level_criterion(height, width))
-    upright = _find_rules(full.T, height // 3, _upright_criterion(full, level))
+    level = _find_rules(full, *_level_criterion(height, width))
+    upright = _find_rules(full.T, *_upright_criterion(full, level))
     if not level and not upright:
         return ink.copy()
     lines = _bands(full.shape, level)
@@ -70,22 +70,23 @@ def remove_rules(ink: Image) -> Image:
 Criterion = Callable[[_Rule, float, float], bool]
 
 
-def _level_criterion(height: int, width: int) -> Criterion:
+def _level_criterion(height: int, width: int) -> tuple[float, Criterion]:
+    # Longer than high: no digit has a level stroke as long as the strip is high.
+    shortest = max(0.95 * height, 0.5 * width)
+
     def is_rule(rule: _Rule, coverage: float, wobble: float) -> bool:
-        # Longer than high: no digit has a level stroke as long as the strip is high.
-        length = rule.stop - rule.start
         return (
-            length >= max(0.95 * height, 0.5 * width)
+            rule.stop - rule.start >= shortest
             and coverage >= 0.75
             and rule.thickness <= max(3.0, MAX_THICKNESS * height)
             and wobble <= 1.0 + 0.15 * rule.thickness
         )
 
-    return is_rule
+    return 0.7 * shortest, is_rule
 
 
-def _upright_criterion(full: Mask, level: list[_Rule]) -> Criterion:
-    """Return what tells an upright border from a 1: it runs from border to border, and on.
+def _upright_criterion(full: Mask, level: list[_Rule]) -> tuple[float, Criterion]:
+    """Return the least length, and what tells an upright border from a 1: it runs to the others.
 
     With borders above and below it spans what lies between them. Without any it must run through
     the whole strip, while the other ink does not.
@@ -112,11 +113,11 @@ def _upright_criterion(full: Mask, level: list[_Rule]) -> Criterion:
         rows = np.flatnonzero(aside.any(axis=1))
         return len(rows) > 0 and rows[-1] - rows[0] + 1 < 0.85 * height
 
-    return is_rule
+    return 0.75 * (bottom - top), is_rule
 
 
-def _find_rules(full: Mask, least: int, is_rule: Criterion) -> list[_Rule]:
-    """Return the level rules of `full` of `least` pixels or more, the longest first."""
+def _find_rules(full: Mask, least: float, is_rule: Criterion) -> list[_Rule]:
+    """Return the level rules of `full`, of `least` pixels of ink or more, the longest first."""
     height, width = full.shape
     run = max(9, round(0.3 * min(height, width)))
     shortest = max(run, least)
@@ -145,34 +146,33 @@ def _find_rules(full: Mask, least: int, is_rule: Criterion) -> list[_Rule]:
 
 def _trace(long: Mask, row: int, drift: int) -> tuple[_Rule | None, float, float, Mask]:
     """Follow the rule near `row`: its course, coverage (0 to 1), wobble in pixels, and pixels."""
-    height, width = long.shape
-    columns, thickness = _thickness(long, row, drift)
+    width = long.shape[1]
+    used = np.zeros_like(long)
+    thickness = _thickness(long, row, drift)
     reach = drift + round(thickness)
-    near = np.zeros_like(long)
-    near[max(0, row - reach) : row + reach + 1] = True
-    near &= long
-    if len(columns) < 8:
-        return None, 0.0, 0.0, near
-    x, y = _middles(near)
-    slope, offset = _straight(x, y)
+    top = max(0, row - reach)
+    near = long[top : row + reach + 1]
+    used[top : row + reach + 1] = near
+    slope, offset = _straight(*_middles(near))
     # What else lies near, print or a digit's foot, must not draw the rule aside.
-    aside = np.abs(np.arange(height)[:, None] - slope * np.arange(width) - offset)
-    on = near & (aside <= thickness / 2 + 2)
-    if not on.any():
-        return None, 0.0, 0.0, near
-    x, y = _middles(on)
+    aside = np.abs(np.arange(len(near))[:, None] - slope * np.arange(width) - offset)
+    near = near & (aside <= thickness / 2 + 2)
+    x, y = _middles(near)
+    if len(x) < 8:
+        return None, 0.0, 0.0, used
     slope, offset = _straight(x, y)
     off = y - slope * x - offset
     wobble = float(np.sqrt(np.median(off**2)) * 1.48)
-    # Paper stretches and printing presses wander: follow slowly, two pixels at most.
-    window = max(9, min(width, height) // 2) | 1
-    course = np.interp(np.arange(width), x, np.clip(off, -2, 2))
-    padded = np.pad(course, window // 2, mode="edge")
-    course = np.median(np.lib.stride_tricks.sliding_window_view(padded, window), axis=-1)
     start, stop = int(x[0]), int(x[-1]) + 1
-    middle = slope * np.arange(start, stop) + offset + course[start:stop]
-    coverage = len(x) / (stop - start)
-    return _Rule(start, stop, middle, thickness), coverage, wobble, near
+    middle = np.asarray(top + offset + slope * np.arange(start, stop), np.float64)
+    if wobble > 0.5:
+        # Paper stretches and printing presses wander: follow slowly, two pixels at most.
+        window = max(9, min(long.shape) // 2) | 1
+        course = np.interp(np.arange(start, stop), x, np.clip(off, -2, 2))
+        padded = np.pad(course, window // 2, mode="edge")
+        around = np.lib.stride_tricks.sliding_window_view(padded, window)
+        middle = middle + np.median(around, axis=-1)
+    return _Rule(start, stop, middle, thickness), len(x) / (stop - start), wobble, used
 
 
 def _middles(near: Mask) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
@@ -186,26 +186,24 @@ def _straight(x: NDArray[np.intp], y: NDArray[np.float64]) -> tuple[float, float
     """Return slope and offset of the line through most of the points."""
     weights = np.ones(len(x))
     slope, offset = 0.0, float(np.median(y))
-    for _ in range(4):
-        mean_x, mean_y = np.average(x, weights=weights), np.average(y, weights=weights)
-        spread = float((weights * (x - mean_x) ** 2).sum())
+    for _ in range(3):
+        total = weights.sum()
+        mean_x, mean_y = weights @ x / total, weights @ y / total
+        from_mean = x - mean_x
+        spread = float(weights @ (from_mean * from_mean))
         if spread > 0:
-            slope = float((weights * (x - mean_x) * (y - mean_y)).sum()) / spread
+            slope = float(weights @ (from_mean * (y - mean_y))) / spread
         slope = min(max(slope, -_SLOPE), _SLOPE)
         offset = float(mean_y - slope * mean_x)
         weights = 1 / (1 + (y - slope * x - offset) ** 2)
     return slope, offset
 
 
-def _thickness(long: Mask, row: int, drift: int) -> tuple[NDArray[np.intp], float]:
-    """Return the columns where a rule passes near `row`, and its usual thickness there."""
-    height = long.shape[0]
-    window = long[max(0, row - 4 * drift - 8) : min(height, row + 4 * drift + 9)]
-    core = long[max(0, row - drift) : row + drift + 1].any(axis=0)
-    columns = np.flatnonzero(core)
-    if len(columns) == 0:
-        return columns, 1.0
-    return columns, float(np.median(window.sum(axis=0)[columns]))
+def _thickness(long: Mask, row: int, drift: int) -> float:
+    """Return how thick the rule near `row` usually is."""
+    window = long[max(0, row - 4 * drift - 8) : row + 4 * drift + 9]
+    passing = long[max(0, row - drift) : row + drift + 1].any(axis=0)
+    return float(np.median(window.sum(axis=0)[passing])) if passing.any() else 1.0
 
 
 def _bands(shape: tuple[int, int], rules: list[_Rule]) -> Mask:
