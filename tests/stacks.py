@@ -8,7 +8,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -164,13 +164,12 @@ def database_of(stack: Stack) -> Iterator[Database]:
 
 
 def children_of(pid: int | None) -> list[int]:
-    """Process ids of a process's children, now."""
-    if pid is None:
-        return []
-    try:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
+    """Process ids of the children of a process, of all its threads, now."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found += [int(word) for word in (task / "children").read_text().split()]
+    return found
 
 
 def alive(pid: int) -> bool:

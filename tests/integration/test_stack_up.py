@@ -37,7 +37,7 @@ class Up:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.output = home.parent / f"{home.name}-output.txt"
-        with self.output.open("ab") as output:
+        with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 _command(home, "--port", "0"),
                 stdout=output,
@@ -110,9 +110,14 @@ def test_killed_up_leaves_no_orphan_and_starts_again(tmp_path: Path) -> None:
     with up(home) as running:
         running.ready()
         key = (home / "api-key").read_text()
-        family = children_of(running.process.pid)
-        family += [grandchild for child in family for grandchild in children_of(child)]
-        assert len(family) >= 5 + 1 + 2 + 1  # roles, and what API, worker and intake started
+
+        def whole_family() -> list[int]:
+            roles = children_of(running.process.pid)
+            family = roles + [child for role in roles for child in children_of(role)]
+            # Five roles; and what API, worker and intake have started.
+            return family if len(family) >= 5 + 1 + 2 + 1 else []
+
+        family = eventually("all processes are there", whole_family)
         running.process.kill()
         eventually("all its children are gone", lambda: not any(map(alive, family)), seconds=20)
         running.process.wait()
