@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import random
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from tests.contract.acts import FOREVER, PASSED, result
 
 PROCESSES = 4
 GROUP = 8
+_together: threading.Barrier | None = None
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,10 @@ class Claim:
 def run_claimers(url: str, batch_id: str, max_attempts: int) -> list[Claim]:
     """Run the processes until the batch has no page left; return what each of them claimed."""
     context = multiprocessing.get_context("spawn")  # as a worker starts: nothing is inherited
-    with ProcessPoolExecutor(PROCESSES, mp_context=context) as pool:
+    barrier = context.Barrier(PROCESSES)
+    with ProcessPoolExecutor(
+        PROCESSES, mp_context=context, initializer=_start_together, initargs=(barrier,)
+    ) as pool:
         running = [
             pool.submit(claim_until_done, url, batch_id, f"worker-{number}", max_attempts)
             for number in range(PROCESSES)
@@ -41,6 +46,8 @@ def run_claimers(url: str, batch_id: str, max_attempts: int) -> list[Claim]:
 def claim_until_done(url: str, batch_id: str, worker: str, max_attempts: int) -> list[Claim]:
     chance, db = random.Random(worker), Database(url)
     claims: list[Claim] = []
+    if _together is not None:
+        _together.wait()
     while True:
         with db.reading() as s:
             open_pages = [PageState.QUEUED, PageState.LEASED]
@@ -74,3 +81,8 @@ def claim_until_done(url: str, batch_id: str, worker: str, max_attempts: int) ->
                     )
         with db.transaction() as s:
             reap_expired(s, max_attempts=max_attempts)
+
+
+def _start_together(barrier: threading.Barrier) -> None:
+    global _together
+    _together = barrier
