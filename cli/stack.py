@@ -50,6 +50,7 @@ class Stack:
         home = settings.home.expanduser().absolute()
         self.settings = settings.model_copy(update={"home": home})
         self.logs = home / "logs"
+        self._temporary = home / "tmp"
         self.api_key = ""
         self.url = ""
         self._report = report or (lambda _line: None)
@@ -80,6 +81,9 @@ class Stack:
         stack.enter_context(_locked(home))
         _check_room(home)
         self.logs.mkdir(exist_ok=True)
+        # What killed processes left; and unpacking needs room where the data are, not in memory.
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        self._temporary.mkdir(mode=0o700)
         listener = stack.enter_context(_listen(self.settings.host, self.settings.port))
         port = int(listener.getsockname()[1])
         embedded_broker = self.settings.redis_url is None
@@ -115,6 +119,7 @@ class Stack:
             part for part in (here, environment.get("PYTHONPATH")) if part
         )
         environment["PYTHONUNBUFFERED"] = "1"
+        environment["TMPDIR"] = str(self._temporary)
         if listener is not None:
             command.append(f"--listener={listener}")
         return Child(

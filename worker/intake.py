@@ -61,7 +61,7 @@ def open_stored_document(services: Services, document_id: str) -> None:
             _release(services, claim, "internal-error", message)
         else:
             if pages:
-                _open(services, claim, pages)
+                write_pages(services, claim, pages)
             else:
                 _fail(services, claim, "no-pages", "There is no page in this file.")
 
@@ -109,7 +109,9 @@ def _store(services: Services, batch_id: str, data: bytes) -> str:
     return patiently(step, what="store")
 
 
-def _open(services: Services, claim: ClaimedDocument, pages: list[NewPage]) -> None:
+def write_pages(services: Services, claim: ClaimedDocument, pages: list[NewPage]) -> None:
+    """Write the rows of a document whose page images are stored."""
+
     def step() -> bool:
         with services.db.transaction() as s:
             taken = open_document(s, claim.document_id, claim.attempt, pages)

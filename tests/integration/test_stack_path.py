@@ -52,7 +52,7 @@ def stack(
     }
     with running(settings.model_copy(update=servers)) as started:
         names = {path.name for path in home.iterdir()}
-        assert names == {"up.lock", "api-key", "logs"}, "nothing embedded beside the servers"
+        assert names == {"up.lock", "api-key", "logs", "tmp"}, "nothing embedded beside the servers"
         yield started
 
 

@@ -1,0 +1,215 @@
+"""The tasks and the dispatcher over a real database, store and readers, without processes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from sqlalchemy import select, update
+
+from core.settings import Settings
+from db.models import Document, DocumentState, Outbox, Page, PageState
+from db.session import Database
+from db.transitions.batches import add_document, add_template, create_batch, delete_batch
+from db.transitions.documents import NewPage, claim_document
+from db.transitions.outbox import OutboxKind
+from db.transitions.pages import claim_pages
+from db.transitions.tenants import ensure_tenant
+from storage.directory import DirectoryStore
+from storage.open import open_store
+from tests.servers import ValkeyServer
+from worker.app import PAGES_QUEUE, make_celery
+from worker.broker import connect
+from worker.child import Services
+from worker.dispatch import Dispatcher
+from worker.intake import open_stored_document, write_pages
+from worker.pages import read_group
+
+
+def page_image(text: str) -> bytes:
+    image = np.full((120, 60 + 40 * len(text)), 245, np.uint8)
+    cv2.putText(image, text, (25, 85), cv2.FONT_HERSHEY_SIMPLEX, 1.6, 0, 4)
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    services: Services
+    tenant_id: str
+    batch_id: str
+
+    @property
+    def db(self) -> Database:
+        return self.services.db
+
+    def document(self, data: bytes, name: str, *, template_id: str | None = None) -> str:
+        """Store a file as an upload does, and return its document's id."""
+        stored = self.services.store.put(self.batch_id, io.BytesIO(data))
+        with self.db.transaction() as s:
+            document, _ = add_document(
+                s,
+                tenant_id=self.tenant_id,
+                batch_id=self.batch_id,
+                filename=name,
+                sha256=stored.sha256,
+                size=stored.size,
+                template_id=template_id,
+            )
+            return document.id
+
+    def pages(self, *texts: str, template_id: str | None = None) -> list[str]:
+        """Store and open one file for each text, and return their pages' ids."""
+        ids = []
+        for text in texts:
+            document_id = self.document(page_image(text), f"{text}.png", template_id=template_id)
+            open_stored_document(self.services, document_id)
+            with self.db.reading() as s:
+                ids += s.scalars(select(Page.id).where(Page.document_id == document_id)).all()
+        return ids
+
+    def page(self, page_id: str) -> Page:
+        with self.db.reading() as s:
+            return s.scalars(select(Page).where(Page.id == page_id)).one()
+
+    def document_row(self, document_id: str) -> Document:
+        with self.db.reading() as s:
+            return s.scalars(select(Document).where(Document.id == document_id)).one()
+
+
+@pytest.fixture
+def world(database_url: str, tmp_path: Path) -> Iterator[World]:
+    settings = Settings(home=tmp_path, database_url=database_url, reconcile_seconds=0.001)
+    services = Services(settings, Database(database_url), open_store(settings), "test:1")
+    with services.db.transaction() as s:
+        tenant = ensure_tenant(s, "default")
+        batch, _ = create_batch(
+            s, tenant_id=tenant.id, name="", template_id=None, release_threshold=0.5
+        )
+        made = World(services, tenant.id, batch.id)
+    yield made
+    if "opener" in vars(services):
+        services.opener.close()
+    services.db.dispose()
+
+
+def test_a_file_becomes_a_page_and_the_page_a_reading(world: World) -> None:
+    (page_id,) = world.pages("4711")
+    assert read_group(world.services, [page_id]) == []
+    assert world.page(page_id).state == PageState.READ
+    assert read_group(world.services, [page_id]) == [], "a second hint finds nothing to do"
+
+
+def test_a_bad_file_is_failed_in_words(world: World) -> None:
+    document_id = world.document(b"no image at all", "notes.txt")
+    open_stored_document(world.services, document_id)
+    document = world.document_row(document_id)
+    assert document.state == DocumentState.FAILED
+    assert document.error_message
+    assert document.error_message.endswith(".")
+
+
+def test_a_lost_object_is_retried_then_set_aside(world: World) -> None:
+    kept, lost = world.pages("1234", "5678")
+    store = world.services.store
+    assert isinstance(store, DirectoryStore)
+    sha256 = world.page(lost).sha256
+    (found,) = [
+        path for path in world.services.settings.home.rglob(f"*{sha256}*") if path.is_file()
+    ]
+    found.unlink()
+    read_group(world.services, [kept, lost])
+    assert world.page(kept).state == PageState.READ, "its neighbour is read"
+    for _ in range(2):
+        assert world.page(lost).state == PageState.QUEUED
+        read_group(world.services, [lost])
+    page = world.page(lost)
+    assert (page.state, page.error_code) == (PageState.QUARANTINED, "object-missing")
+
+
+def test_a_template_that_is_wrong_fails_its_pages_alone(world: World) -> None:
+    with world.db.transaction() as s:
+        template = add_template(
+            s, tenant_id=world.tenant_id, name="broken", text="fields: [nonsense"
+        )
+        template_id = template.id
+    (bad,) = world.pages("12", template_id=template_id)
+    (good,) = world.pages("34")
+    read_group(world.services, [bad, good])
+    assert world.page(bad).state == PageState.FAILED
+    assert world.page(good).state == PageState.READ
+
+
+def test_pages_tried_before_are_handed_back_to_go_alone(world: World) -> None:
+    first, second = world.pages("12", "34")
+    with world.db.transaction() as s:
+        s.execute(update(Page).where(Page.id == second).values(attempt=1))
+    assert read_group(world.services, [first, second]) == [second]
+    assert world.page(first).state == PageState.READ
+    assert world.page(second).state == PageState.QUEUED
+    assert read_group(world.services, [second]) == []
+    assert world.page(second).state == PageState.READ
+
+
+def test_a_worker_whose_page_was_taken_by_another_writes_nothing(world: World) -> None:
+    (page_id,) = world.pages("12")
+    with world.db.transaction() as s:
+        claim_pages(s, [page_id], worker="other", lease_seconds=60)
+    read_group(world.services, [page_id])
+    assert world.page(page_id).worker == "other"
+
+
+def test_objects_of_a_batch_deleted_during_intake_are_forgotten(world: World) -> None:
+    document_id = world.document(page_image("12"), "a.png")
+    with world.db.transaction() as s:
+        claim = claim_document(s, document_id, lease_seconds=60, max_attempts=3)
+        assert claim is not None
+    with world.db.transaction() as s:
+        delete_batch(s, tenant_id=world.tenant_id, batch_id=world.batch_id)
+    write_pages(world.services, claim, [NewPage(1, "", None, "image/png")])
+    with world.db.reading() as s:
+        kinds = s.scalars(select(Outbox.kind).order_by(Outbox.id)).all()
+    assert kinds.count(OutboxKind.DELETE_OBJECTS) == 2, "by the deletion, and by whoever was late"
+    open_stored_document(world.services, document_id)  # a late hint of it
+
+
+def _dispatcher(world: World, url: str) -> Dispatcher:
+    settings = world.services.settings.model_copy(update={"redis_url": url})
+    return Dispatcher(settings, world.db, world.services.store, make_celery(settings))
+
+
+def _outbox(world: World) -> int:
+    with world.db.reading() as s:
+        return len(s.scalars(select(Outbox.id)).all())
+
+
+def test_pages_of_many_files_are_hinted_in_groups(
+    world: World, valkey_server: ValkeyServer
+) -> None:
+    valkey_server.flush()
+    world.pages(*(f"{number:03d}" for number in range(10)))
+    dispatcher = _dispatcher(world, valkey_server.url)
+    assert dispatcher.drain() == 20
+    assert _outbox(world) == 0
+    with connect(valkey_server.url) as broker:
+        assert broker.llen(PAGES_QUEUE) == 2, "eight and two"
+        broker.flushall()
+    dispatcher.reconcile()  # the queue is empty, and pages wait: their hints were lost
+    with connect(valkey_server.url) as broker:
+        assert broker.llen(PAGES_QUEUE) == 2
+    dispatcher.reconcile()
+    with connect(valkey_server.url) as broker:
+        assert broker.llen(PAGES_QUEUE) == 2, "what waits in the queue is not hinted again"
+
+
+def test_a_broker_that_is_away_loses_nothing(world: World) -> None:
+    world.pages("12", "34")
+    before = _outbox(world)
+    dispatcher = _dispatcher(world, "redis://127.0.0.1:1/0")
+    with pytest.raises(Exception, match="refused"):
+        dispatcher.drain()
+    assert _outbox(world) == before
