@@ -70,7 +70,10 @@ class _Stream:
         self._open = True
 
     def __iter__(self) -> Iterator[str]:
-        return self._events
+        try:
+            yield from self._events
+        finally:
+            self.close()
 
     def close(self) -> None:
         if self._open:

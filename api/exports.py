@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from flask import Blueprint, Response, request, stream_with_context
 
@@ -94,21 +96,18 @@ def _lines(batch_id: str) -> Iterator[str]:
 
 
 def _workbook(batch_id: str) -> Response:
-    folder = tempfile.TemporaryDirectory(prefix="counterfoil-export-")
-    path = Path(folder.name) / "export.xlsx"
-    try:
+    with tempfile.TemporaryDirectory(prefix="counterfoil-export-") as folder:
+        path = Path(folder) / "export.xlsx"
         with services().db.reading() as session:
             write_xlsx(path, iter_rows(session, caller().tenant_id, batch_id))
-    except BaseException:
-        folder.cleanup()
-        raise
-    response = Response(_file(path), content_type=_TYPES["xlsx"])
-    response.content_length = path.stat().st_size
-    response.call_on_close(folder.cleanup)
+        stream = path.open("rb")  # outlives its name, so that no crash leaves the file behind
+    response = Response(_chunks(stream), content_type=_TYPES["xlsx"])
+    response.content_length = os.fstat(stream.fileno()).st_size
+    response.call_on_close(stream.close)
     return response
 
 
-def _file(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as stream:
+def _chunks(stream: BinaryIO) -> Iterator[bytes]:
+    with stream:
         while chunk := stream.read(CHUNK):
             yield chunk

@@ -216,8 +216,7 @@ def _responses(
     for status, model in about.responses.items():
         answer: dict[str, Any] = {"description": HTTPStatus(status).phrase}
         if isinstance(model, str):
-            schema = {"type": "string"} if model.startswith("text/") else {}
-            answer["content"] = {media: {"schema": schema} for media in model.split("|")}
+            answer["content"] = {media: {} for media in model.split("|")}
         elif model is not None:
             schema = names[model, "serialization"]
             answer["content"] = {"application/json": {"schema": schema}}

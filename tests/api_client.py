@@ -79,15 +79,19 @@ class Api:
             self.read_document(document["id"], fields=fields)
 
     def read_document(self, document_id: str, *, fields: int = 2) -> None:
+        for page in self.items(f"/v1/batches/{self.open_document(document_id)}/pages"):
+            if page["document_id"] == document_id:
+                self.read_page(page["id"], fields=fields)
+
+    def open_document(self, document_id: str) -> str:
+        """Give a document its one page, and return the id of its batch."""
         with self.db.transaction() as s:
             claimed = claim_document(s, document_id, **LEASE, max_attempts=3)
             assert claimed is not None
             assert open_document(
                 s, document_id, claimed.attempt, [NewPage(1, "", None, "image/png")]
             )
-        for page in self.items(f"/v1/batches/{claimed.batch_id}/pages"):
-            if page["document_id"] == document_id:
-                self.read_page(page["id"], fields=fields)
+        return claimed.batch_id
 
     def read_page(self, page_id: str, *, fields: int = 2) -> None:
         with self.db.transaction() as s:

@@ -11,11 +11,19 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from jsonschema import Draft202012Validator
 from schemathesis import GenerationMode
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from core.settings import Settings
 from tests.api_client import Api, api_under_test, png
 
-EXAMPLES = 12  # for each operation
+EXAMPLES = 8  # for each operation
+# What they name must be there, and no schema says that: a template, an export target.
+NAMES_THINGS = {
+    "POST /v1/batches",
+    "POST /v1/batches/{batch_id}/documents",
+    "POST /v1/batches/{batch_id}/exports",
+}
 OF_AN_OPEN_BATCH = {
     "POST /v1/batches/{batch_id}/documents",
     "POST /v1/batches/{batch_id}/cancel",
@@ -66,7 +74,8 @@ def test_the_page_for_people_needs_no_network(api: Api) -> None:
     assert "<script" not in page.text
     assert "http://" not in page.text.replace("http://www.w3.org", "")
     assert "https://" not in page.text
-    assert api.client.get("/static/docs.css").status_code == 200
+    with api.client.get("/static/docs.css") as style:
+        assert style.status_code == 200
     assert "style-src 'self'" in page.headers["Content-Security-Policy"]
 
 
@@ -80,6 +89,7 @@ def test_the_server_does_what_it_says(api: Api, mode: GenerationMode) -> None:
     schema = schemathesis.openapi.from_wsgi("/openapi.json", api.app)
     asked = 0
     for result in schema.get_all_operations():
+        assert isinstance(result, Ok)
         operation = result.ok()
         known = {
             "batch_id": (still_open if operation.label in OF_AN_OPEN_BATCH else ready)["id"],
@@ -90,23 +100,29 @@ def test_the_server_does_what_it_says(api: Api, mode: GenerationMode) -> None:
         takes_nothing = not (operation.query or operation.body or operation.headers)
         if mode is GenerationMode.NEGATIVE and takes_nothing:
             continue
-        strategy = operation.as_strategy(mode, path_parameters=path or None)
-
-        @settings(
-            max_examples=EXAMPLES,
-            deadline=None,
-            derandomize=True,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(case=strategy)
-        def ask(case: Any) -> None:
-            nonlocal asked
-            asked += 1
-            case.call_and_validate(headers={"Authorization": f"Bearer {api.key}"})
-
-        ask()
+        asked += _ask(api.key, operation, operation.as_strategy(mode, path_parameters=path or None))
     assert asked >= 20
+
+
+def _ask(key: str, operation: Any, strategy: Any) -> int:
+    excluded: list[Any] = [positive_data_acceptance] if operation.label in NAMES_THINGS else []
+    asked = 0
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=strategy)
+    def ask(case: Any) -> None:
+        nonlocal asked
+        asked += 1
+        case.call_and_validate(headers={"Authorization": f"Bearer {key}"}, excluded_checks=excluded)
+
+    ask()
+    return asked
 
 
 def _references(node: Any) -> Iterator[str]:

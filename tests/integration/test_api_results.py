@@ -1,0 +1,311 @@
+"""Batches, pages, fields, images and exports over HTTP, in both columns: embedded and servers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import openpyxl
+import pytest
+from sqlalchemy import create_engine, text
+
+from core.settings import Settings
+from tests.api_client import Api, api_under_test, png
+
+
+@pytest.fixture(params=["embedded", "servers"])
+def api(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Api]:
+    targets = {"warehouse": f"sqlite:///{tmp_path / 'warehouse.sqlite3'}"}
+    if request.param == "embedded":
+        settings = Settings(
+            home=tmp_path,
+            database_url=request.getfixturevalue("sqlite_url"),
+            export_targets=targets,
+        )
+    else:
+        s3 = request.getfixturevalue("s3_server")
+        url = request.getfixturevalue("postgres_url")
+        settings = Settings(
+            home=tmp_path,
+            database_url=url,
+            redis_url=request.getfixturevalue("valkey_url"),
+            s3_endpoint=s3.endpoint,
+            s3_bucket=s3.make_bucket(),
+            s3_access_key=s3.access_key,
+            s3_secret_key=s3.secret_key,
+            export_targets=targets | {"own": url},
+        )
+    with api_under_test(settings) as api:
+        yield api
+
+
+@pytest.fixture
+def batch(api: Api) -> dict[str, Any]:
+    """Three files: one read with two fields, one page failed, one file that cannot be opened."""
+    files = [("=first.png", png(1)), ("second.png", png(2)), ("third.pdf", b"%PDF-no")]
+    made: dict[str, Any] = api.upload(files, release_threshold="0.915").json
+    first, second, third = made["uploaded"]
+    api.read_document(first["id"])
+    api.open_document(second["id"])
+    pages = api.items(f"/v1/batches/{made['id']}/pages")
+    api.fail_page(pages[1]["id"], "The picture ends in the middle.")
+    api.fail_document(third["id"], "This PDF cannot be opened.")
+    return made
+
+
+def test_the_batch_and_its_lists(api: Api, batch: dict[str, Any]) -> None:
+    path = f"/v1/batches/{batch['id']}"
+    seen = api.get(path).json
+    assert seen["state"] == "reviewing"
+    assert seen["percent"] == 100
+    assert seen["documents"] == {"total": 3, "stored": 0, "opened": 2, "failed": 1}
+    assert (seen["pages"]["read"], seen["pages"]["failed"], seen["pages"]["total"]) == (1, 1, 2)
+    assert (seen["fields"]["accepted"], seen["fields"]["review"]) == (1, 1)
+    documents = api.items(f"{path}/documents")
+    assert [item["filename"] for item in documents] == ["=first.png", "second.png", "third.pdf"]
+    assert documents[2]["error"] == {"code": "bad-file", "message": "This PDF cannot be opened."}
+    read, failed = api.items(f"{path}/pages")
+    assert (read["file"], read["page"], read["state"], read["error"]) == (
+        "=first.png",
+        1,
+        "read",
+        None,
+    )
+    assert failed["error"]["message"] == "The picture ends in the middle."
+    first, second = read["fields"]
+    assert (first["name"], first["value"], first["decision"]) == ("field-1", "0017", "review")
+    assert (second["decision"], second["released_by"]) == ("accepted", "policy")
+    assert first["box"] == [20.0, 30.0, 40.0, 25.0]
+    assert [item["value"] for item in first["alternatives"]] == ["0017", "0011"]
+    assert api.get(f"/v1/pages/{read['id']}").json == read
+    (waiting,) = api.get(f"{path}/fields?state=review").json["items"]
+    assert waiting["id"] == first["id"]
+    assert [p["id"] for p in api.get(f"{path}/pages?state=failed").json["items"]] == [failed["id"]]
+
+
+def test_cursors_walk_a_list_to_its_end(api: Api) -> None:
+    made = [api.post("/v1/batches", json={"name": str(n)}).json["id"] for n in range(5)]
+    seen, after = [], ""
+    while True:
+        answer = api.get(f"/v1/batches?limit=2{after}").json
+        seen += [item["id"] for item in answer["items"]]
+        if answer["next"] is None:
+            break
+        after = f"&after={answer['next']}"
+    assert seen == made[::-1]
+    for wrong in ("limit=0", "limit=1001", "limit=x", "after=x", "colour=red"):
+        refused = api.get(f"/v1/batches?{wrong}")
+        assert (refused.status_code, refused.json["code"]) == (422, "invalid-request")
+
+
+def test_a_person_decides(api: Api, batch: dict[str, Any]) -> None:
+    path = f"/v1/batches/{batch['id']}"
+    first, second = api.items(f"{path}/fields")
+    done = api.post(first["links"]["verify"], json={"value": "0042"})
+    assert done.status_code == 200
+    assert (done.json["state"], done.json["value"], done.json["raw"]) == (
+        "verified",
+        "0042",
+        "0017",
+    )
+    assert done.json["released_by"] == "ours-key"
+    assert api.get(path).json["state"] == "complete_with_errors"
+    nobody = api.post(second["links"]["verify"], json={"unreadable": True}).json
+    assert (nobody["state"], nobody["value"]) == ("unreadable", None)
+    bodies: list[Any] = [
+        {},
+        {"value": ""},
+        {"value": "1", "unreadable": True},
+        {"unreadable": False},
+    ]
+    for body in [*bodies, {"value": 5}, {"value": "1\0"}, {"value": "1" * 1001}]:
+        assert api.post(first["links"]["verify"], json=body).status_code == 422
+
+
+def test_cancel_and_delete(api: Api) -> None:
+    batch = api.upload([("a.png", png(1)), ("b.png", png(2))]).json
+    path = f"/v1/batches/{batch['id']}"
+    for _ in range(2):
+        cancelled = api.post(f"{path}/cancel")
+        assert (cancelled.status_code, cancelled.json["state"]) == (200, "cancelled")
+    refused = api.upload([("c.png", png(3))], f"{path}/documents")
+    assert refused.status_code == 409
+    gone = api.call("DELETE", path)
+    assert (gone.status_code, gone.data) == (204, b"")
+    for method, below in (("GET", ""), ("DELETE", ""), ("GET", "/pages"), ("POST", "/close")):
+        missing = api.call(method, path + below)
+        assert (missing.status_code, missing.json["code"]) == (404, "batch-not-found")
+
+
+def test_images(api: Api, batch: dict[str, Any]) -> None:
+    (page, failed) = api.items(f"/v1/batches/{batch['id']}/pages")
+    path = f"/v1/pages/{page['id']}/image"
+    image = api.get(path)
+    assert (image.status_code, image.content_type, image.data) == (200, "image/png", png(1))
+    assert image.headers["Cache-Control"] == "private, max-age=31536000, immutable"
+    assert image.headers["X-Content-Type-Options"] == "nosniff"
+    head = api.call("HEAD", path)
+    assert (head.status_code, head.data) == (200, b"")
+    assert head.headers["Content-Length"] == str(len(png(1)))
+    cached = api.get(path, headers={"If-None-Match": image.headers["ETag"]})
+    assert (cached.status_code, cached.data) == (304, b"")
+    small = api.get(f"{path}?width=100")
+    assert small.content_type == "image/jpeg"
+    assert _decoded(small.data).shape == (50, 100)
+    assert small.headers["ETag"] != image.headers["ETag"]
+    assert api.get(f"{path}?width=5000").status_code == 422
+    # Bytes that could not be read are shown as they are, and never decoded here.
+    assert api.get(f"/v1/pages/{failed['id']}/image?width=100").data == png(2)
+
+
+def test_a_crop_is_the_field_with_a_margin(api: Api, batch: dict[str, Any]) -> None:
+    field, _ = api.items(f"/v1/batches/{batch['id']}/fields")
+    crop = api.get(field["links"]["crop"])
+    assert (crop.status_code, crop.content_type) == (200, "image/png")
+    assert field["box"] == [20.0, 30.0, 40.0, 25.0]
+    expected = _decoded(png(1))[30 - 13 : 30 + 25 + 12, 20 - 13 : 20 + 40 + 12]
+    assert np.array_equal(_decoded(crop.data), expected)
+    again = api.get(field["links"]["crop"], headers={"If-None-Match": crop.headers["ETag"]})
+    assert again.status_code == 304
+
+
+def test_csv_and_json_lines(api: Api, batch: dict[str, Any]) -> None:
+    path = f"/v1/batches/{batch['id']}/export"
+    answer = api.get(path)
+    assert answer.content_type == "text/csv; charset=utf-8"
+    assert batch["id"] in answer.headers["Content-Disposition"]
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [row["field"] for row in rows] == ["field-1", "field-2", "", ""]
+    assert rows[0]["value"] == "0017"
+    assert rows[0]["file"] == "'=first.png"
+    assert [row["page_state"] for row in rows] == ["read", "read", "failed", "failed"]
+    assert rows[2]["error"] == "The picture ends in the middle."
+    assert (rows[3]["file"], rows[3]["error"]) == ("third.pdf", "This PDF cannot be opened.")
+    assert api.get(f"{path}?format=csv&bom=true").data == b"\xef\xbb\xbf" + answer.data
+    lines = [json.loads(line) for line in api.get(f"{path}?format=jsonl").text.splitlines()]
+    pages = api.items(f"/v1/batches/{batch['id']}/pages")
+    assert lines[:2] == pages
+    assert (lines[2]["file"], lines[2]["page"], lines[2]["error"]["code"]) == (
+        "third.pdf",
+        None,
+        "bad-file",
+    )
+    assert api.get(f"{path}?format=xml").status_code == 422
+
+
+def test_xlsx_holds_text_only(api: Api, batch: dict[str, Any]) -> None:
+    (field, _) = api.items(f"/v1/batches/{batch['id']}/fields")
+    formula = '=HYPERLINK("http://example.com","0042")'
+    api.post(field["links"]["verify"], json={"value": formula})
+    answer = api.get(f"/v1/batches/{batch['id']}/export?format=xlsx")
+    assert int(answer.headers["Content-Length"]) == len(answer.data)
+    sheet = openpyxl.load_workbook(io.BytesIO(answer.data)).active
+    assert sheet is not None
+    cells = [[cell.value for cell in row] for row in sheet.iter_rows()]
+    column = {name: index for index, name in enumerate(cells[0])}
+    assert cells[1][column["value"]] == formula
+    assert cells[2][column["value"]] == "0027"
+    assert {cell.data_type for row in sheet.iter_rows() for cell in row} <= {"s", "n", "inlineStr"}
+    assert all(
+        cell.value is None or isinstance(cell.value, str)
+        for row in sheet.iter_rows()
+        for cell in row
+    )
+    text_row = api.get(f"/v1/batches/{batch['id']}/export").text.splitlines()[1]
+    assert "'=HYPERLINK" in text_row
+
+
+def test_export_into_a_table(api: Api, batch: dict[str, Any], tmp_path: Path) -> None:
+    path = f"/v1/batches/{batch['id']}/exports"
+    order = {"target": "warehouse", "table": "numbers"}
+    for _ in range(2):
+        done = api.post(path, json=order)
+        assert (done.status_code, done.json) == (200, order | {"rows": 4})
+    with sqlite3.connect(tmp_path / "warehouse.sqlite3") as warehouse:
+        rows = warehouse.execute(
+            "SELECT field, value, error FROM numbers ORDER BY row_id"
+        ).fetchall()
+        warehouse.execute("CREATE TABLE taken (x)")
+    warehouse.close()
+    assert len(rows) == 4
+    assert ("field-1", "0017", None) in rows
+    other = api.upload([("x.png", png(7))]).json
+    api.read(other)
+    assert api.post(f"/v1/batches/{other['id']}/exports", json=order).json["rows"] == 2
+    unknown = api.post(path, json=order | {"target": "elsewhere"})
+    assert unknown.status_code == 422
+    assert "warehouse" in unknown.json["detail"]
+    taken = api.post(path, json=order | {"table": "taken"})
+    assert (taken.status_code, taken.json["code"]) == (409, "table-differs")
+    for table in ("a b", "x;drop table y", "1x", "", "t" * 64, 'q"q'):
+        assert api.post(path, json=order | {"table": table}).status_code == 422
+
+
+def test_export_into_postgresql_and_never_over_our_own_tables(
+    api: Api, batch: dict[str, Any]
+) -> None:
+    if "own" not in api.settings.export_targets:
+        return
+    path = f"/v1/batches/{batch['id']}/exports"
+    for _ in range(2):
+        assert api.post(path, json={"target": "own", "table": "numbers"}).json["rows"] == 4
+    engine = create_engine(api.settings.resolved_database_url())
+    with engine.connect() as connection:
+        count = connection.execute(text("SELECT count(*) FROM numbers")).scalar_one()
+    engine.dispose()
+    assert count == 4
+    for table in ("field", "batch", "page"):
+        refused = api.post(path, json={"target": "own", "table": table})
+        assert (refused.status_code, refused.json["code"]) == (409, "table-differs")
+    assert len(api.items(f"/v1/batches/{batch['id']}/fields")) == 2
+
+
+def test_an_export_target_that_is_away(api: Api, batch: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "warehouse.sqlite3").mkdir()
+    order = {"target": "warehouse", "table": "numbers"}
+    away = api.post(f"/v1/batches/{batch['id']}/exports", json=order)
+    assert (away.status_code, away.json["code"]) == (503, "export-target-unavailable")
+    assert str(tmp_path) not in away.text
+
+
+def test_events_tell_the_history_and_end(api: Api, batch: dict[str, Any]) -> None:
+    path = f"/v1/batches/{batch['id']}/events"
+    answer = api.get(path)
+    assert answer.content_type == "text/event-stream; charset=utf-8"
+    events = _events(answer.text)
+    kinds = [event["event"] for event in events]
+    assert kinds[0] == "batch.created"
+    assert {"document.added", "page.read", "page.failed", "document.failed"} <= set(kinds)
+    assert kinds[-2:] == ["progress", "end"]
+    assert json.loads(events[-1]["data"])["state"] == "reviewing"
+    ids = [int(event["id"]) for event in events if "id" in event]
+    assert ids == sorted(ids)
+    rest = _events(api.get(path, headers={"Last-Event-ID": str(ids[-2])}).text)
+    assert [int(event["id"]) for event in rest if "id" in event] == ids[-1:]
+    # Every stream has given its place back.
+    for _ in range(api.settings.api_threads):
+        assert "event: end" in api.get(path).text
+
+
+def test_readiness(api: Api) -> None:
+    assert api.client.get("/healthz").json == {"status": "ok"}
+    answer: Any = api.client.get("/readyz")
+    assert (answer.status_code, answer.json["ready"]) == (200, True)
+    broker = "ok" if api.settings.redis_url else "not configured"
+    assert answer.json["broker"]["state"] == broker
+
+
+def _decoded(data: bytes) -> Any:
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+
+
+def _events(stream: str) -> list[dict[str, str]]:
+    blocks = [block for block in stream.split("\n\n") if "event:" in block]
+    return [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks]

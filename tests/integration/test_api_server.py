@@ -1,0 +1,182 @@
+"""The API as it runs: gunicorn with threads, real sockets, large and broken uploads."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from core.settings import Settings
+from tests.api_client import Api, api_under_test, png
+
+START_SECONDS = 60
+LARGE = 100 << 20
+# What streaming may cost above the process at rest: buffers of one request, not the file.
+MAY_GROW = 24 << 20
+
+
+@dataclass(slots=True)
+class Running:
+    api: Api  # the same database and store, from this process
+    process: subprocess.Popen[bytes]
+    url: str
+    worker: int  # pid
+    log: Path
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {self.api.key}"},
+            timeout=60,
+            trust_env=False,
+        )
+
+    def peak(self) -> int:
+        """The largest resident set of the worker so far, in bytes."""
+        status = Path(f"/proc/{self.worker}/status").read_text()
+        (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+
+
+@pytest.fixture
+def server(sqlite_url: str, tmp_path: Path) -> Iterator[Running]:
+    settings = Settings(home=tmp_path, database_url=sqlite_url, max_file_bytes=LARGE)
+    log = tmp_path / "gunicorn.log"
+    with api_under_test(settings) as api, log.open("wb") as output:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "gunicorn",
+                "--worker-class=gthread",
+                "--threads=8",
+                "--bind=127.0.0.1:0",
+                "--no-control-socket",
+                "api.wsgi:make_app()",
+            ],
+            env=os.environ | settings.environment(),
+            stdout=output,
+            stderr=output,
+        )
+        try:
+            address = _wait(lambda: _between(log, "Listening at: ", " "), process, log)
+            worker = _wait(lambda: _between(log, "Booting worker with pid: ", "\n"), process, log)
+            running = Running(api, process, address, int(worker), log)
+            with running.client() as client:
+                client.get("/readyz").raise_for_status()
+            yield running
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def test_a_large_upload_streams(server: Running) -> None:
+    """100 MB go through a process whose memory does not follow; one byte more is refused."""
+    with server.client() as client:
+        first = client.post("/v1/batches", files=[("files", ("a.png", png(1)))])
+        assert first.status_code == 202
+        before = server.peak()
+        sent = hashlib.sha256()
+        body = _multipart(LARGE, sent)
+        answer = client.post("/v1/batches", content=body, headers=_MULTIPART)
+        assert answer.status_code == 202, answer.text
+        (uploaded,) = answer.json()["uploaded"]
+        assert (uploaded["size"], uploaded["sha256"]) == (LARGE, sent.hexdigest())
+        assert server.peak() - before < MAY_GROW
+        with server.api.store.open(f"{answer.json()['id']}/{uploaded['sha256']}") as stream:
+            stored = hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
+        assert stored == uploaded["sha256"]
+        body = _multipart(LARGE + 1, hashlib.sha256())
+        refused = client.post("/v1/batches", content=body, headers=_MULTIPART)
+        assert (refused.status_code, refused.json()["code"]) == (422, "no-usable-file")
+        assert refused.json()["rejected"][0]["code"] == "file-too-large"
+        assert server.peak() - before < MAY_GROW
+
+
+def test_a_refused_upload_gets_its_answer(server: Running) -> None:
+    """The client writes its whole request before it reads: the answer must survive that."""
+    body = [("files", (f"{n}.png", bytes(100_000))) for n in range(100)]
+    with server.client() as client:
+        refused = client.post("/v1/batches", files=body, headers={"Authorization": "Bearer no"})
+        assert (refused.status_code, refused.json()["code"]) == (401, "key-refused")
+        assert refused.headers["WWW-Authenticate"].startswith("Bearer")
+        missing = client.post(f"/v1/batches/{'0' * 32}/documents", files=body)
+        assert missing.status_code == 404
+        wrong = client.post("/v1/batches", data={"template": "no-such"}, files=body)
+        assert wrong.status_code == 422
+        assert client.get("/v1/batches").json()["items"] == []
+
+
+def test_a_client_that_goes_away_leaves_nothing(server: Running) -> None:
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    head = (
+        f"POST /v1/batches HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.api.key}\r\n"
+        "Content-Type: multipart/form-data; boundary=B\r\nContent-Length: 50000000\r\n\r\n"
+        '--B\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
+    )
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(head.encode() + bytes(10_000_000))
+    with server.client() as client:
+        _wait(lambda: _files(server) == [] and "yes", server.process, server.log)
+        assert client.get("/v1/batches").json()["items"] == []
+        assert client.get("/readyz").status_code == 200
+
+
+def test_progress_is_live(server: Running) -> None:
+    """A stream that is open when something happens says so, and ends with the batch."""
+    with server.client() as client:
+        batch = client.post("/v1/batches", files=[("files", ("a.png", png(1)))]).json()
+        with client.stream("GET", batch["links"]["events"]) as stream:
+            lines = stream.iter_lines()
+            for line in lines:
+                if line == "event: progress":
+                    break
+            worker = threading.Thread(target=server.api.read, args=[batch])
+            worker.start()
+            kinds = [line.removeprefix("event: ") for line in lines if line.startswith("event: ")]
+            worker.join()
+    assert "page.read" in kinds
+    assert kinds[-1] == "end"
+
+
+_MULTIPART = {"Content-Type": "multipart/form-data; boundary=B"}
+
+
+def _multipart(size: int, sent: hashlib._Hash) -> Iterator[bytes]:
+    """A body of one file of `size` bytes, chunked; `sent` takes the file's bytes."""
+    yield b'--B\r\nContent-Disposition: form-data; name="files"; filename="large.tif"\r\n\r\n'
+    block = os.urandom(1 << 20)
+    while size > 0:
+        part = block[:size]
+        sent.update(part)
+        yield part
+        size -= len(part)
+    yield b"\r\n--B--\r\n"
+
+
+def _files(server: Running) -> list[Path]:
+    folder = server.api.settings.home / "objects"
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def _between(log: Path, before: str, after: str) -> str:
+    return log.read_text().partition(before)[2].partition(after)[0]
+
+
+def _wait(ask: Callable[[], str | bool], process: subprocess.Popen[bytes], log: Path) -> str:
+    until = time.monotonic() + START_SECONDS
+    while not (answer := ask()):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < until, log.read_text()
+        time.sleep(0.05)
+    return str(answer)
