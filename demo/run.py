@@ -6,6 +6,7 @@ would, shows what was read beside what is written there, and stops everything.
 
 from __future__ import annotations
 
+import argparse
 import json
 import signal
 import sys
@@ -31,24 +32,29 @@ from core.errors import CounterfoilError
 from core.settings import load_settings
 
 HERE = Path(__file__).parent
-SAMPLES, HOME, RESULTS = HERE / "samples", HERE / "data", HERE / "results.csv"
+SAMPLES = HERE / "samples"
 RELEASE_AT = 0.99
 STALLED_SECONDS = 120.0
 
 Json = dict[str, Any]
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run the demo; return 0 only if every page was read."""
+    parser = argparse.ArgumentParser(prog="make demo", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, default=HERE / "data", help="where to keep its data")
+    parser.add_argument("--results", type=Path, default=HERE / "results.csv", help="what to write")
+    options = parser.parse_args(arguments)
+    home, results = options.data.absolute(), options.results.absolute()
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     truth = json.loads((SAMPLES / "truth.json").read_text())
     # Only its own folder: no COUNTERFOIL_* of this shell may send samples to a real database.
-    settings = load_settings({}, home=HOME, port=0, workers=2)
-    again = " (its earlier batches stay)" if HOME.exists() else ""
+    settings = load_settings({}, home=home, port=0, workers=2)
+    again = " (its earlier batches stay)" if home.exists() else ""
     try:
-        console.print(f"Starting Counterfoil in {_short(HOME)}{again} …")
+        console.print(f"Starting Counterfoil in {_short(home)}{again} …")
         report = partial(console.print, style="dim", markup=False)
         with (
             Stack(settings, report=report) as stack,
@@ -61,16 +67,16 @@ def main() -> int:
             pages = list(batch_pages(client, batch["id"]))
             console.print(_table(pages, truth))
             complete = report_end(client, batch)
-            export_to_file(client, batch["id"], "csv", RESULTS)
+            export_to_file(client, batch["id"], "csv", results)
             console.print(_summary(pages, truth))
     except KeyboardInterrupt:
         console.print("\nStopped; nothing is left running.")
         return 130
     except CounterfoilError as exc:
         console.print(f"[red]The demo failed:[/] {escape(str(exc))}")
-        console.print(f"What each part said is in {_short(HOME / 'logs')}.")
+        console.print(f"What each part said is in {_short(home / 'logs')}.")
         return exc.exit_code
-    _say_where(console, batch["id"])
+    _say_where(console, home, results, batch["id"])
     return 0 if complete else 3
 
 
@@ -138,10 +144,10 @@ def _summary(pages: Iterable[Json], truth: list[Json]) -> str:
     )
 
 
-def _say_where(console: Console, batch_id: str) -> None:
-    database = _short(HOME / "counterfoil.sqlite3")
+def _say_where(console: Console, home: Path, results: Path, batch_id: str) -> None:
+    database = _short(home / "counterfoil.sqlite3")
     query = "select name, value, state from field where batch_id = ?"
-    console.print(f"\nResults:  {_short(RESULTS)}")
+    console.print(f"\nResults:  {_short(results)}")
     console.print(f"Database: {database} (SQLite). Look into it:")
     console.print(
         f"  python3 -c \"import sqlite3; [print(*row) for row in sqlite3.connect('{database}')"
@@ -150,7 +156,7 @@ def _say_where(console: Console, batch_id: str) -> None:
         soft_wrap=True,
     )
     console.print(
-        f'Serve it again:  make up ARGS="--data {_short(HOME)}"    Your own scans: see README.md',
+        f'Serve it again:  make up ARGS="--data {_short(home)}"    Your own scans: see README.md',
         soft_wrap=True,
     )
 

@@ -1,0 +1,272 @@
+"""The commands against a running stack, as a person or a script uses them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+from pydantic import SecretStr
+
+from cli.client import READ_STATES
+from cli.stack import Stack
+from core.settings import Settings
+from tests.stacks import Client, running
+
+ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "demo" / "samples"
+TRUTH = {
+    (page["file"], page["page"]): page for page in json.loads((SAMPLES / "truth.json").read_text())
+}
+PAGE_KEYS = ["file", "page", "template", "fields", "error"]
+FIELD_KEYS = ["name", "value", "raw", "confidence", "alternatives", "box", "decision"]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    home = tmp_path_factory.mktemp("cli")
+    ledger = SecretStr(f"sqlite:///{home / 'ledger.sqlite3'}")
+    settings = Settings(home=home / "home", port=0, export_targets={"ledger": ledger})
+    with running(settings) as (started, client):
+        yield started
+        client.close()
+
+
+class Shell:
+    """Runs `counterfoil` as its own process, against the stack."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.command = [sys.executable, "-m", "cli.main"]
+        self.environment = {
+            name: value for name, value in os.environ.items() if "COUNTERFOIL" not in name
+        } | {
+            "COUNTERFOIL_URL": stack.url,
+            "COUNTERFOIL_HOME": str(stack.settings.home),
+            "PYTHONPATH": str(ROOT),
+        }
+
+    def __call__(
+        self, *arguments: str | Path, status: int = 0, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [*self.command, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            env=self.environment | environment,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr
+        return done
+
+
+@pytest.fixture(scope="module")
+def counterfoil(stack: Stack) -> Shell:
+    return Shell(stack)
+
+
+@pytest.fixture(scope="module")
+def batch(counterfoil: Shell) -> str:
+    """A batch of cheques, among them a ZIP, that was read."""
+    done = counterfoil(
+        "submit", "--wait", "-t", "demo-cheque", "--name", "cheques", "--release-at", "0.9",
+        SAMPLES / "cheque-1.jpg", SAMPLES / "cheque-2.jpg", SAMPLES / "cheques.zip",
+    )  # fmt: skip
+    assert "4 of 4 pages read" in done.stderr
+    assert len(done.stdout.split()) == 1
+    return done.stdout.strip()
+
+
+def test_status(counterfoil: Shell, batch: str) -> None:
+    shown = counterfoil("status", batch).stdout
+    assert batch in shown
+    assert "cheques" in shown
+    said: dict[str, Any] = json.loads(counterfoil("status", batch, "--json").stdout)
+    assert said["state"] in READ_STATES
+    assert said["pages"]["read"] == 4
+
+
+def test_results_as_json_are_the_contract(counterfoil: Shell, batch: str) -> None:
+    pages = [
+        json.loads(line)
+        for line in counterfoil("results", batch, "--json").stdout.split("\n")
+        if line
+    ]
+    assert [(page["file"], page["page"]) for page in pages] == [
+        ("cheque-1.jpg", 1), ("cheque-2.jpg", 1), ("cheques.zip", 1), ("cheques.zip", 2),
+    ]  # fmt: skip
+    right = 0
+    for page in pages:
+        assert list(page) == PAGE_KEYS
+        assert page["error"] is None
+        assert page["template"] == "demo-cheque"
+        written = TRUTH[page["file"], page["page"]]["fields"]
+        assert [field["name"] for field in page["fields"]] == list(written)
+        for field in page["fields"]:
+            assert list(field) == FIELD_KEYS
+            assert field["decision"] == ("accepted" if field["confidence"] >= 0.9 else "review")
+            right += field["value"] == written[field["name"]]
+    assert right >= 6  # of 12: what the readers reach is measured elsewhere
+
+
+def test_read_here_gives_what_the_server_gives(counterfoil: Shell, batch: str) -> None:
+    served = counterfoil("results", batch, "--json").stdout.splitlines()
+    done = counterfoil(
+        "read", "-t", "demo-cheque", "--release-at", "0.9", "--json",
+        SAMPLES / "cheque-1.jpg", SAMPLES / "cheque-2.jpg", SAMPLES / "cheques.zip",
+    )  # fmt: skip
+    for here, there in zip(done.stdout.splitlines(), served, strict=True):
+        local, remote = json.loads(here), json.loads(there)
+        assert Path(local.pop("file")).name == remote.pop("file")
+        for mine, other in zip(local.pop("fields"), remote.pop("fields"), strict=True):
+            assert mine.pop("box") == pytest.approx(other.pop("box"), abs=0.02)
+            assert mine.pop("confidence") == pytest.approx(other.pop("confidence"), abs=1e-4)
+            for a, b in zip(mine.pop("alternatives"), other.pop("alternatives"), strict=True):
+                assert a["value"] == b["value"]
+                assert a["probability"] == pytest.approx(b["probability"], abs=1e-4)
+            assert mine == other
+        assert local == remote
+
+
+def test_results_as_csv_have_a_row_a_page(counterfoil: Shell, batch: str) -> None:
+    rows = list(csv.DictReader(io.StringIO(counterfoil("results", batch, "--csv").stdout)))
+    assert [row["file"] for row in rows] == [
+        "cheque-1.jpg", "cheque-2.jpg", "cheques.zip", "cheques.zip",
+    ]  # fmt: skip
+    assert rows[1]["amount"] == "3551"
+
+
+def test_results_as_a_table(counterfoil: Shell, batch: str) -> None:
+    shown = counterfoil("results", batch).stdout
+    for text in ("cheque-1.jpg", "amount", "3551"):
+        assert text in shown
+
+
+def test_exports(counterfoil: Shell, batch: str, tmp_path: Path, stack: Stack) -> None:
+    counterfoil("export", batch, "--out", tmp_path / "a.csv")
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == 13
+    assert counterfoil("export", batch).stdout == (tmp_path / "a.csv").read_text()
+    lines = counterfoil("export", batch, "--format", "jsonl").stdout.splitlines()
+    assert len(lines) == 4
+    counterfoil("export", batch, "--out", tmp_path / "a.xlsx")
+    book = openpyxl.load_workbook(tmp_path / "a.xlsx")
+    assert book.worksheets[0].max_row == 13
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.xlsx"]
+    counterfoil("export", batch, "--to", "ledger", "--table", "cheques")
+    with sqlite3.connect(stack.settings.home.parent / "ledger.sqlite3") as ledger:
+        assert ledger.execute("SELECT count(*) FROM cheques").fetchone() == (12,)
+    ledger.close()
+
+
+def test_export_mistakes(counterfoil: Shell, batch: str, tmp_path: Path) -> None:
+    assert "csv, jsonl, xlsx" in counterfoil("export", batch, "--format", "pdf", status=2).stderr
+    assert (
+        "nowhere"
+        in counterfoil("export", batch, "--out", tmp_path / "nowhere/a.csv", status=2).stderr
+    )
+    done = counterfoil("export", batch, "--to", "elsewhere", "--table", "t", status=3)
+    assert "elsewhere" in done.stderr
+
+
+def test_one_bad_file_fails_the_wait_and_is_named(counterfoil: Shell, tmp_path: Path) -> None:
+    good = SAMPLES / "cheque-3.jpg"
+    (tmp_path / "cut.jpg").write_bytes(good.read_bytes()[:30_000])
+    (tmp_path / "good.jpg").write_bytes(good.read_bytes())
+    (tmp_path / ".DS_Store").write_bytes(b"hidden")
+    done = counterfoil("submit", "--wait", "-t", "demo-cheque", tmp_path, status=3)
+    assert "1 of 2 pages read" in done.stderr
+    assert "cut.jpg" in done.stderr
+    pages = counterfoil("results", done.stdout.strip(), "--json").stdout.splitlines()
+    errors = {page["file"]: page["error"] for page in map(json.loads, pages)}
+    assert errors["good.jpg"] is None
+    assert errors["cut.jpg"]
+
+
+def test_a_file_that_the_server_does_not_take(counterfoil: Shell, tmp_path: Path) -> None:
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "good.jpg").write_bytes((SAMPLES / "cheque-3.jpg").read_bytes())
+    done = counterfoil("submit", "--wait", "-t", "demo-cheque", tmp_path, status=3)
+    assert "empty.png" in done.stderr
+    (tmp_path / "good.jpg").unlink()
+    done = counterfoil("submit", "--wait", tmp_path, status=3)
+    assert "empty.png" in done.stderr
+
+
+def test_json_of_submit(counterfoil: Shell) -> None:
+    done = counterfoil("submit", "--json", "--wait", "-t", "demo-cheque", SAMPLES / "cheque-4.jpg")
+    assert json.loads(done.stdout)["pages"]["read"] == 1
+
+
+def test_a_template_of_ones_own(counterfoil: Shell, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    text = (ROOT / "pipeline/templates/demo-cheque.yaml").read_text()
+    mine.write_text(text.replace("name: demo-cheque", "name: ours"))
+    done = counterfoil("submit", "--wait", "-t", mine, SAMPLES / "cheque-4.jpg")
+    (line,) = counterfoil("results", done.stdout.strip(), "--json").stdout.splitlines()
+    assert json.loads(line)["template"] == "ours"
+
+
+def test_unknown_things_are_said(counterfoil: Shell) -> None:
+    assert counterfoil("status", "0" * 32, status=4).stderr.startswith("counterfoil: ")
+    counterfoil("results", "no-such-batch", status=4)
+    done = counterfoil("submit", "-t", "no-such-template", SAMPLES / "cheque-1.jpg", status=3)
+    assert "no-such-template" in done.stderr
+    wrong = counterfoil("status", "0" * 32, status=2, COUNTERFOIL_API_KEY="cf_wrong_key")
+    assert "COUNTERFOIL_API_KEY" in wrong.stderr
+    away = counterfoil("status", "0" * 32, "--url", "http://127.0.0.1:9", status=6)
+    assert "counterfoil up" in away.stderr
+
+
+def test_keys_of_another_tenant_see_nothing(counterfoil: Shell, batch: str) -> None:
+    key = counterfoil("keys", "create", "other", "--tenant", "other bank").stdout.strip()
+    counterfoil("status", batch, status=4, COUNTERFOIL_API_KEY=key)
+    own = counterfoil("submit", SAMPLES / "cheque-1.jpg", COUNTERFOIL_API_KEY=key).stdout.strip()
+    counterfoil("status", own, COUNTERFOIL_API_KEY=key)
+    counterfoil("status", own, status=4)
+
+
+def test_ctrl_c_while_waiting_says_how_to_follow_on(counterfoil: Shell) -> None:
+    process = subprocess.Popen(
+        [
+            *counterfoil.command,
+            "submit",
+            "--wait",
+            "-t",
+            "demo-form",
+            *map(str, SAMPLES.glob("clinic-*")),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=counterfoil.environment,
+    )
+    assert process.stdout is not None
+    batch_id = process.stdout.readline().strip()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    # A very quick server may have read all five pages by now.
+    if process.returncode == 130:
+        assert f"counterfoil status {batch_id}" in said
+    else:
+        assert process.returncode == 0
+    counterfoil("status", batch_id)
+
+
+def test_a_client_of_the_api_sees_the_same_batch(stack: Stack, batch: str) -> None:
+    client = Client(stack)
+    try:
+        assert client.batch(batch)["name"] == "cheques"
+    finally:
+        client.close()

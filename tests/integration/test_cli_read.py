@@ -1,0 +1,117 @@
+"""`counterfoil read`: no server, every kind of file, and nothing that stops the others."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from cli.main import app
+from training.synthesis.hand import load_mnist
+
+SAMPLES = Path(__file__).parents[2] / "demo" / "samples"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("API_KEY", "URL", "HOME", "DATA"):
+        monkeypatch.delenv(f"COUNTERFOIL_{name}", raising=False)
+
+
+def read(*arguments: object, status: int = 0) -> list[dict[str, Any]]:
+    done = CliRunner().invoke(app, ["read", "--json", *map(str, arguments)])
+    assert done.exit_code == status, (done.exit_code, done.output, done.exception)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_every_kind_of_file(tmp_path: Path) -> None:
+    pages = read("-t", "demo-form", SAMPLES / "clinic-forms.tif", SAMPLES / "clinic-forms.pdf")
+    assert [page["page"] for page in pages] == [1, 2, 3, 1, 2]
+    assert all(page["error"] is None and len(page["fields"]) == 10 for page in pages)
+    pages = read("-t", "demo-cheque", SAMPLES / "cheques.zip")
+    assert [page["page"] for page in pages] == [1, 2]
+
+
+def test_a_bad_file_among_good_ones(tmp_path: Path) -> None:
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "text.jpg").write_bytes(b"hello")
+    (tmp_path / "cut.tif").write_bytes((SAMPLES / "clinic-forms.tif").read_bytes()[:9000])
+    bad = [tmp_path / "empty.png", tmp_path / "text.jpg", tmp_path / "cut.tif"]
+    pages = read(
+        "-t", "demo-cheque", *bad, tmp_path / "missing.png", SAMPLES / "cheque-1.jpg", status=3
+    )
+    assert [page["file"] for page in pages if page["error"] is None] == [
+        str(SAMPLES / "cheque-1.jpg")
+    ]
+    failed = {page["file"] for page in pages if page["error"]}
+    assert failed == {*map(str, bad), str(tmp_path / "missing.png")}
+
+
+def test_a_template_that_does_not_fit_is_said() -> None:
+    (page,) = read("-t", "demo-form", SAMPLES / "cheque-1.jpg", status=3)
+    assert "demo-form" in page["error"]
+    assert page["fields"] == []
+
+
+def test_a_strip_is_one_field(data_dir: Path, tmp_path: Path) -> None:
+    digits = load_mnist(data_dir)
+    rng = np.random.default_rng(5)
+    strip = np.zeros((60, 40 + 60 * 6), np.uint8)
+    for i, digit in enumerate("253016"):
+        glyph = digits.images[rng.choice(np.flatnonzero(digits.labels == int(digit)))]
+        strip[2:58, 20 + 60 * i : 76 + 60 * i] = cv2.resize(glyph, (56, 56))
+    Image.fromarray(255 - strip).save(tmp_path / "strip.png")
+    (page,) = read("--field", "digits(1,8)", tmp_path / "strip.png")
+    (field,) = page["fields"]
+    assert field["name"] == "strip"
+    assert page["template"] is None
+    assert field["value"] == "253016"
+    assert field["decision"] == "review"
+    (page,) = read("-f", "digits", "--release-at", "0.0001", tmp_path / "strip.png")
+    assert page["fields"][0]["decision"] == "accepted"
+
+
+def test_a_blank_page_has_no_numbers(tmp_path: Path) -> None:
+    Image.fromarray(np.full((600, 400), 250, np.uint8)).save(tmp_path / "blank.png")
+    (page,) = read(tmp_path / "blank.png")
+    assert page == {
+        "file": str(tmp_path / "blank.png"),
+        "page": 1,
+        "template": None,
+        "fields": [],
+        "error": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["-f", "digts"], 3, "digits"),
+        (["-t", "nope"], 4, "nist-hsf"),
+        (["-t", "nope.yaml"], 3, "nope.yaml"),
+    ],
+)
+def test_mistakes_are_said_before_anything_is_read(
+    arguments: list[str], status: int, said: str
+) -> None:
+    done = CliRunner().invoke(app, ["read", *arguments, str(SAMPLES / "cheque-1.jpg")])
+    assert done.exit_code == status
+    assert said in done.stderr
+
+
+def test_a_file_that_kills_its_decoder_is_one_error(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.new("1", (2000, 2000)).save(buffer, "TIFF", compression="group4")
+    data = bytearray(buffer.getvalue())
+    data[60:] = b"\xff" * (len(data) - 60)
+    (tmp_path / "evil.tif").write_bytes(bytes(data))
+    pages = read("-t", "demo-cheque", tmp_path / "evil.tif", SAMPLES / "cheque-1.jpg", status=3)
+    assert pages[0]["error"]
+    assert pages[-1]["error"] is None
