@@ -85,7 +85,7 @@ def segment_glyphs(ink: Ink, *, wide: float = WIDE) -> Segmentation:
     pieces, labels, clean = _pieces(ink)
     if not pieces:
         return Segmentation((), (), clean)
-    line = line_height(pieces)
+    line = line_height(pieces, ink.stroke)
     pieces, labels = _cut_wide(pieces, labels, line, wide)
     pieces.sort(key=lambda piece: (piece.x + piece.w / 2, piece.label))
     skips = tuple(skip_prior(piece, line) for piece in pieces)
@@ -99,12 +99,23 @@ def segment_glyphs(ink: Ink, *, wide: float = WIDE) -> Segmentation:
     return Segmentation(skips, tuple(candidates), clean)
 
 
-def line_height(pieces: list[Piece]) -> float:
+def line_height(pieces: list[Piece], stroke: float) -> float:
     """Return the height of the digits: the median of all that is not much lower than the tallest.
 
-    Specks, dashes and fragments are lower and do not count.
+    Specks, dashes and fragments are lower and do not count. Pieces close above each other count
+    as one, or a line of digits that all broke would be half as high.
     """
-    heights = np.array([piece.h for piece in pieces])
+    stacks: list[tuple[int, int, int, int]] = []  # left, right, top, bottom
+    for piece in sorted(pieces, key=lambda piece: piece.y):
+        left, right, top, bottom = piece.x, piece.right, piece.y, piece.bottom
+        for index, (x, end, y, low) in enumerate(stacks):
+            across = min(right, end) - max(left, x)
+            if across >= 0.5 * min(right - left, end - x) and -stroke <= top - low <= stroke:
+                stacks[index] = (min(x, left), max(end, right), y, max(low, bottom))
+                break
+        else:
+            stacks.append((left, right, top, bottom))
+    heights = np.array([bottom - top for _, _, top, bottom in stacks])
     return float(np.median(heights[heights >= 0.5 * heights.max()]))
 
 

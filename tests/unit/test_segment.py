@@ -122,8 +122,13 @@ def test_links_do_not_depend_on_the_order(
 
 @given(st.lists(st.integers(1, 100), min_size=1))
 def test_the_line_is_as_high_as_its_tall_pieces(heights: list[int]) -> None:
-    line = line_height([piece(0, 0, 5, height) for height in heights])
+    line = line_height([piece(20 * i, 0, 5, h) for i, h in enumerate(heights)], 5)
     assert max(heights) / 2 <= line <= max(heights)
+
+
+def test_a_broken_line_is_as_high_as_a_whole_one() -> None:
+    halves = [piece(30 * i, y, 20, 28) for i in range(4) for y in (0, 32)]
+    assert line_height(halves, 5) == 60
 
 
 def chain(*probabilities: list[float]) -> tuple[Segmentation, np.ndarray]:
