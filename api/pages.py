@@ -10,12 +10,13 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 from flask import Blueprint, Response, request
+from pydantic import ValidationError
 
 from api import views
 from api.context import Services, caller, services
 from api.openapi import operation, parse_query
 from api.problems import ProblemError
-from api.schemas import BatchField, ImageQuery, PageObject, Verification
+from api.schemas import BatchField, ImageQuery, PageObject, Unreadable, Verification
 from core.errors import NotFoundError
 from db import queries
 from db.models import PageState
@@ -101,16 +102,17 @@ def verify_field(field_id: str) -> Response:
     A later one corrects it; the batch's events keep both. The name is that of the API key.
     """
     request.max_content_length = MAX_JSON_BYTES
-    said = Verification.model_validate_json(request.get_data(cache=False))
-    if (said.value is None) == (said.unreadable is None):
+    try:
+        said = Verification.model_validate_json(request.get_data(cache=False)).root
+    except ValidationError as exc:
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "invalid-request",
-            "Send either 'value' or 'unreadable': true.",
-        )
+            "Send either 'value', of 1 to 1,000 characters, or 'unreadable': true.",
+        ) from exc
     tenant_id, who = caller().tenant_id, caller().key_name
     with services().db.transaction() as session:
-        if said.value is None:
+        if isinstance(said, Unreadable):
             transitions.mark_unreadable(session, tenant_id=tenant_id, field_id=field_id, who=who)
         else:
             transitions.verify_field(

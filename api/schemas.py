@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, RootModel, StringConstraints
 
 from core.policy import Decision
 from db.models import BatchState, DocumentState, FieldState, PageState
@@ -68,15 +68,16 @@ class DocumentForm(Body):
     template_text: str | None = Field(None, max_length=1 << 20)
 
 
-class Verification(Body):
-    """Exactly one of the two members."""
+class VerifiedValue(Body):
+    value: Value = Field(description="What a person reads in the crop.")
 
-    model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": ["value"]}, {"required": ["unreadable"]}]}
-    )
 
-    value: Value | None = Field(None, description="What a person reads in the crop.")
-    unreadable: Literal[True] | None = Field(None, description="Nobody can read it.")
+class Unreadable(Body):
+    unreadable: Literal[True] = Field(description="Nobody can read it.")
+
+
+class Verification(RootModel[VerifiedValue | Unreadable]):
+    """What a person says: one or the other."""
 
 
 class ExportOrder(Body):
