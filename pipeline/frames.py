@@ -21,11 +21,13 @@ from pipeline.types import Box, Image
 SIDE: Final = 1280  # a line 0.6 mm wide on A4 is still 2 to 3 pixels wide
 MAX_SKEW: Final = 6.0  # degrees either way
 
+_LEVEL: Final = 0.3  # degrees: what the refinement makes up for by itself
 _RUN: Final = 15  # the shortest run of ink that may be a ruled line: half a frame 8 mm high on A4
 _SAMPLES: Final = 12  # points looked at on each edge of a frame
 _COARSE: Final = 7  # how far a line may lie from a first guess of where it is
 _FINE: Final = 3  # how far it may lie in the end
 _PAIRED: Final = 48  # the longest lines of page and template that first guesses are made from
+_SORTED: Final = 150  # the first guesses that are looked at closely
 _REFINED: Final = 6  # the best first guesses that are followed up
 _LARGEST: Final = 3.0  # how much larger or smaller than the scan the template's page may be
 _ODD: Final = 0.05  # what a page e times larger or smaller than the scan loses, between rivals
@@ -36,7 +38,8 @@ class Rules:
     """The ruled lines of a page, made level.
 
     `level` and `upright` mark the pixels of level and of upright lines, (h, w) of 0 or 1;
-    `to_page` maps their pixels to those of the page; `skew` in degrees is what was undone.
+    `to_page` maps their pixels to those of the page; `skew` is the
+    turn of the page in degrees, clockwise; below 0.3 it is not undone.
     """
 
     level: Image
@@ -64,7 +67,7 @@ def find_rules(grey: Image) -> Rules:
     to_page = scaling(width / size[0], height / size[1]) @ translation(0.5, 0.5)
     level, upright = _open(_threshold(small))
     skew = _skew(level, upright)
-    if abs(skew) >= 0.1:
+    if abs(skew) >= _LEVEL:
         turn = rotation(-skew, ((size[0] - 1) / 2, (size[1] - 1) / 2))
         box = transform_points(turn, [[0, 0], [size[0], 0], [0, size[1]], size])
         turn = translation(*-box.min(axis=0)) @ turn
@@ -133,19 +136,19 @@ def _skew(level: Image, upright: Image) -> float:
     clouds = []
     for lines, swap in ((level, False), (upright, True)):
         y, x = np.nonzero(lines)
-        step = max(1, len(x) // 6000)
+        step = max(1, len(x) // 4000)
         along, across = (y, -x) if swap else (x, y)
         clouds.append((along[::step].astype(np.float32), across[::step].astype(np.float32)))
     if sum(len(along) for along, _ in clouds) < 100:
         return 0.0
 
-    def best(angles: NDArray[np.float64]) -> float:
+    def best(angles: NDArray[np.float64], width: float) -> float:
         slopes = np.tan(np.radians(angles)).astype(np.float32)
         energy = np.zeros(len(angles))
         for along, across in clouds:
             if len(along) == 0:
                 continue
-            bins = across[None, :] - slopes[:, None] * along[None, :]
+            bins = (across[None, :] - slopes[:, None] * along[None, :]) / np.float32(width)
             bins = (bins - bins.min()).astype(np.int32)
             size = int(bins.max()) + 1
             bins += (np.arange(len(angles), dtype=np.int32) * size)[:, None]
@@ -153,8 +156,9 @@ def _skew(level: Image, upright: Image) -> float:
             energy += (counts.reshape(len(angles), size).astype(np.float64) ** 2).sum(axis=1)
         return float(angles[int(energy.argmax())])
 
-    coarse = best(np.arange(-MAX_SKEW, MAX_SKEW + 0.1, 0.25))
-    return best(np.arange(coarse - 0.25, coarse + 0.26, 0.05))
+    coarse = best(np.arange(-MAX_SKEW, MAX_SKEW + 0.1, 0.5), 2)
+    middle = best(np.arange(coarse - 0.5, coarse + 0.51, 0.125), 1)
+    return best(np.arange(middle - 0.1, middle + 0.11, 0.05), 1)
 
 
 def _edges(frames: Sequence[Box], to_units: Matrix) -> tuple[Edges, Edges]:
@@ -203,7 +207,7 @@ def _score(rules: Rules, edges: tuple[Edges, Edges], matrix: Matrix) -> float:
             _offsets(_lines(rules, part), moved, part.across, _FINE)[1].mean(axis=1)
             for moved in (at, at - aside, at + aside)
         )
-        found += int(((on >= 0.6) & (np.minimum(before, after) < 0.5)).sum())
+        found += int((on - np.minimum(before, after) >= 0.65).sum())
         count += len(part.points)
     return found / count
 
@@ -233,16 +237,11 @@ def _guesses(rules: Rules, edges: tuple[Edges, Edges], whole: float) -> list[Mat
     if len(scale) == 0:
         return []
 
-    hits = np.zeros(len(scale))
-    for part in edges:
-        wide = np.ones((2 * _COARSE + 1, 1) if part.across == 1 else (1, 2 * _COARSE + 1), np.uint8)
-        lines = cv2.dilate(_lines(rules, part), wide)
-        some = part.points[:: max(1, len(part.points) // _PAIRED), 1::5].reshape(-1, 2)
-        at_x = (scale[:, None] * some[:, 0] + x[:, None]).astype(np.int32)
-        at_y = (scale[:, None] * some[:, 1] + y[:, None]).astype(np.int32)
-        inside = (at_y >= 0) & (at_y < lines.shape[0]) & (at_x >= 0) & (at_x < lines.shape[1])
-        hits += (lines[at_y * inside, at_x * inside] * inside).mean(axis=1)
-    hits -= _ODD * np.abs(np.log(scale / whole))
+    # A few edges sort out most of the guesses, all of them the rest.
+    hits = _hits(rules, edges, scale, x, y, most=12) - _ODD * np.abs(np.log(scale / whole))
+    some = np.argsort(-hits, kind="stable")[:_SORTED]
+    scale, x, y = scale[some], x[some], y[some]
+    hits = _hits(rules, edges, scale, x, y, most=200) - _ODD * np.abs(np.log(scale / whole))
 
     chosen: list[int] = []
     middle_x, middle_y = edges[0].points.reshape(-1, 2).mean(axis=0)
@@ -253,6 +252,29 @@ def _guesses(rules: Rules, edges: tuple[Edges, Edges], whole: float) -> list[Mat
             if len(chosen) == _REFINED:
                 break
     return [translation(x[i], y[i]) @ scaling(scale[i]) for i in chosen]
+
+
+def _hits(
+    rules: Rules,
+    edges: tuple[Edges, Edges],
+    scale: NDArray[np.float64],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    *,
+    most: int,
+) -> NDArray[np.float64]:
+    """Return for each guess how much of up to `most` edges each way lies on lines, 0 to 2."""
+    hits = np.zeros(len(scale))
+    for part in edges:
+        wide = np.ones((2 * _COARSE + 1, 1) if part.across == 1 else (1, 2 * _COARSE + 1), np.uint8)
+        lines = np.asarray(cv2.dilate(_lines(rules, part), wide))
+        step = -(-len(part.points) // most)
+        some = part.points[::step, 1::5].reshape(-1, 2).astype(np.float32)
+        at_x = (scale[:, None] * some[:, 0] + x[:, None]).astype(np.int32)
+        at_y = (scale[:, None] * some[:, 1] + y[:, None]).astype(np.int32)
+        inside = (at_y >= 0) & (at_y < lines.shape[0]) & (at_x >= 0) & (at_x < lines.shape[1])
+        hits += (lines[at_y * inside, at_x * inside] * inside).mean(axis=1)
+    return hits
 
 
 def _refine(
