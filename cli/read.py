@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from cli.output import json_line, page_not_read, page_of_reading, print_table
-from cli.paths import find_template, find_uploads
+from cli.paths import find_uploads
+from cli.template import load_template
 from core.errors import ConfigError, InputError
 from core.settings import Settings, load_settings
 from pipeline.grammar import Grammar, parse_grammar
 from pipeline.read import Readers, load_readers, read_pages, read_strip
-from pipeline.template import Template, bundled_template, parse_template
+from pipeline.template import Template
 from pipeline.types import PageReading
 from worker.guard import DocumentOpener
 
@@ -45,7 +46,7 @@ def read_files(
     """Read files and print each page; return 3 if a page could not be read, else 0."""
     if template is not None and field is not None:
         raise ConfigError("--template and --field exclude each other.")
-    chosen = load_template(template)
+    chosen = None if template is None else load_template(template)
     grammar = None if field is None else parse_grammar(field)
     settings = load_settings()
     readers = load_quietly()
@@ -63,16 +64,6 @@ def read_files(
     if not as_json:
         print_table(shown)
     return 0 if complete else InputError.exit_code
-
-
-def load_template(argument: str | None) -> Template | None:
-    """Return the template that `--template` means. Raises TemplateError, NotFoundError."""
-    choice = find_template(argument)
-    if choice is None:
-        return None
-    if choice.text is not None:
-        return parse_template(choice.text)
-    return bundled_template(choice.name or "")
 
 
 def load_quietly() -> Readers:

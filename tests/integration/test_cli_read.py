@@ -94,7 +94,7 @@ def test_a_blank_page_has_no_numbers(tmp_path: Path) -> None:
     ("arguments", "status", "said"),
     [
         (["-f", "digts"], 3, "digits"),
-        (["-t", "nope"], 4, "nist-hsf"),
+        (["-t", "nope"], 3, "nist-hsf"),
         (["-t", "nope.yaml"], 3, "nope.yaml"),
     ],
 )
