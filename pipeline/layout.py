@@ -87,7 +87,8 @@ def _without_rules(mask: Image, stroke: float) -> Image:
     A long straight run is a rule; the side of a box is shorter, but joins two of them.
     """
     length = round(RULE * 12 * max(stroke, 2.0))
-    level = _runs(mask, 1, length)
+    # Level runs may be shorter: a scan leans, and no digit is as wide as it is high.
+    level = _runs(mask, 1, round(0.64 * length))
     reach = np.ones((2 * round(2 * stroke) + 3, 3), np.uint8)
     near = cv2.dilate(level, reach)
     sides = _runs(mask, length // 3, 1)

@@ -106,8 +106,8 @@ def _reading(
     name, box = strip.strip.name, strip.strip.box
     raw = free.paths[0].text if free.paths else ""
     if not raw:
-        # Paper without a mark is surely empty; what was all taken for dirt may have been more.
-        sure = 1.0 if not ink.mask.any() else 0.0
+        # Paper without a mark is surely empty; ink that was all taken for rules may have been more.
+        sure = 1.0 if ink.contrast == 0 else 0.5 if not ink.mask.any() else 0.0
         return FieldReading(name, "", "", sure, (Alternative("", sure),), box)
     if not best.paths:
         return FieldReading(name, None, raw, 0.0, (), box, (), strip.grammar.name)
