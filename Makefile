@@ -27,7 +27,7 @@ playground: $(DEV) ## Open a page to draw or upload digits and watch how they ar
 	@$(BIN)/counterfoil playground $(ARGS)
 
 test: $(DEV) ## Run all tests, with real servers brought by pip
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(DEV) ## Check format, style, types, the direction of imports, the container file
 	$(BIN)/ruff format --check .

@@ -93,7 +93,7 @@ def _marked(page: Page, reading: PageReading) -> Picture:
         corner = (round(box.x), round(box.y))
         end = (round(box.x + box.w), round(box.y + box.h))
         cv2.rectangle(picture, corner, end, colour, width)
-        size = max(0.35, box.h / 110)
+        size = max(0.5, box.h / 90)
         place = (corner[0], max(corner[1] - 2 * width, round(22 * size)))
         cv2.putText(picture, str(number), place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, width)
     return picture.astype(np.uint8)
