@@ -161,6 +161,7 @@ def main() -> None:
         text += "\n" + sentence
     if arguments.out:
         command = f"python benchmarks/segmentation.py --count {arguments.count}"
+        command += f" --heights {' '.join(map(str, arguments.heights))}"
         command += " --amounts" if arguments.amounts else ""
         weights = readers.glyph.card.sha256[:12]
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
