@@ -234,6 +234,7 @@ def export(
         "counterfoil read --template nist-hsf scan.png",
         'counterfoil read --field "digits(1,7)" amount.jpg',
         "counterfoil read notes.jpg scans.pdf --json | jq .",
+        "counterfoil read --template demo-form form.png --draw pictures/",
     )
 )
 def read(
@@ -252,12 +253,23 @@ def read(
     ] = None,
     release_at: ReleaseAt = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a page.")] = False,
+    draw: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also write each page there, with the readings on it."),
+    ] = None,
 ) -> None:
     """Read files here and now, with no server. Exits with 3 if a page could not be read."""
     from cli.read import read_files
 
     raise typer.Exit(
-        read_files(files, template=template, field=field, release_at=release_at, as_json=as_json)
+        read_files(
+            files,
+            template=template,
+            field=field,
+            release_at=release_at,
+            as_json=as_json,
+            draw=draw,
+        )
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from cli.output import json_line, page_not_read, page_of_reading, print_table
 from cli.paths import find_uploads
+from cli.picture import draw_readings, save_picture
 from cli.template import load_template
 from core.errors import ConfigError, InputError
 from core.settings import Settings, load_settings
@@ -42,8 +43,12 @@ def read_files(
     field: str | None,
     release_at: float | None,
     as_json: bool,
+    draw: Path | None = None,
 ) -> int:
-    """Read files and print each page; return 3 if a page could not be read, else 0."""
+    """Read files and print each page; return 3 if a page could not be read, else 0.
+
+    With `draw`, a folder, each page that was read becomes a picture there.
+    """
     if template is not None and field is not None:
         raise ConfigError("--template and --field exclude each other.")
     chosen = None if template is None else load_template(template)
@@ -55,7 +60,9 @@ def read_files(
     # Files are opened in a guarded child, as on a server: one that kills its decoder is one error.
     with DocumentOpener.from_settings(settings) as opener:
         scans = itertools.chain.from_iterable(_scans(name, opener) for name in arguments)
-        for page in _read(scans, chosen, grammar, readers, settings, release_at):
+        for scan, page in _read(scans, chosen, grammar, readers, settings, release_at):
+            if draw is not None and scan.data is not None and page["error"] is None:
+                save_picture(draw_readings(scan.data, page), draw, scan.file, scan.number)
             complete = complete and page["error"] is None
             if as_json:
                 print(json_line(page), flush=True)
@@ -112,7 +119,7 @@ def _read(
     readers: Readers,
     settings: Settings,
     release_at: float | None,
-) -> Iterator[Json]:
+) -> Iterator[tuple[_Scan, Json]]:
     name = None if template is None else template.name
     while group := list(itertools.islice(scans, settings.group_size)):
         images = [scan.data for scan in group if scan.data is not None]
@@ -123,9 +130,9 @@ def _read(
         readings = iter(read)
         for scan in group:
             if scan.data is None:
-                yield page_not_read(scan.file, scan.number, name, str(scan.error))
+                yield scan, page_not_read(scan.file, scan.number, name, str(scan.error))
             else:
-                yield page_of_reading(scan.file, scan.number, next(readings), release_at)
+                yield scan, page_of_reading(scan.file, scan.number, next(readings), release_at)
 
 
 def _read_strips(images: Sequence[bytes], grammar: Grammar, readers: Readers) -> list[PageReading]:

@@ -115,3 +115,18 @@ def test_a_file_that_kills_its_decoder_is_one_error(tmp_path: Path) -> None:
     pages = read("-t", "demo-cheque", tmp_path / "evil.tif", SAMPLES / "cheque-1.jpg", status=3)
     assert pages[0]["error"]
     assert pages[-1]["error"] is None
+
+
+def test_pictures_show_where_each_number_was_read(tmp_path: Path) -> None:
+    scan = SAMPLES / "cheque-1.jpg"
+    (page,) = read("-t", "demo-cheque", "--release-at", "0.01", "--draw", tmp_path, scan)
+    (path,) = tmp_path.iterdir()
+    assert path.name.endswith("cheque-1.jpg-1.png")
+    picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    grey = np.asarray(Image.open(scan).convert("L"))
+    assert picture.shape[:2] == grey.shape
+    coloured = np.ptp(picture, axis=2) > 60  # the scan itself is drawn in grey
+    for field in page["fields"]:
+        x, y, w, h = (round(number) for number in field["box"])
+        assert coloured[y : y + h, x : x + 3].any()
+    assert coloured.mean() < 0.2

@@ -1,0 +1,84 @@
+"""A page as a picture with what was read written on it: people would rather look than read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+from cli.output import percent
+from core.errors import InputError
+from core.policy import Decision
+from pipeline.page import decode_page
+
+_ACCEPTED, _REVIEW = (0, 122, 78), (200, 80, 0)  # told apart by all eyes
+
+_Corners = tuple[float, float, float, float]  # left, top, right, bottom
+_LABEL_SHARE = 1 / 52  # of the longer side of the page: readable when the page fills a screen
+
+
+def draw_readings(data: bytes, page: dict[str, Any]) -> Image.Image:
+    """Return the scan with the box, the value and the confidence of each field.
+
+    `page` is one object of `counterfoil read --json`; a field that waits for a person is orange,
+    one that was accepted green.
+    """
+    picture = Image.fromarray(decode_page(data).grey).convert("RGB")
+    draw = ImageDraw.Draw(picture, "RGBA")
+    heights = [field["box"][3] for field in page["fields"]] or [0]
+    size = max(11, round(min(max(picture.size) * _LABEL_SHARE, median(heights) / 2)))
+    font, width, gap = ImageFont.load_default(size), max(2, size // 9), size // 4
+    taken = [_corners(field["box"]) for field in page["fields"]]
+    for field, box in zip(page["fields"], tuple(taken), strict=True):
+        colour = _ACCEPTED if field["decision"] == Decision.ACCEPTED else _REVIEW
+        draw.rectangle(box, outline=colour, width=width)
+        value = "?" if field["value"] is None else field["value"] or "(empty)"
+        text = f"{value}  {percent(field['confidence'])}"
+        left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
+        label = _place(box, right - left + 2 * gap, bottom - top + 2 * gap, picture.size, taken)
+        taken.append(label)
+        draw.rectangle(label, fill=(*colour, 225))
+        draw.text((label[0] + gap - left, label[1] + gap - top), text, font=font, fill="white")
+    return picture
+
+
+def _corners(box: Sequence[float]) -> _Corners:
+    x, y, w, h = box
+    return (x, y, x + w, y + h)
+
+
+def _place(
+    box: _Corners, wide: float, high: float, page: tuple[int, int], taken: list[_Corners]
+) -> _Corners:
+    """Where a label goes: beside its box, within the page, over no other box if that can be."""
+    left, top, right, bottom = box
+    spots = ((left, top - high), (left - wide, top), (right, top), (left, bottom))
+    labels = []
+    for x, y in spots:
+        x, y = min(max(0.0, x), page[0] - wide), min(max(0.0, y), page[1] - high)
+        labels.append((x, y, x + wide, y + high))
+    return next(
+        (label for label in labels if not any(_overlap(label, t) for t in taken)), labels[0]
+    )
+
+
+def _overlap(a: _Corners, b: _Corners) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def save_picture(picture: Image.Image, folder: Path, file: str, number: int) -> Path:
+    """Write a picture as PNG into `folder`, named after the file and its page, and return where.
+
+    The file's folders are part of the name, so that `a/1.jpg` and `b/1.jpg` stay two.
+    """
+    name = "_".join(part for part in Path(file).parts if part not in ("/", "..", "."))
+    path = folder / f"{name}-{number}.png"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        picture.save(path)
+    except OSError as exc:
+        raise InputError(f"{path} cannot be written ({exc.strerror}).") from exc
+    return path
