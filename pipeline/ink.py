@@ -67,7 +67,7 @@ def separate_ink(grey: Image, *, enlarge: bool = True) -> Ink:
     """
     if grey.size == 0 or min(grey.shape) < 3:
         return _no_ink(grey)
-    rough = _rough_pass(grey, FIRST_PASS_PIXELS if enlarge else MAX_WORK_PIXELS)
+    rough = _rough_pass(grey, FIRST_PASS_PIXELS if enlarge else MAX_WORK_PIXELS, page=not enlarge)
     if rough is None:
         return _no_ink(grey)
     stroke, thickest, sigma, light_on_dark = rough
@@ -131,10 +131,13 @@ def _hysteresis(weak: Image, strong: Image) -> Image:
     return _as_image(held.astype(np.uint8)[labels] * np.uint8(255))
 
 
-def _rough_pass(grey: Image, most_pixels: int) -> tuple[float, float, float, bool] | None:
+def _rough_pass(
+    grey: Image, most_pixels: int, *, page: bool
+) -> tuple[float, float, float, bool] | None:
     """Return stroke width and greatest thickness in pixels of `grey`, noise, and the polarity.
 
-    None where nothing stands out of the paper.
+    None where nothing stands out of the paper. On a `page` there may be bars and logos; each
+    length of a stroke counts there, not each pixel, or one black bar would set the width.
     """
     sigma = noise_of(grey)
     scale = min(2.0, (most_pixels / grey.size) ** 0.5)
@@ -147,7 +150,7 @@ def _rough_pass(grey: Image, most_pixels: int) -> tuple[float, float, float, boo
     if light_on_dark:
         small, paper = _as_image(cv2.bitwise_not(small)), _as_image(cv2.bitwise_not(paper))
     darkness = _darkness(small, paper)
-    levels = _levels(darkness)
+    levels = _levels(darkness, _darkness(paper, small))
     if levels.contrast < max(MIN_CONTRAST, NOISE_MARGIN * levels.spread):
         return None
     half = levels.floor + 0.5 * levels.contrast
@@ -158,7 +161,12 @@ def _rough_pass(grey: Image, most_pixels: int) -> tuple[float, float, float, boo
         return None
     # In a line of width w the distance to its edge is w/4 on average, and half a pixel more.
     stroke = max(1.0, 4 * float(inside.mean()) - 2.0)
+    if page:
+        ridge = depth[(depth > 0) & (depth >= np.asarray(cv2.dilate(depth, np.ones((3, 3)))))]
+        stroke = max(1.0, min(stroke, 2 * float(np.median(ridge)) - 0.5))
     thickest = max(stroke, 2 * float(np.percentile(inside, 99)))
+    if page:
+        thickest = min(thickest, 4 * stroke)
     return stroke / scale, thickest / scale, sigma, light_on_dark
 
 
@@ -186,15 +194,27 @@ class _Levels:
     spread: float
 
 
-def _levels(darkness: Image) -> _Levels:
+def _levels(darkness: Image, lightness: Image | None = None) -> _Levels:
+    """Measure `darkness`; `lightness` is the same of what is lighter than the paper, if any is."""
     histogram = np.bincount(darkness.ravel(), minlength=256)
     split = _otsu(histogram)
+    lighter = np.zeros(255, np.intp)
+    if lightness is not None:
+        lighter = np.bincount(lightness.ravel(), minlength=256)[:0:-1]
+        histogram[0] -= lighter.sum()
+    signed = np.concatenate([lighter, histogram])  # of the levels -255 to 255
     # Where ink is rare Otsu splits the noise of the paper; what noise does not reach is ink.
     floor = spread = 0.0
     for _ in range(2):
-        floor = _quantile(histogram[: split + 1], 0.5)
-        spread = _quantile(histogram[: split + 1], 0.84) - floor
+        paper = signed[: 256 + split]
+        floor = _quantile(paper, 0.5) - 255
+        above = _quantile(paper, 0.84) - 255 - floor
+        # The soft edges of blurred strokes lie among the darker half of the paper; where they
+        # are many, the lighter half knows better.
+        below = floor - (_quantile(paper, 0.16) - 255)
+        spread = min(above, 1.5 * below + 0.5)
         split = max(split, int(floor + max(NOISE_MARGIN * spread, MIN_CONTRAST)))
+    floor = max(floor, 0.0)
     ink = histogram.copy()
     ink[: split + 1] = 0
     if not ink.any():

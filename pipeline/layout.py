@@ -29,7 +29,8 @@ def find_lines(page: Page) -> list[Strip]:
     scale = min(1.0, LONG_SIDE / max(page.grey.shape))
     small = page.grey
     if scale < 1:
-        small = _as_image(cv2.resize(small, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+        size = tuple(max(1, round(side * scale)) for side in reversed(small.shape))
+        small = _as_image(cv2.resize(small, size, interpolation=cv2.INTER_AREA))
     ink = separate_ink(small, enlarge=False)
     if not ink.mask.any():
         return []

@@ -115,3 +115,15 @@ def test_any_image_gives_a_mask_of_its_size(
     mask = binarize(grey)
     assert mask.shape == grey.shape
     assert mask.dtype == np.uint8
+
+
+def test_blurred_strokes_in_a_small_box_stand_out_of_noise() -> None:
+    # Blur makes a fringe of half tones as large as the ink: no noise of the paper, for all that.
+    grey, _ = drawn(60)
+    grey = np.where(grey > 100, 200, 30)[15:95, :140].astype(np.uint8)
+    rng = np.random.default_rng(3)
+    blurred = cv2.GaussianBlur(grey, (0, 0), 4.5) + rng.normal(0, 6, grey.shape)
+    ink = separate_ink(np.clip(blurred, 0, 255).astype(np.uint8))
+    assert ink.contrast > 0.5
+    assert ink.noise < 0.1 * ink.contrast
+    assert count(ink.mask) == 2
