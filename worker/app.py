@@ -76,10 +76,11 @@ def make_celery(settings: Settings) -> Celery:
     )
 
     @app.task(name=INTAKE_TASK, time_limit=_INTAKE_SECONDS)  # type: ignore[untyped-decorator]
-    def intake(document_id: str) -> None:
-        from worker.intake import open_stored_document
+    def intake(document_ids: list[str]) -> None:
+        from worker.intake import open_stored_documents
 
-        open_stored_document(child.services(settings), document_id)
+        for document_id in open_stored_documents(child.services(settings), document_ids):
+            hint_intake(app, [document_id])
 
     @app.task(name=READ_TASK, time_limit=_READ_SECONDS)  # type: ignore[untyped-decorator]
     def read_pages(page_ids: list[str]) -> None:
@@ -91,9 +92,9 @@ def make_celery(settings: Settings) -> Celery:
     return app
 
 
-def hint_intake(app: Celery, document_id: str, **options: Any) -> None:
-    """Tell the queue of a document. Raises kombu's OperationalError where the broker is away."""
-    app.send_task(INTAKE_TASK, [document_id], retry=False, **options)
+def hint_intake(app: Celery, document_ids: Sequence[str], **options: Any) -> None:
+    """Tell the queue of documents. Raises kombu's OperationalError where the broker is away."""
+    app.send_task(INTAKE_TASK, [list(document_ids)], retry=False, **options)
 
 
 def hint_pages(app: Celery, page_ids: Sequence[str], **options: Any) -> None:

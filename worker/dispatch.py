@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from celery import Celery
@@ -19,7 +19,7 @@ from sqlalchemy import select
 from core.errors import CounterfoilError
 from core.log import configure_logging, get_logger
 from core.settings import Settings, load_settings
-from db.models import Page
+from db.models import Document, Page
 from db.session import Database
 from db.transitions.documents import documents_to_hint
 from db.transitions.outbox import OutboxKind, OutboxMessage, delete_outbox, take_outbox
@@ -32,6 +32,8 @@ log = get_logger(__name__)
 
 _OUTBOX_AT_ONCE = 500
 _HINTS_AT_ONCE = 2000
+# Files in one message to intake: all that are images become pages in one transaction.
+_DOCUMENTS_AT_ONCE = 32
 _LONGEST_PAUSE = 5.0
 # While a queue still holds messages, a page with an old hint most likely waits in it: telling
 # again would only make the queue longer. Once it is empty, whatever still waits was lost.
@@ -57,7 +59,9 @@ class Dispatcher:
                     self.reconcile()
                     reconciled = time.monotonic()
                 self._recovered()
-                pause = 0.0 if sent else self.settings.dispatch_seconds
+                # At once only for what is left over: what trickles in makes fuller groups.
+                more = sent == _OUTBOX_AT_ONCE
+                pause = 0.0 if more else self.settings.dispatch_seconds
             except (*_BROKER_ERRORS, CounterfoilError) as exc:
                 self._complain(exc)
                 pause = min(max(pause, 0.1) * 2, _LONGEST_PAUSE)
@@ -76,15 +80,23 @@ class Dispatcher:
         if not messages:
             return 0
         reads = [message for message in messages if message.kind == OutboxKind.READ]
+        intakes = [message for message in messages if message.kind == OutboxKind.INTAKE]
+        others = [
+            message
+            for message in messages
+            if message.kind not in (OutboxKind.READ, OutboxKind.INTAKE)
+        ]
         done: list[int] = []
         try:
             with self.app.producer_pool.acquire(block=True, timeout=10) as producer:
-                for message in messages:
-                    if message.kind != OutboxKind.READ and self._send(message, producer):
-                        done.append(message.id)
+                done += [message.id for message in others if self._serve(message)]
+                document_ids = [message.payload["document_id"] for message in intakes]
+                for group in _groups(document_ids, _DOCUMENTS_AT_ONCE):
+                    hint_intake(self.app, group, producer=producer)
+                done += [message.id for message in intakes]
                 # Files of one page each make groups together.
                 page_ids = [page_id for read in reads for page_id in read.payload["page_ids"]]
-                for group in self._groups(page_ids):
+                for group in _groups(page_ids, self.settings.group_size):
                     hint_pages(self.app, group, producer=producer)
                 done += [message.id for message in reads]
         finally:
@@ -93,24 +105,17 @@ class Dispatcher:
                     delete_outbox(s, done)
         return len(done)
 
-    def _send(self, message: OutboxMessage, producer: object) -> bool:
-        match message.kind:
-            case OutboxKind.INTAKE:
-                hint_intake(self.app, message.payload["document_id"], producer=producer)
-            case OutboxKind.DELETE_OBJECTS:
-                try:
-                    self.store.delete_namespace(message.payload["namespace"])
-                except CounterfoilError as exc:  # hints do not wait for the store
-                    self._complain(exc)
-                    return False
-            case _:
-                log.error("outbox.unknown", kind=message.kind, id=message.id)
-                return False
+    def _serve(self, message: OutboxMessage) -> bool:
+        """Do what a message asks that is not for the queue; return whether it is done."""
+        if message.kind != OutboxKind.DELETE_OBJECTS:
+            log.error("outbox.unknown", kind=message.kind, id=message.id)
+            return False
+        try:
+            self.store.delete_namespace(message.payload["namespace"])
+        except CounterfoilError as exc:  # hints do not wait for the store
+            self._complain(exc)
+            return False
         return True
-
-    def _groups(self, page_ids: Sequence[str]) -> Iterator[list[str]]:
-        for start in range(0, len(page_ids), self.settings.group_size):
-            yield list(page_ids[start : start + self.settings.group_size])
 
     def reconcile(self) -> None:
         """Take back what dead workers held, and hint again whatever no queue knows of."""
@@ -124,15 +129,19 @@ class Dispatcher:
         older_than = self._kept_hint_seconds(INTAKE_QUEUE)
         with self.db.transaction() as s:
             document_ids = documents_to_hint(s, older_than_seconds=older_than, limit=_HINTS_AT_ONCE)
+            tried |= set(
+                s.scalars(
+                    select(Document.id).where(Document.id.in_(document_ids), Document.attempt > 0)
+                )
+            )
         # Sent after the commit, like every message. What a failing broker does not take is
         # marked as hinted all the same, and hinted once more when its queue is empty.
         with self.app.producer_pool.acquire(block=True, timeout=10) as producer:
             # One that was tried before may be what killed its worker: it goes alone.
-            fresh = [page_id for page_id in page_ids if page_id not in tried]
-            for group in (*self._groups(fresh), *([page_id] for page_id in sorted(tried))):
+            for group in _apart(page_ids, tried, self.settings.group_size):
                 hint_pages(self.app, group, producer=producer)
-            for document_id in document_ids:
-                hint_intake(self.app, document_id, producer=producer)
+            for group in _apart(document_ids, tried, _DOCUMENTS_AT_ONCE):
+                hint_intake(self.app, group, producer=producer)
         if page_ids or document_ids:
             log.info("hinted-again", pages=len(page_ids), documents=len(document_ids))
 
@@ -152,6 +161,16 @@ class Dispatcher:
         if self._complaints:
             log.info("dispatch.recovered")
             self._complaints.clear()
+
+
+def _groups(ids: Sequence[str], size: int) -> Iterator[list[str]]:
+    for start in range(0, len(ids), size):
+        yield list(ids[start : start + size])
+
+
+def _apart(ids: Sequence[str], alone: Collection[str], size: int) -> Iterator[list[str]]:
+    yield from _groups([item for item in ids if item not in alone], size)
+    yield from ([item] for item in ids if item in alone)
 
 
 def main() -> None:

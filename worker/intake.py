@@ -1,10 +1,11 @@
-"""The intake task: one uploaded file becomes its pages. May run twice, at once, or never."""
+"""The intake task: uploaded files become their pages. May run twice, at once, or never."""
 
 from __future__ import annotations
 
 import io
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from core.errors import CounterfoilError, InputError, TransientError
@@ -13,13 +14,17 @@ from db.transitions.documents import (
     ClaimedDocument,
     NewPage,
     claim_document,
+    claim_documents,
     fail_document,
     open_document,
+    open_documents,
     release_document,
     renew_document,
+    unopened_documents,
 )
 from db.transitions.outbox import forget_objects
-from pipeline.documents import DocumentPage
+from pipeline.documents import DocumentPage, sniff
+from pipeline.media import JPEG, PNG
 from storage.base import StorageFullError
 from worker.child import Services
 from worker.patience import Heartbeat, patiently
@@ -29,6 +34,69 @@ log = get_logger(__name__)
 # One encoded image that a worker will hold in memory. A 50-megapixel scan in 16-bit colour,
 # stored without compression, is 300 MB; nothing honest is larger.
 MAX_IMAGE_BYTES = 320 << 20
+# Of a file, to know its kind by.
+_HEAD_BYTES = 1024
+
+
+def open_stored_documents(services: Services, document_ids: Sequence[str]) -> list[str]:
+    """Open documents, those that are a JPEG or a PNG together and in one transaction.
+
+    Returns the others that wait, which want a hint of their own: opening one may take hours, or
+    kill its process, and must not take its neighbours along. A document that comes alone is
+    opened, whatever it is. One that was tried before is left to the reconciler.
+    """
+    if len(document_ids) == 1:
+        open_stored_document(services, document_ids[0])
+        return []
+    with services.db.reading() as s:
+        waiting = unopened_documents(s, document_ids)
+    images: dict[str, str] = {}
+    for document in waiting:
+        kind = _kind(services, document.object_key)
+        if kind in (JPEG, PNG) and document.size <= MAX_IMAGE_BYTES:
+            images[document.document_id] = kind
+    if images:
+        try:
+            patiently(lambda: _open_images(services, images), what="database")
+        except TransientError:
+            raise  # hinted again by the reconciler
+        except Exception:
+            log.exception("images.not-opened", documents=len(images))  # find out whose fault it is
+            images = {}
+    return [document.document_id for document in waiting if document.document_id not in images]
+
+
+def _kind(services: Services, key: str) -> str:
+    """Return what a stored file says it is, or "" where it cannot be had now."""
+    try:
+        with services.store.open(key) as source:
+            return sniff(source.read(_HEAD_BYTES))
+    except (CounterfoilError, OSError) as exc:
+        log.warning("document.not-seen", error=str(exc))
+        return ""
+
+
+def _open_images(services: Services, kinds: Mapping[str, str]) -> None:
+    """Write the one page of each document that is a page image itself; nothing is decoded here.
+
+    Claimed and opened in the same transaction: there is no time in between to hold a lease for.
+    """
+    settings = services.settings
+    with services.db.transaction() as s:
+        claims = claim_documents(
+            s, kinds, lease_seconds=settings.lease_seconds, max_attempts=settings.max_attempts
+        )
+        open_documents(
+            s,
+            [
+                (claim.document_id, claim.attempt, [_own_page(kinds[claim.document_id])])
+                for claim in claims
+            ],
+        )
+
+
+def _own_page(media_type: str) -> NewPage:
+    return NewPage(1, "", None, media_type)
 
 
 def open_stored_document(services: Services, document_id: str) -> None:

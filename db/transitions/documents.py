@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import insert, or_, select, update
 from sqlalchemy.orm import Session
@@ -31,6 +32,13 @@ class ClaimedDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class UnopenedDocument:
+    document_id: str
+    object_key: str  # in the object store
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class NewPage:
     """One page found in a document. With an error it can never be read and is born failed."""
 
@@ -51,42 +59,53 @@ def claim_document(
     One that was taken `max_attempts` times and never finished (it kills whoever opens it) is
     failed here.
     """
-    found = _lock(s, document_id)
-    if found is None:
-        return None
-    batch, document = found
-    now = database_now(s)
-    if document.state != DocumentState.STORED or batch.state == BatchState.CANCELLED:
-        return None
-    if document.lease_until is not None and document.lease_until > now:
-        return None
-    if document.attempt >= max_attempts:
-        _give_up(s, batch, document, now)
-        return None
-    document.attempt += 1
-    document.lease_until = now + timedelta(seconds=lease_seconds)
-    s.flush()
-    return ClaimedDocument(
-        document_id=document.id,
-        attempt=document.attempt,
-        tenant_id=document.tenant_id,
-        batch_id=document.batch_id,
-        object_key=f"{document.batch_id}/{document.sha256}",
-        filename=document.filename,
-        sha256=document.sha256,
-        size=document.size,
-        template_id=document.template_id,
+    claimed = claim_documents(
+        s, [document_id], lease_seconds=lease_seconds, max_attempts=max_attempts
     )
+    return claimed[0] if claimed else None
+
+
+def claim_documents(
+    s: Session, document_ids: Iterable[str], *, lease_seconds: float, max_attempts: int
+) -> list[ClaimedDocument]:
+    """Take those of the documents that `claim_document` would give."""
+    found = _lock(s, document_ids)
+    now = database_now(s)
+    claimed = []
+    for batch, document in found:
+        if document.state != DocumentState.STORED or batch.state == BatchState.CANCELLED:
+            continue
+        if document.lease_until is not None and document.lease_until > now:
+            continue
+        if document.attempt >= max_attempts:
+            _give_up(s, batch, document, now)
+            continue
+        document.attempt += 1
+        document.lease_until = now + timedelta(seconds=lease_seconds)
+        claimed.append(
+            ClaimedDocument(
+                document_id=document.id,
+                attempt=document.attempt,
+                tenant_id=document.tenant_id,
+                batch_id=document.batch_id,
+                object_key=f"{document.batch_id}/{document.sha256}",
+                filename=document.filename,
+                sha256=document.sha256,
+                size=document.size,
+                template_id=document.template_id,
+            )
+        )
+    s.flush()
+    return claimed
 
 
 def renew_document(s: Session, document_id: str, attempt: int, lease_seconds: float) -> bool:
     """Hold a claim for longer. False: it is no longer ours."""
-    document = _held(s, document_id, attempt)
-    if document is None:
-        return False
-    document[1].lease_until = document[2] + timedelta(seconds=lease_seconds)
+    held, now = _held(s, {document_id: attempt})
+    for _, document in held:
+        document.lease_until = now + timedelta(seconds=lease_seconds)
     s.flush()
-    return True
+    return bool(held)
 
 
 def open_document(s: Session, document_id: str, attempt: int, pages: Sequence[NewPage]) -> bool:
@@ -94,56 +113,67 @@ def open_document(s: Session, document_id: str, attempt: int, pages: Sequence[Ne
 
     Call `fail_document` for a document without pages. Pages that have no error are queued.
     """
-    if not pages:
+    return bool(open_documents(s, [(document_id, attempt, pages)]))
+
+
+def open_documents(s: Session, documents: Sequence[tuple[str, int, Sequence[NewPage]]]) -> set[str]:
+    """Write all pages of each (id, attempt, pages); return the ids of those that were taken."""
+    pages_of = {document_id: pages for document_id, _, pages in documents}
+    if not all(pages_of.values()):
         raise ValueError("a document without pages is a failed one")
-    held = _held(s, document_id, attempt)
-    if held is None:
-        return False
-    batch, document, now = held
-    rows = [
-        {
-            "id": new_id(),
-            "tenant_id": document.tenant_id,
-            "batch_id": document.batch_id,
-            "document_id": document.id,
-            "ordinal": page.ordinal,
-            "label": page.label,
-            "sha256": page.sha256 or (None if page.error_code else document.sha256),
-            "media_type": page.media_type,
-            "dpi": page.dpi,
-            "state": PageState.FAILED if page.error_code else PageState.QUEUED,
-            "attempt": 0,
-            "hinted_at": None if page.error_code else now,
-            "error_code": page.error_code,
-            "error_message": page.error_message,
-            "created_at": now,
-            "finished_at": now if page.error_code else None,
-        }
-        for page in pages
-    ]
+    held, now = _held(s, {document_id: attempt for document_id, attempt, _ in documents})
+    rows: list[dict[str, Any]] = []
+    events: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    for batch, document in held:
+        new = [_page_row(document, page, now) for page in pages_of[document.id]]
+        document.state, document.lease_until = DocumentState.OPENED, None
+        document.error_code = document.error_message = None
+        opened = {"document_id": document.id, "filename": document.filename, "pages": len(new)}
+        failed = [
+            ("page.failed", {"page_id": row["id"], "document_id": document.id, "code": code})
+            for row in new
+            if (code := row["error_code"])
+        ]
+        events.setdefault(batch.id, []).extend([("document.opened", opened), *failed])
+        rows += new
+    if not held:
+        return set()
     s.execute(insert(Page), rows)
     hint_pages(s, [str(row["id"]) for row in rows if row["state"] == PageState.QUEUED])
-    document.state, document.lease_until = DocumentState.OPENED, None
-    document.error_code = document.error_message = None
-    opened = {"document_id": document.id, "filename": document.filename, "pages": len(rows)}
-    failed = [
-        ("page.failed", {"page_id": row["id"], "document_id": document.id, "code": code})
-        for row in rows
-        if (code := row["error_code"])
-    ]
     s.flush()
-    record_events(s, batch, now, [("document.opened", opened), *failed])
-    settle(s, batch, now)
-    return True
+    for batch in {batch.id: batch for batch, _ in held}.values():
+        record_events(s, batch, now, events[batch.id])
+        settle(s, batch, now)
+    return {document.id for _, document in held}
+
+
+def _page_row(document: Document, page: NewPage, now: datetime) -> dict[str, Any]:
+    return {
+        "id": new_id(),
+        "tenant_id": document.tenant_id,
+        "batch_id": document.batch_id,
+        "document_id": document.id,
+        "ordinal": page.ordinal,
+        "label": page.label,
+        "sha256": page.sha256 or (None if page.error_code else document.sha256),
+        "media_type": page.media_type,
+        "dpi": page.dpi,
+        "state": PageState.FAILED if page.error_code else PageState.QUEUED,
+        "attempt": 0,
+        "hinted_at": None if page.error_code else now,
+        "error_code": page.error_code,
+        "error_message": page.error_message,
+        "created_at": now,
+        "finished_at": now if page.error_code else None,
+    }
 
 
 def fail_document(s: Session, document_id: str, attempt: int, code: str, message: str) -> bool:
     """Say that a document's bytes are bad, in words for its owner. False: fenced off."""
-    held = _held(s, document_id, attempt)
-    if held is None:
-        return False
-    _fail(s, *held, code, message)
-    return True
+    held, now = _held(s, {document_id: attempt})
+    for batch, document in held:
+        _fail(s, batch, document, now, code, message)
+    return bool(held)
 
 
 def release_document(
@@ -153,17 +183,15 @@ def release_document(
 
     After `max_attempts` it is failed instead. False: fenced off.
     """
-    held = _held(s, document_id, attempt)
-    if held is None:
-        return False
-    batch, document, now = held
-    if document.attempt >= max_attempts:
-        _fail(s, batch, document, now, code, message)
-        return True
-    document.lease_until = document.hinted_at = None
-    document.error_code, document.error_message = code, message
+    held, now = _held(s, {document_id: attempt})
+    for batch, document in held:
+        if document.attempt >= max_attempts:
+            _fail(s, batch, document, now, code, message)
+            continue
+        document.lease_until = document.hinted_at = None
+        document.error_code, document.error_message = code, message
     s.flush()
-    return True
+    return bool(held)
 
 
 def documents_to_hint(s: Session, *, older_than_seconds: float, limit: int) -> list[str]:
@@ -197,35 +225,49 @@ def documents_to_hint(s: Session, *, older_than_seconds: float, limit: int) -> l
     return ids
 
 
-def _lock(s: Session, document_id: str) -> tuple[Batch, Document] | None:
-    batch_id = s.scalar(select(Document.batch_id).where(Document.id == document_id))
-    batch = lock_batches(s, [batch_id]).get(batch_id) if batch_id else None
-    if batch is None:
-        return None
-    document = s.scalar(
+def unopened_documents(s: Session, document_ids: Iterable[str]) -> list[UnopenedDocument]:
+    """Return those of the documents that wait and that nobody has tried yet. Locks nothing."""
+    rows = s.execute(
+        select(Document.id, Document.batch_id, Document.sha256, Document.size)
+        .where(Document.id.in_(list(document_ids)), Document.state == DocumentState.STORED)
+        .where(Document.attempt == 0)
+        .order_by(Document.id)
+    )
+    return [
+        UnopenedDocument(document_id, f"{batch_id}/{sha256}", size)
+        for document_id, batch_id, sha256, size in rows
+    ]
+
+
+def _lock(s: Session, document_ids: Iterable[str]) -> list[tuple[Batch, Document]]:
+    """Lock batches, then documents, each in the order of their ids; leave out what is gone."""
+    ids = list(document_ids)
+    batch_ids = set(s.scalars(select(Document.batch_id).where(Document.id.in_(ids))))
+    batches = lock_batches(s, batch_ids) if batch_ids else {}
+    documents = s.scalars(
         select(Document)
-        .where(Document.id == document_id)
+        .where(Document.id.in_(ids), Document.batch_id.in_(list(batches)))
+        .order_by(Document.id)
         .with_for_update()
         .execution_options(populate_existing=True)
     )
-    return None if document is None else (batch, document)
+    return [(batches[document.batch_id], document) for document in documents]
 
 
-def _held(s: Session, document_id: str, attempt: int) -> tuple[Batch, Document, datetime] | None:
-    """Return batch, document and the time, if this attempt still holds the document."""
-    found = _lock(s, document_id)
-    if found is None:
-        return None
-    batch, document = found
+def _held(s: Session, attempts: Mapping[str, int]) -> tuple[list[tuple[Batch, Document]], datetime]:
+    """Return batch and document of each that its attempt still holds, and the time."""
+    found = _lock(s, attempts)
     now = database_now(s)
-    ours = (
-        document.state == DocumentState.STORED
-        and document.attempt == attempt
+    held = [
+        (batch, document)
+        for batch, document in found
+        if document.state == DocumentState.STORED
+        and document.attempt == attempts[document.id]
         and document.lease_until is not None
         and document.lease_until > now
         and batch.state != BatchState.CANCELLED
-    )
-    return (batch, document, now) if ours else None
+    ]
+    return held, now
 
 
 def _give_up(s: Session, batch: Batch, document: Document, now: datetime) -> None:

@@ -23,11 +23,11 @@ from db.transitions.tenants import ensure_tenant
 from storage.directory import DirectoryStore
 from storage.open import open_store
 from tests.servers import ValkeyServer
-from worker.app import PAGES_QUEUE, make_celery
+from worker.app import INTAKE_QUEUE, PAGES_QUEUE, make_celery
 from worker.broker import connect
 from worker.child import Services
 from worker.dispatch import Dispatcher
-from worker.intake import open_stored_document, write_pages
+from worker.intake import open_stored_document, open_stored_documents, write_pages
 from worker.pages import read_group
 
 
@@ -111,6 +111,48 @@ def test_a_bad_file_is_failed_in_words(world: World) -> None:
     assert document.state == DocumentState.FAILED
     assert document.error_message
     assert document.error_message.endswith(".")
+
+
+def test_images_are_opened_together_and_the_rest_is_handed_back(world: World) -> None:
+    images = [world.document(page_image(text), f"{text}.png") for text in ("12", "34", "56")]
+    others = [
+        world.document(b"no image at all", "notes.txt"),
+        world.document(b"%PDF-1.4 and nothing more", "scan.pdf"),
+    ]
+    assert open_stored_documents(world.services, [others[0], *images, others[1]]) == others
+    assert open_stored_documents(world.services, images) == [], "a second hint does nothing"
+    for document_id in images:
+        document = world.document_row(document_id)
+        assert (document.state, document.attempt) == (DocumentState.OPENED, 1)
+    with world.db.reading() as s:
+        pages = s.scalars(select(Page).order_by(Page.document_id)).all()
+        kept = s.scalars(select(Outbox.payload).where(Outbox.kind == OutboxKind.READ)).all()
+    assert [page.document_id for page in pages] == sorted(images), "one page each"
+    assert [page.sha256 for page in pages] == [
+        world.document_row(document_id).sha256 for document_id in sorted(images)
+    ], "the page is the document's own object"
+    assert sorted(kept[0]["page_ids"]) == sorted(page.id for page in pages), "in one message"
+    assert len(kept) == 1
+    assert read_group(world.services, [page.id for page in pages]) == []
+    assert {world.page(page.id).state for page in pages} == {PageState.READ}
+    for document_id in others:
+        assert open_stored_documents(world.services, [document_id]) == []
+        assert world.document_row(document_id).state == DocumentState.FAILED
+
+
+def test_a_file_that_others_hold_or_whose_object_is_away_is_no_trouble(world: World) -> None:
+    held, lost, fine = (world.document(page_image(text), f"{text}.png") for text in ("1", "2", "3"))
+    with world.db.transaction() as s:
+        assert claim_document(s, held, lease_seconds=60, max_attempts=3) is not None
+    sha256 = world.document_row(lost).sha256
+    (found,) = [
+        path for path in world.services.settings.home.rglob(f"*{sha256}*") if path.is_file()
+    ]
+    found.unlink()
+    assert open_stored_documents(world.services, [held, lost, fine]) == [lost]
+    assert world.document_row(fine).state == DocumentState.OPENED
+    assert world.document_row(lost).attempt == 0
+    assert world.document_row(held).state == DocumentState.STORED
 
 
 def test_a_lost_object_is_retried_then_set_aside(world: World) -> None:
@@ -204,6 +246,24 @@ def test_pages_of_many_files_are_hinted_in_groups(
     dispatcher.reconcile()
     with connect(valkey_server.url) as broker:
         assert broker.llen(PAGES_QUEUE) == 2, "what waits in the queue is not hinted again"
+
+
+def test_files_are_hinted_in_groups_and_those_tried_before_alone(
+    world: World, valkey_server: ValkeyServer
+) -> None:
+    valkey_server.flush()
+    ids = [world.document(page_image(f"{number:03d}"), f"{number}.png") for number in range(40)]
+    dispatcher = _dispatcher(world, valkey_server.url)
+    assert dispatcher.drain() == 40
+    assert _outbox(world) == 0
+    with connect(valkey_server.url) as broker:
+        assert broker.llen(INTAKE_QUEUE) == 2
+        broker.flushall()
+    with world.db.transaction() as s:
+        s.execute(update(Document).where(Document.id.in_(ids[:3])).values(attempt=1))
+    dispatcher.reconcile()  # their hints were lost
+    with connect(valkey_server.url) as broker:
+        assert broker.llen(INTAKE_QUEUE) == 2 + 3, "thirty-two, five, and three alone"
 
 
 def test_a_broker_that_is_away_loses_nothing(world: World) -> None:
