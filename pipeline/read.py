@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Final
 
+import numpy as np
+
 from core.errors import InputError
 from pipeline.grammar import ANY_DIGITS, Grammar
 from pipeline.layout import find_lines
@@ -18,8 +20,10 @@ from pipeline.template import Template
 from pipeline.types import Box, FieldReading, Page, PageReading, Strip
 
 MAX_PIXELS: Final = 50_000_000
-# Without a template: the confidence a character below which a line is taken for print.
+# Without a template: the confidence a character below which a line is taken for print, and the
+# confidence of a line that is never taken for print.
 LIKE_DIGITS: Final = 0.75
+PERHAPS_DIGITS: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,8 @@ def read_pages(
             height, width = page.grey.shape
             clock.stop("decode")
             if template is None:
-                found = [StripToRead(strip, ANY_DIGITS, ruled=True) for strip in find_lines(page)]
+                lines = find_lines(page, readers.glyph.probabilities)
+                found = [StripToRead(strip, ANY_DIGITS, ruled=False) for strip in lines]
                 clock.stop("layout")
             else:
                 placement = register(page, template)
@@ -119,9 +124,19 @@ def _kept(fields: list[FieldReading], template: Template | None) -> tuple[FieldR
     lines = [
         field
         for field in fields
-        if field.value and field.confidence >= max(LIKE_DIGITS ** len(field.value), 0.02)
+        if field.value
+        and field.confidence >= max(min(LIKE_DIGITS ** len(field.value), PERHAPS_DIGITS), 0.02)
     ]
+    sure = [_height(field) for field in lines if field.confidence >= 0.9]
+    if sure:
+        # What is half as high as the numbers of the page and reads badly is print beside them.
+        least = 0.5 * float(np.median(sure))
+        lines = [f for f in lines if f.confidence >= 0.9 or _height(f) >= least]
     return tuple(replace(field, name=f"line-{i}") for i, field in enumerate(lines, start=1))
+
+
+def _height(field: FieldReading) -> float:
+    return float(np.median([glyph.box.h for glyph in field.glyphs]))
 
 
 class _Clock:

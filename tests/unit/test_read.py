@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from core.errors import TemplateError
 from pipeline.grammar import parse_grammar
@@ -77,3 +78,64 @@ def test_the_nist_form_reads_by_its_template(readers: Readers, data_dir: Path) -
         for glyph in field.glyphs:
             assert field.box.x - 1 <= glyph.box.x
             assert glyph.box.x + glyph.box.w <= field.box.x + field.box.w + 1
+
+
+SHAPES = [(1, 1), (1, 4000), (4000, 1), (2, 2), (3, 5000), (5000, 3), (1, 40), (13, 2000), (7, 7)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", ["flat", "noise", "marks"])
+def test_pages_of_any_shape_are_read(shape: tuple[int, int], kind: str, readers: Readers) -> None:
+    grey = np.full(shape, 230, np.uint8)
+    if kind == "noise":
+        grey = np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8)
+    if kind == "marks":
+        grey[:, ::7] = 30
+    page = Page(grey)
+    (free,) = read_pages([page], None, readers)
+    assert free.error is None
+    assert (free.width, free.height) == shape[::-1]
+    (filled,) = read_pages([page], bundled_template("nist-hsf"), readers)
+    assert isinstance(filled.error, TemplateError)
+    for grammar in ("digits", "digits(5)"):
+        (field,) = read_strip(page, parse_grammar(grammar), readers).fields
+        assert 0 <= field.confidence <= 1
+
+
+def _numbers_on_a_page(
+    data_dir: Path, numbers: list[str], height: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Grey page (1754, 1240) with each of `numbers` in real digits, `height` a frame, in a row."""
+    with np.load(data_dir / "mnist.npz") as mnist:
+        digits, labels = mnist["x_train"][:4000], mnist["y_train"][:4000]
+    cover = np.zeros((1754, 1240), np.float32)
+    for row, number in enumerate(numbers):
+        y, x = 80 + row * (height + 60), int(rng.integers(60, 300))
+        for char in number:
+            digit = digits[rng.choice(np.flatnonzero(labels == int(char)))]
+            frame = cv2.resize(digit, (height, height), interpolation=cv2.INTER_CUBIC)
+            cover[y : y + height, x : x + height] = np.maximum(
+                cover[y : y + height, x : x + height], frame / 255
+            )
+            x += round(0.85 * height)
+    return np.asarray(230 - 180 * cover, np.float64)
+
+
+@pytest.mark.parametrize(("height", "noise"), [(40, 0), (40, 8), (72, 4)])
+@pytest.mark.parametrize("boxed", [False, True])
+def test_every_number_on_a_page_is_found_without_a_template(
+    height: int, noise: float, boxed: bool, readers: Readers, data_dir: Path
+) -> None:
+    rng = np.random.default_rng(height)
+    lengths = [1, 2, 3, 5, 6, 8, 10, 4]
+    numbers = ["".join(map(str, rng.integers(0, 10, length))) for length in lengths]
+    grey = _numbers_on_a_page(data_dir, numbers, height, rng)
+    if boxed:
+        for row in range(len(numbers)):
+            y = 80 + row * (height + 60)
+            cv2.rectangle(grey, (40, y - 8), (1200, y + height + 8), 60.0, 3)
+    grey = np.clip(grey + rng.normal(0, noise, grey.shape), 0, 255).astype(np.uint8)
+    (reading,) = read_pages([Page(grey)], None, readers)
+    assert [len(field.value or "") for field in reading.fields] == lengths
+    right = [field.value == number for field, number in zip(reading.fields, numbers, strict=True)]
+    assert sum(right) >= 6
