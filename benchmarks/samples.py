@@ -1,0 +1,74 @@
+"""The bundled scans as pages to measure on, and any number of cheques with bytes of their own."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pipeline.documents import DocumentLimits, open_document
+
+SAMPLES = Path(__file__).parent.parent / "demo" / "samples"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    image: bytes
+    fields: dict[str, str]  # what is written there, by field name
+
+
+def cheques() -> list[Sample]:
+    """Return the demo's cheques: 1600 x 750 JPEG with date, amount and account."""
+    images = [path.read_bytes() for path in sorted(SAMPLES.glob("cheque-*.jpg"))]
+    with zipfile.ZipFile(SAMPLES / "cheques.zip") as bundle:
+        images += [bundle.read(name) for name in bundle.namelist()]
+    truths = [page["fields"] for page in _truth() if page["template"] == "demo-cheque"]
+    return [Sample(image, truth) for image, truth in zip(images, truths, strict=True)]
+
+
+def forms() -> list[Sample]:
+    """Return the demo's clinic forms, as intake stores their pages (PNG)."""
+    images: list[bytes] = []
+    for name in ("clinic-forms.tif", "clinic-forms.pdf"):
+        pages = open_document(SAMPLES / name, name, DocumentLimits())
+        images += [page.data for page in pages if page.data is not None]
+    truths = [page["fields"] for page in _truth() if page["template"] == "demo-form"]
+    return [Sample(image, truth) for image, truth in zip(images, truths, strict=True)]
+
+
+def nist() -> list[Sample]:
+    """Return the NIST form: 2560 x 3300 PNG with 28 fields."""
+    truths = [page["fields"] for page in _truth() if page["template"] == "nist-hsf"]
+    return [Sample((SAMPLES / "nist-form.png").read_bytes(), truths[0])]
+
+
+def numbered(jpeg: bytes, number: int) -> bytes:
+    """Return the same picture with a comment of its own behind the start marker: other bytes."""
+    comment = f"copy {number}".encode()
+    return jpeg[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2) + comment + jpeg[2:]
+
+
+def write_cheques(folder: Path, count: int) -> dict[str, dict[str, str]]:
+    """Write `count` cheques with distinct bytes; return what is written on each, by file name."""
+    kinds, written = cheques(), {}
+    for number in range(count):
+        sample = kinds[number % len(kinds)]
+        name = f"cheque-{number:05d}.jpg"
+        (folder / name).write_bytes(numbered(sample.image, number))
+        written[name] = sample.fields
+    return written
+
+
+def temporary(purpose: str) -> tempfile.TemporaryDirectory[str]:
+    """Return a folder that goes away with the block that uses it."""
+    return tempfile.TemporaryDirectory(prefix=f"counterfoil-bench-{purpose}-")
+
+
+@cache
+def _truth() -> list[dict[str, Any]]:
+    truth: list[dict[str, Any]] = json.loads((SAMPLES / "truth.json").read_text())
+    return truth

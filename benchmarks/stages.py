@@ -1,0 +1,83 @@
+"""Milliseconds a page in `pipeline` on one core, stage by stage, in groups as a worker reads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from itertools import cycle, islice
+from statistics import median
+
+from benchmarks.report import Section
+from benchmarks.samples import Sample, cheques, forms, nist
+from pipeline.read import Readers, read_pages
+from pipeline.template import bundled_template
+
+GROUP = 8
+STAGES = ("decode", "register", "cut", "read")
+
+
+def measure(readers: Readers, groups: int, say: Callable[[str], None]) -> Section:
+    """Read so many groups of eight of each kind of page. The first of each kind is not counted."""
+    kinds = {
+        "cheque, 3 fields": ("demo-cheque", cheques()),
+        "clinic form, 10 fields": ("demo-form", forms()),
+        "NIST form, 28 fields": ("nist-hsf", nist()),
+    }
+    rows, figures = [], {}
+    for kind, (template, samples) in kinds.items():
+        say(f"pipeline: {kind}")
+        found = measure_kind(template, samples, readers, groups)
+        figures[template] = found
+        rows.append(
+            (
+                kind,
+                *(f"{found[stage]:.1f}" for stage in STAGES),
+                f"{found['wall']:.1f}",
+                f"{found['cpu']:.1f}",
+                f"{found['exact']:.0f}/{found['fields']:.0f}",
+            )
+        )
+    return Section(
+        title="Milliseconds a page in the pipeline, one core",
+        columns=("page", *STAGES, "all, wall", "all, CPU", "fields exact"),
+        rows=tuple(rows),
+        figures=figures,
+        notes=(
+            f"Medians of {groups} groups of {GROUP} pages (`all` a page of a group; `read` is one "
+            "batch a group). Exact: of the distinct pages.",
+        ),
+    )
+
+
+def measure_kind(
+    template_name: str, samples: Sequence[Sample], readers: Readers, groups: int
+) -> dict[str, float]:
+    """Return medians in milliseconds a page by stage, "wall" and "cpu", and fields read right."""
+    template = bundled_template(template_name)
+    pages = cycle(samples)
+    stages: dict[str, list[float]] = {stage: [] for stage in STAGES}
+    wall, cpu = [], []
+    for number in range(groups + 1):
+        group = [sample.image for sample in islice(pages, GROUP)]
+        wall_before, cpu_before = time.perf_counter(), time.process_time()
+        readings = read_pages(group, template, readers, timed=True)
+        if number == 0:  # loads tables, touches memory
+            continue
+        wall.append(1e3 * (time.perf_counter() - wall_before) / GROUP)
+        cpu.append(1e3 * (time.process_time() - cpu_before) / GROUP)
+        for reading in readings:
+            for stage in STAGES:
+                stages[stage].append(reading.milliseconds.get(stage, 0.0))
+    exact = fields = 0
+    for sample, reading in zip(
+        samples, read_pages([sample.image for sample in samples], template, readers), strict=True
+    ):
+        values = {field.name: field.value for field in reading.fields}
+        exact += sum(values.get(name) == value for name, value in sample.fields.items())
+        fields += len(sample.fields)
+    return {stage: median(values) for stage, values in stages.items()} | {
+        "wall": median(wall),
+        "cpu": median(cpu),
+        "exact": exact,
+        "fields": fields,
+    }
