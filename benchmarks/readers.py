@@ -75,7 +75,7 @@ def measure(
                     (
                         f"{name}, {system}",
                         share(found["right"], found["count"], bounds),
-                        f"{found['milliseconds']:.1f}",
+                        f"{found['milliseconds']:.1f}" if found["milliseconds"] else "?",
                     )
                 )
     notes.insert(
@@ -133,7 +133,7 @@ def _measure(
         "count": len(items),
         "low": low,
         "high": high,
-        "milliseconds": median(times) if times else float("nan"),
+        "milliseconds": median(times) if times else None,
     }
 
 
@@ -204,7 +204,8 @@ def _run_tesseract(items: Sequence[Item], program: str) -> list[str]:
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, env=os.environ | _ONE_THREAD
         )
-    return done.stdout.split("\f")[:-1]
+    texts = done.stdout.split("\f")  # between pages; some builds put one behind the last as well
+    return texts[:-1] if len(texts) > len(items) and not texts[-1].strip() else texts
 
 
 def _rapidocr_version(python: Path) -> str | None:
