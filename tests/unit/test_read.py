@@ -134,8 +134,8 @@ def test_every_number_on_a_page_is_found_without_a_template(
         for row in range(len(numbers)):
             y = 80 + row * (height + 60)
             cv2.rectangle(grey, (40, y - 8), (1200, y + height + 8), 60.0, 3)
-    grey = np.clip(grey + rng.normal(0, noise, grey.shape), 0, 255).astype(np.uint8)
-    (reading,) = read_pages([Page(grey)], None, readers)
+    page = Page(np.clip(grey + rng.normal(0, noise, grey.shape), 0, 255).astype(np.uint8))
+    (reading,) = read_pages([page], None, readers)
     assert [len(field.value or "") for field in reading.fields] == lengths
     right = [field.value == number for field, number in zip(reading.fields, numbers, strict=True)]
     assert sum(right) >= 6
