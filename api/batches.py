@@ -1,4 +1,4 @@
-"""Batches and what is in them: look, list, close, cancel, delete."""
+"""Batches and what is in them: look, list, close, cancel, retry, delete."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ from api.schemas import (
     ListQuery,
     PageList,
     PagesQuery,
+    Retried,
+    RetryReceipt,
 )
 from db import queries
 from db.models import BatchState
 from db.transitions import batches as transitions
+from db.transitions import retry
 
 blueprint = Blueprint("batches", __name__)
 
@@ -111,6 +114,27 @@ def cancel_batch(batch_id: str) -> Response:
     with services().db.transaction() as session:
         transitions.cancel_batch(session, tenant_id=caller().tenant_id, batch_id=batch_id)
     return _batch(batch_id)
+
+
+@blueprint.post("/batches/<id:batch_id>/retry")
+@operation("batches", {202: RetryReceipt}, problems=(409,))
+def retry_batch(batch_id: str) -> Response:
+    """Try again what was set aside, with all its attempts. Bad files and pages stay failed.
+
+    Set aside are pages in state `quarantined`, and files that failed through a fault of the
+    server.
+    """
+    with services().db.transaction() as session:
+        retried = retry.retry_batch(session, tenant_id=caller().tenant_id, batch_id=batch_id)
+    with services().db.reading() as session:
+        batch = queries.batch_progress(session, caller().tenant_id, batch_id)
+    receipt = RetryReceipt(
+        **dict(views.batch_object(batch)),
+        retried=Retried(documents=retried.documents, pages=retried.pages),
+    )
+    response = views.answer(receipt, HTTPStatus.ACCEPTED)
+    response.headers["Retry-After"] = "1"
+    return response
 
 
 @blueprint.delete("/batches/<id:batch_id>")

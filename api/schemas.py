@@ -185,6 +185,17 @@ class BatchReceipt(BatchObject):
     rejected: list[RejectedFile]
 
 
+class Retried(Answer):
+    documents: int
+    pages: int
+
+
+class RetryReceipt(BatchObject):
+    """The batch, and how much of it is tried again."""
+
+    retried: Retried
+
+
 class DocumentsReceipt(Answer):
     documents: list[UploadedFile]
     rejected: list[RejectedFile]

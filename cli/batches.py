@@ -1,4 +1,4 @@
-"""The commands that talk to a server: submit, status, results, export.
+"""The commands that talk to a server: submit, status, retry, results, export.
 
 What a program may want goes to stdout; progress and remarks go to stderr.
 """
@@ -161,6 +161,21 @@ def status(batch_id: str, *, url: str | None, home: Path | None, as_json: bool) 
         counts = batch[part]
         named = ", ".join(f"{n} {state}" for state, n in counts.items() if n and state != "total")
         console.print(f"{part:<10} {counts['total']}" + (f"  ({named})" if named else ""))
+    return 0
+
+
+def retry(batch_id: str, *, url: str | None, home: Path | None, as_json: bool) -> int:
+    """Have what was set aside in a batch tried again."""
+    with connect(url, home) as client:
+        batch = client.retry_batch(batch_id)
+    if as_json:
+        print(json.dumps(batch))
+        return 0
+    retried = batch["retried"]
+    if retried["pages"] or retried["documents"]:
+        print(f"Tried again: {retried['pages']} pages, {retried['documents']} files.")
+    else:
+        print("Nothing was set aside in this batch.")
     return 0
 
 

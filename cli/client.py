@@ -156,6 +156,10 @@ class Client:
         """Stop reading a batch; what was read stays."""
         return self._json("POST", f"/v1/batches/{batch_id}/cancel")
 
+    def retry_batch(self, batch_id: str) -> Json:
+        """Try again what was set aside; return the batch, with counts in `retried`."""
+        return self._json("POST", f"/v1/batches/{batch_id}/retry")
+
     def close_batch(self, batch_id: str) -> Json:
         """Say that no more files will come, and return the batch."""
         return self._json("POST", f"/v1/batches/{batch_id}/close")

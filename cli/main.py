@@ -177,6 +177,14 @@ def status(batch: BatchId, url: Url = None, data: Home = None, as_json: AsJson =
     raise typer.Exit(batches.status(batch, url=url, home=data, as_json=as_json))
 
 
+@app.command(epilog=_examples("counterfoil retry 0193c2…", "counterfoil retry 0193c2… --json"))
+def retry(batch: BatchId, url: Url = None, data: Home = None, as_json: AsJson = False) -> None:
+    """Try again the pages and files of a batch that were set aside."""
+    from cli import batches
+
+    raise typer.Exit(batches.retry(batch, url=url, home=data, as_json=as_json))
+
+
 @app.command(
     epilog=_examples(
         "counterfoil results 0193c2…",

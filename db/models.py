@@ -158,8 +158,11 @@ class Document(Base):
     sha256: Mapped[str] = mapped_column(String(64))
     size: Mapped[int] = mapped_column(BigInteger)
     state: Mapped[str] = mapped_column(String(32), default=DocumentState.STORED)
-    attempt: Mapped[int] = mapped_column(Integer, default=0)
+    attempt: Mapped[int] = mapped_column(Integer, default=0)  # the fence: it only grows
+    failures: Mapped[int] = mapped_column(Integer, default=0)  # attempts that count against it
+    set_aside: Mapped[bool] = mapped_column(default=False)  # failed, but not for its bytes
     lease_until: Mapped[datetime | None]  # on the database's clock; None: nobody holds it
+    not_before: Mapped[datetime | None]  # a service was away: nobody tries before this
     hinted_at: Mapped[datetime | None]  # when the queue was last told of it
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(PlainText())
@@ -188,8 +191,10 @@ class Page(Base):
     width: Mapped[int | None]
     height: Mapped[int | None]
     state: Mapped[str] = mapped_column(String(32), default=PageState.QUEUED)
-    attempt: Mapped[int] = mapped_column(Integer, default=0)
+    attempt: Mapped[int] = mapped_column(Integer, default=0)  # the fence: it only grows
+    failures: Mapped[int] = mapped_column(Integer, default=0)  # attempts that count against it
     lease_until: Mapped[datetime | None]  # on the database's clock
+    not_before: Mapped[datetime | None]  # a service was away: nobody tries before this
     hinted_at: Mapped[datetime | None]  # when the queue was last told of it
     worker: Mapped[str | None] = mapped_column(PlainText(200))
     template_score: Mapped[float | None]

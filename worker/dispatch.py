@@ -21,7 +21,7 @@ from core.log import configure_logging, get_logger
 from core.settings import Settings, load_settings
 from db.models import Document, Page
 from db.session import Database
-from db.transitions.documents import documents_to_hint
+from db.transitions.documents import documents_to_hint, excuse_documents
 from db.transitions.outbox import OutboxKind, OutboxMessage, delete_outbox, take_outbox
 from db.transitions.pages import pages_to_hint, reap_expired
 from storage.base import ObjectStore
@@ -48,6 +48,7 @@ class Dispatcher:
     store: ObjectStore
     app: Celery
     _complaints: set[str] = field(default_factory=set)
+    _seen: float = field(default_factory=time.time)  # wall clock: a machine may have slept
 
     def run(self, stop: threading.Event) -> None:
         """Dispatch until `stop` is set; the reconciler runs at the start and then regularly."""
@@ -120,8 +121,16 @@ class Dispatcher:
     def reconcile(self) -> None:
         """Take back what dead workers held, and hint again whatever no queue knows of."""
         with self.db.transaction() as s:
-            if reaped := reap_expired(s, max_attempts=self.settings.max_attempts):
+            # Where we could not reach the database, neither could they who had leases to renew.
+            blind = time.time() - self._seen > (
+                self.settings.lease_seconds - self.settings.heartbeat_seconds
+            )
+            if blind:
+                excuse_documents(s)
+            max_attempts = self.settings.max_attempts
+            if reaped := reap_expired(s, max_attempts=max_attempts, blame=not blind):
                 log.warning("pages.taken-back", pages=len(reaped))
+        self._seen = time.time()
         older_than = self._kept_hint_seconds(PAGES_QUEUE)
         with self.db.transaction() as s:
             page_ids = pages_to_hint(s, older_than_seconds=older_than, limit=_HINTS_AT_ONCE)

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from core.errors import CounterfoilError, InputError, TransientError
+from core.errors import ConfigError, CounterfoilError, InputError, TransientError
 from core.log import get_logger
 from db.transitions.documents import (
     ClaimedDocument,
@@ -34,6 +34,7 @@ log = get_logger(__name__)
 # One encoded image that a worker will hold in memory. A 50-megapixel scan in 16-bit colour,
 # stored without compression, is 300 MB; nothing honest is larger.
 MAX_IMAGE_BYTES = 320 << 20
+_NO_ROOM = "no-room-to-unpack"
 # Of a file, to know its kind by.
 _HEAD_BYTES = 1024
 
@@ -121,7 +122,11 @@ def open_stored_document(services: Services, document_id: str) -> None:
             pages = _store_pages(services, claim)
         except InputError as exc:
             _fail(services, claim, exc.code, str(exc))
-        except CounterfoilError as exc:  # a service, our own set-up, or an object that is gone
+        except (TransientError, ConfigError) as exc:  # a service, or our own set-up
+            # A file that finds no room to be unpacked may be too large for ever.
+            blame = exc.code == _NO_ROOM
+            _release(services, claim, exc.code, exc.message, blame=blame)
+        except CounterfoilError as exc:  # an object that is gone
             _release(services, claim, exc.code, exc.message)
         except Exception as exc:
             log.exception("document.not-opened", document_id=document_id)
@@ -167,7 +172,9 @@ def _fetch(services: Services, claim: ClaimedDocument, path: Path) -> None:
         with services.store.open(claim.object_key) as source, path.open("wb") as target:
             shutil.copyfileobj(source, target, 1 << 20)
     except OSError as exc:
-        raise StorageFullError(f"There is no room to unpack this file ({exc.strerror}).") from exc
+        raise StorageFullError(
+            f"There is no room to unpack this file ({exc.strerror}).", code=_NO_ROOM
+        ) from exc
 
 
 def _store(services: Services, batch_id: str, data: bytes) -> str:
@@ -200,7 +207,9 @@ def _fail(services: Services, claim: ClaimedDocument, code: str, message: str) -
     patiently(step, what="database")
 
 
-def _release(services: Services, claim: ClaimedDocument, code: str, message: str) -> None:
+def _release(
+    services: Services, claim: ClaimedDocument, code: str, message: str, *, blame: bool = True
+) -> None:
     def step() -> None:
         with services.db.transaction() as s:
             release_document(
@@ -210,6 +219,7 @@ def _release(services: Services, claim: ClaimedDocument, code: str, message: str
                 code,
                 message,
                 max_attempts=services.settings.max_attempts,
+                blame=blame,
             )
 
     try:

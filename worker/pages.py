@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -25,7 +26,7 @@ from db.transitions.pages import (
 )
 from pipeline.types import FieldReading, PageReading
 from worker.child import Services
-from worker.patience import Heartbeat, patiently
+from worker.patience import PATIENCE_SECONDS, Heartbeat, patiently
 
 log = get_logger(__name__)
 
@@ -36,11 +37,15 @@ _BYTES_AT_ONCE = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Why a page has no reading. With `retry`, the fault is not in its bytes."""
+    """Why a page has no reading. With `retry`, the fault is not in its bytes.
+
+    With `blame` the attempt counts against the page: it is not plain that a service was away.
+    """
 
     code: str
     message: str
     retry: bool
+    blame: bool = True
 
 
 Outcome = PageResult | Unreadable
@@ -94,13 +99,22 @@ class Fetched:
 
 
 def _fetch(services: Services, claims: Iterable[ClaimedPage]) -> Iterator[Fetched]:
+    # One patience for the whole group: eight pages that each waited their own would outlast the
+    # task's time limit, and be taken for killers of their worker.
+    until = time.monotonic() + PATIENCE_SECONDS
     for claim in claims:
         image: bytes | Unreadable
         try:
-            image = patiently(lambda key=claim.object_key: services.store.read(key), what="store")  # type: ignore[misc]
+            image = patiently(
+                lambda key=claim.object_key: services.store.read(key),  # type: ignore[misc]
+                what="store",
+                seconds=until - time.monotonic(),
+            )
         except (TransientError, NotFoundError, ConfigError) as exc:
             log.error("page.not-fetched", page_id=claim.page_id, error=str(exc))
-            image = Unreadable(exc.code, exc.message, retry=True)
+            # An object that is gone is no outage: it would be looked for for ever.
+            gone = isinstance(exc, NotFoundError)
+            image = Unreadable(exc.code, exc.message, retry=True, blame=gone)
         yield Fetched(claim, image)
 
 
@@ -247,6 +261,6 @@ def _write(s: Session, outcomes: Sequence[tuple[ClaimedPage, Outcome]], max_atte
             continue
         page = (claim.page_id, claim.attempt, outcome.code, outcome.message)
         if outcome.retry:
-            release_page(s, *page, max_attempts=max_attempts)
+            release_page(s, *page, max_attempts=max_attempts, blame=outcome.blame)
         else:
             fail_page(s, *page)

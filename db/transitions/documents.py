@@ -16,6 +16,7 @@ from db.session import database_now
 from db.transitions.events import record_events
 from db.transitions.outbox import hint_pages
 from db.transitions.settle import lock_batches, settle
+from db.transitions.waiting import back_off
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,8 @@ def claim_document(
 ) -> ClaimedDocument | None:
     """Take a document to open it. None: it is done, gone, cancelled or in other hands.
 
-    One that was taken `max_attempts` times and never finished (it kills whoever opens it) is
-    failed here.
+    One that was taken `max_attempts` times and never given back (it kills whoever opens it) is
+    failed and set aside here.
     """
     claimed = claim_documents(
         s, [document_id], lease_seconds=lease_seconds, max_attempts=max_attempts
@@ -77,9 +78,13 @@ def claim_documents(
             continue
         if document.lease_until is not None and document.lease_until > now:
             continue
-        if document.attempt >= max_attempts:
-            _give_up(s, batch, document, now)
+        if document.not_before is not None and document.not_before > now:
             continue
+        if document.lease_until is not None:  # whoever took it last never came back
+            document.failures, document.lease_until = document.failures + 1, None
+            if document.failures >= max_attempts:
+                _give_up(s, batch, document, now)
+                continue
         document.attempt += 1
         document.lease_until = now + timedelta(seconds=lease_seconds)
         claimed.append(
@@ -177,21 +182,47 @@ def fail_document(s: Session, document_id: str, attempt: int, code: str, message
 
 
 def release_document(
-    s: Session, document_id: str, attempt: int, code: str, message: str, *, max_attempts: int
+    s: Session,
+    document_id: str,
+    attempt: int,
+    code: str,
+    message: str,
+    *,
+    max_attempts: int,
+    blame: bool = True,
 ) -> bool:
-    """Give a document back after a fault that is not its own; it will be opened again.
+    """Give a document back unopened; it will be opened again. False: fenced off.
 
-    After `max_attempts` it is failed instead. False: fenced off.
+    With `blame` the attempt counts against it, and after `max_attempts` of them it is failed and
+    set aside. Without (a service was away) it waits a while, as often as need be.
     """
     held, now = _held(s, {document_id: attempt})
     for batch, document in held:
-        if document.attempt >= max_attempts:
+        document.failures += blame
+        if blame and document.failures >= max_attempts:
+            document.set_aside = True
             _fail(s, batch, document, now, code, message)
             continue
+        if not blame:
+            document.not_before = now + back_off(document.attempt - document.failures)
         document.lease_until = document.hinted_at = None
         document.error_code, document.error_message = code, message
     s.flush()
     return bool(held)
+
+
+def excuse_documents(s: Session) -> None:
+    """Take back documents whose lease has passed without holding it against them.
+
+    For when nobody could reach the database to renew a lease.
+    """
+    now = database_now(s)
+    s.execute(
+        update(Document)
+        .where(Document.state == DocumentState.STORED, Document.lease_until <= now)
+        .values(lease_until=None, hinted_at=None)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def documents_to_hint(s: Session, *, older_than_seconds: float, limit: int) -> list[str]:
@@ -211,6 +242,7 @@ def documents_to_hint(s: Session, *, older_than_seconds: float, limit: int) -> l
                 )
             )
             .where(or_(Document.lease_until.is_(None), Document.lease_until <= now))
+            .where(or_(Document.not_before.is_(None), Document.not_before <= now))
             .order_by(Document.id)
             .limit(limit)
             .with_for_update(skip_locked=True)
@@ -271,6 +303,7 @@ def _held(s: Session, attempts: Mapping[str, int]) -> tuple[list[tuple[Batch, Do
 
 
 def _give_up(s: Session, batch: Batch, document: Document, now: datetime) -> None:
+    document.set_aside = True
     _fail(
         s,
         batch,
@@ -278,7 +311,7 @@ def _give_up(s: Session, batch: Batch, document: Document, now: datetime) -> Non
         now,
         document.error_code or "gave-up",
         document.error_message
-        or f"This file could not be opened, after {document.attempt} attempts.",
+        or f"This file could not be opened, after {document.failures} attempts.",
     )
 
 

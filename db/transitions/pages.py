@@ -21,6 +21,7 @@ from db.session import database_now
 from db.transitions.events import record_events
 from db.transitions.results import FieldResult, PageResult, insert_fields
 from db.transitions.settle import lock_batches, settle
+from db.transitions.waiting import back_off
 
 __all__ = [
     "ClaimedPage",
@@ -38,6 +39,8 @@ __all__ = [
 
 # Pages that one call of the reaper takes: the next call takes more.
 _REAPED_AT_ONCE = 1000
+_UNLIMITED = 1 << 30
+_STOPPED = "The worker that read this page stopped before it was done."
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +62,14 @@ def claim_pages(
     s: Session, page_ids: Iterable[str], *, worker: str, lease_seconds: float
 ) -> list[ClaimedPage]:
     """Take those of the pages that are waiting; of two who ask at once, one gets each."""
+    now = database_now(s)
     rows = s.execute(
         select(Page, Document.template_id, TemplateText.text, Batch.release_threshold)
         .join(Document, Page.document_id == Document.id)
         .join(Batch, Page.batch_id == Batch.id)
         .join(TemplateText, Document.template_id == TemplateText.id, isouter=True)
         .where(Page.id.in_(list(page_ids)), Page.state == PageState.QUEUED)
+        .where(or_(Page.not_before.is_(None), Page.not_before <= now))
         .where(Batch.state != BatchState.CANCELLED)
         .order_by(Page.id)
         .with_for_update(of=Page, skip_locked=True)
@@ -141,29 +146,43 @@ def fail_page(s: Session, page_id: str, attempt: int, code: str, message: str) -
 
 
 def release_page(
-    s: Session, page_id: str, attempt: int, code: str, message: str, *, max_attempts: int
+    s: Session,
+    page_id: str,
+    attempt: int,
+    code: str,
+    message: str,
+    *,
+    max_attempts: int,
+    blame: bool = True,
 ) -> bool:
-    """Give a page back after a fault that is not its own; it is queued again at once.
+    """Give a page back unread; it is queued again. False: fenced off.
 
-    After `max_attempts` it is quarantined with this error instead. False: fenced off.
+    With `blame` the attempt counts against the page, and after `max_attempts` of them it is
+    quarantined with this error. Without (a service was away) it waits a while, as often as need
+    be, on the database's clock.
     """
     held = _hold(s, [(page_id, attempt)])
     for page in held.pages:
-        if page.attempt >= max_attempts:
+        page.failures += blame
+        if blame and page.failures >= max_attempts:
             _end(page, PageState.QUARANTINED, held.now, code, message)
         else:
-            page.state, page.lease_until, page.hinted_at = PageState.QUEUED, None, None
-            page.error_code, page.error_message = code, message
+            _requeue(page, code, message)
+            if not blame:
+                page.not_before = held.now + back_off(page.attempt - page.failures)
     ended = [page for page in held.pages if page.state == PageState.QUARANTINED]
     _close(s, _Held(held.batches, ended, held.now), "page.quarantined")
     return bool(held.pages)
 
 
-def reap_expired(s: Session, *, max_attempts: int) -> list[str]:
+def reap_expired(s: Session, *, max_attempts: int, blame: bool = True) -> list[str]:
     """Take back pages whose lease has passed; return the ids of those that are queued again.
 
-    The others have had their attempts and are quarantined. Safe to run many times at once.
+    The others have had their attempts and are quarantined. Without `blame` (nobody could reach
+    the database to renew a lease) nothing counts against a page. Safe to run many times at once.
     """
+    if not blame:
+        max_attempts = _UNLIMITED
     now = database_now(s)
     expired = (
         select(Page.id)
@@ -172,23 +191,22 @@ def reap_expired(s: Session, *, max_attempts: int) -> list[str]:
     )
     # Those that end come first: they lock batches, and no page may be locked before a batch is.
     spent = s.execute(
-        select(Page.id, Page.attempt).where(Page.id.in_(expired), Page.attempt >= max_attempts)
+        select(Page.id, Page.attempt).where(Page.id.in_(expired), Page.failures + 1 >= max_attempts)
     ).all()
     if spent:
         _quarantine(s, [(page_id, attempt) for page_id, attempt in spent])
     queued = s.scalars(
         select(Page)
         .where(Page.state == PageState.LEASED, Page.lease_until <= now)
-        .where(Page.attempt < max_attempts)
+        .where(Page.failures + 1 < max_attempts)
         .order_by(Page.id)
         .limit(_REAPED_AT_ONCE)
         .with_for_update(skip_locked=True)
         .execution_options(populate_existing=True)
     ).all()
     for page in queued:
-        page.state, page.lease_until, page.hinted_at = PageState.QUEUED, None, None
-        page.error_code = "lease-expired"
-        page.error_message = "The worker that read this page stopped before it was done."
+        page.failures += blame
+        _requeue(page, "lease-expired", _STOPPED)
     s.flush()
     return [page.id for page in queued]
 
@@ -203,6 +221,7 @@ def pages_to_hint(s: Session, *, older_than_seconds: float, limit: int) -> list[
         s.scalars(
             select(Page.id)
             .where(Page.state == PageState.QUEUED)
+            .where(or_(Page.not_before.is_(None), Page.not_before <= now))
             .where(
                 or_(
                     Page.hinted_at.is_(None),
@@ -259,17 +278,9 @@ def _quarantine(s: Session, claims: Sequence[tuple[str, int]]) -> None:
             or page.lease_until > now
         ):
             continue
-        _end(
-            page,
-            PageState.QUARANTINED,
-            now,
-            page.error_code or "gave-up",
-            page.error_message or "",
-        )
-        page.error_message = (
-            f"This page could not be read, after {page.attempt} attempts. "
-            f"{page.error_message}".strip()
-        )
+        page.failures += 1
+        message = f"This page could not be read, after {page.failures} attempts. {_STOPPED}"
+        _end(page, PageState.QUARANTINED, now, "lease-expired", message)
         ended.append(page)
     _close(s, _Held(batches, ended, now), "page.quarantined")
 
@@ -295,6 +306,12 @@ def _holds(page: Page, attempt: int, now: datetime) -> bool:
         and page.lease_until is not None
         and page.lease_until > now
     )
+
+
+def _requeue(page: Page, code: str, message: str) -> None:
+    page.state, page.lease_until, page.hinted_at = PageState.QUEUED, None, None
+    page.not_before = None
+    page.error_code, page.error_message = code, message
 
 
 def _end(

@@ -14,7 +14,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from core.ids import new_id
 from core.policy import Decision
@@ -32,6 +32,7 @@ from db.transitions.pages import (
     release_page,
     renew_leases,
 )
+from db.transitions.retry import Retried, retry_batch
 from tests.contract.acts import (
     FOREVER,
     PASSED,
@@ -53,6 +54,8 @@ class ModelPage:
     batch: ModelBatch
     state: str = "queued"
     attempt: int = 0
+    failures: int = 0  # attempts that count against it
+    waits: bool = False  # for a service
     held: bool = False  # a lease that has not passed
     value: str | None = None
 
@@ -106,7 +109,8 @@ class Walk(RuleBasedStateMachine):
                 if page.held:
                     renew_leases(s, [(page.id, page.attempt)], PASSED)
                     page.held = False
-        self.reap()
+        self.reap(blame=True)
+        self.time_passes()
         for page in self._pages("queued"):
             self._claim([page], FOREVER)
             self._complete(page, page.attempt, Decision.ACCEPTED)
@@ -157,18 +161,44 @@ class Walk(RuleBasedStateMachine):
         self._complete(page, attempt, decision)
 
     @precondition(lambda self: self.claims)
-    @rule(which=INDEX, bad=st.booleans())
-    def give_up(self, which: int, bad: bool) -> None:
+    @rule(which=INDEX, fault=st.sampled_from(["page", "service", "bytes"]))
+    def give_up(self, which: int, fault: str) -> None:
         page, attempt = pick(self.claims, which)
+        blame = fault == "page"
         with self.db.transaction() as s:
-            if bad:
+            if fault == "bytes":
                 taken = fail_page(s, page.id, attempt, "bad", "bad")
             else:
-                taken = release_page(s, page.id, attempt, "away", "away", max_attempts=MAX_ATTEMPTS)
+                taken = release_page(
+                    s, page.id, attempt, "x", "x", max_attempts=MAX_ATTEMPTS, blame=blame
+                )
         assert taken == holds(page, attempt)
         if taken:
             page.held = False
-            page.state = "failed" if bad else after_attempt(page)
+            page.waits = fault == "service"
+            page.state = "failed" if fault == "bytes" else after_attempt(page, blame)
+
+    @precondition(lambda self: any(page.waits for page in self._pages()))
+    @rule()
+    def time_passes(self) -> None:
+        """The pauses of pages that wait for a service are over."""
+        with self.db.transaction() as s:
+            s.execute(update(Page).values(not_before=None))
+        for page in self._pages():
+            page.waits = False
+
+    @precondition(lambda self: self.batches)
+    @rule(which=INDEX)
+    def retry(self, which: int) -> None:
+        batch = pick(self.batches, which)
+        aside = [page for page in batch.pages if page.state == "quarantined"]
+        if batch.cancelled:
+            return
+        with self.db.transaction() as s:
+            retried = retry_batch(s, tenant_id=batch.tenant_id, batch_id=batch.id)
+        assert retried == Retried(documents=0, pages=len(aside))
+        for page in aside:
+            page.state, page.failures = "queued", 0
 
     @precondition(lambda self: self.claims)
     @rule(which=INDEX)
@@ -178,13 +208,13 @@ class Walk(RuleBasedStateMachine):
             ours = renew_leases(s, [(page.id, attempt)], FOREVER)
         assert ours == ({page.id} if holds(page, attempt) else set())
 
-    @rule()
-    def reap(self) -> None:
+    @rule(blame=st.booleans())
+    def reap(self, blame: bool = True) -> None:
         with self.db.transaction() as s:
-            again = set(reap_expired(s, max_attempts=MAX_ATTEMPTS))
+            again = set(reap_expired(s, max_attempts=MAX_ATTEMPTS, blame=blame))
         passed = [page for page in self._pages("leased") if not page.held]
         for page in passed:
-            page.state = after_attempt(page)
+            page.state = after_attempt(page, blame)
         assert again == {page.id for page in passed if page.state == "queued"}
 
     @precondition(lambda self: any(one.fields for one in self.batches))
@@ -240,7 +270,7 @@ class Walk(RuleBasedStateMachine):
                 for page in batch.pages:
                     row = rows[page.id]
                     assert (row.state, row.attempt) == (page.state, page.attempt)
-                    assert row.attempt <= MAX_ATTEMPTS
+                    assert page.failures <= MAX_ATTEMPTS
                     assert [one.raw for one in row.fields] == (
                         [] if page.value is None else [page.value]
                     )
@@ -292,7 +322,7 @@ class Walk(RuleBasedStateMachine):
     def _claim(self, pages: list[ModelPage], lease: float) -> None:
         with self.db.transaction() as s:
             claimed = claim_pages(s, [page.id for page in pages], worker="w", lease_seconds=lease)
-        waiting = {page.id: page for page in pages if page.state == "queued"}
+        waiting = {page.id: page for page in pages if page.state == "queued" and not page.waits}
         assert {one.page_id for one in claimed} == set(waiting)
         for one in claimed:
             page = waiting[one.page_id]
@@ -336,8 +366,9 @@ def holds(page: ModelPage, attempt: int) -> bool:
     return page.state == "leased" and page.attempt == attempt and page.held
 
 
-def after_attempt(page: ModelPage) -> str:
-    return "queued" if page.attempt < MAX_ATTEMPTS else "quarantined"
+def after_attempt(page: ModelPage, blame: bool) -> str:
+    page.failures += blame
+    return "quarantined" if page.failures >= MAX_ATTEMPTS else "queued"
 
 
 def count(states: list[str]) -> dict[str, int]:
