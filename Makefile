@@ -13,6 +13,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 ARGS ?=
+# RapidOCR, to compare with: it brings a build of OpenCV that would overwrite ours.
+BENCH := .venv-bench/.installed
+RAPIDOCR := rapidocr-onnxruntime==1.4.4 onnxruntime==1.32.0 numpy==2.4.6 flatbuffers==25.12.19 \
+	opencv-python-headless==5.0.0.93 packaging==26.3 pillow==13.0.0 protobuf==7.36.2 \
+	pyclipper==1.4.0 PyYAML==6.0.3 shapely==2.2.0 six==1.17.0 tqdm==4.70.1
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,7 +48,7 @@ format: $(DEV) ## Bring the code into the form that lint wants
 train: $(DEV) ## Train the glyph network (make train ARGS="--help")
 	@$(BIN)/counterfoil train glyphs $(ARGS)
 
-bench: $(DEV) ## Measure speed, memory and accuracy, side by side with other systems
+bench: $(DEV) $(BENCH) ## Measure speed, memory and accuracy, side by side with other systems
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 lock: ## Pin the dependencies anew, with hashes (make lock ARGS=--upgrade for newer ones)
@@ -60,7 +65,7 @@ lock: ## Pin the dependencies anew, with hashes (make lock ARGS=--upgrade for ne
 		--output-file requirements.lock
 
 clean: ## Remove what make made: the environment, caches, the demo's data
-	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	@rm -rf $(VENV) .venv-bench build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache demo/data demo/results.csv
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -76,6 +81,13 @@ $(DEV): requirements-dev.lock pyproject.toml | $(BIN)/python
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@ $(RUNTIME)
+
+# Without a network the benchmark runs all the same, and says what it lacks.
+$(BENCH): | $(BIN)/python
+	@echo "Installing RapidOCR to compare with (once) …"
+	@{ $(BIN)/python -m venv .venv-bench && .venv-bench/bin/python -m pip --quiet \
+		--disable-pip-version-check install --no-deps $(RAPIDOCR) && touch $@; } || \
+		echo "RapidOCR could not be installed; the benchmark goes on without it." >&2
 
 $(BIN)/python:
 	@$(call need_python)
