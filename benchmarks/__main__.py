@@ -100,7 +100,14 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], default=list(SECTIONS))
+    parser.add_argument(
+        "sections",
+        nargs="*",
+        type=_section,
+        default=list(SECTIONS),
+        metavar="SECTION",
+        help=f"{', '.join(SECTIONS)} (default: all)",
+    )
     parser.add_argument(
         "--groups", type=_positive, default=20, help="groups of eight pages, a kind"
     )
@@ -119,6 +126,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--write", action="store_true", help="write the report to --out as well")
     parser.add_argument("--out", type=Path, default=RESULTS, help=f"default: {RESULTS.name}")
     return parser
+
+
+def _section(name: str) -> str:
+    if name not in SECTIONS:
+        raise argparse.ArgumentTypeError(f"there is no {name}; sections are {', '.join(SECTIONS)}")
+    return name
 
 
 def _positive(text: str) -> int:
