@@ -22,7 +22,14 @@ from core.policy import Decision, decide
 from core.settings import Settings
 from db.session import Database
 from db.transitions.documents import NewPage, claim_document, fail_document, open_document
-from db.transitions.pages import FieldResult, PageResult, claim_pages, complete_page, fail_page
+from db.transitions.pages import (
+    FieldResult,
+    PageResult,
+    claim_pages,
+    complete_page,
+    fail_page,
+    release_page,
+)
 from db.transitions.tenants import create_api_key, ensure_tenant
 from storage.base import ObjectStore
 
@@ -111,6 +118,13 @@ class Api:
             claimed = claim_document(s, document_id, **LEASE, max_attempts=3)
             assert claimed is not None
             assert fail_document(s, document_id, claimed.attempt, "bad-file", message)
+
+    def set_aside(self, page_id: str) -> None:
+        """Quarantine a page, as one that Counterfoil failed on too often."""
+        with self.db.transaction() as s:
+            (page,) = claim_pages(s, [page_id], worker="test", **LEASE)
+            fault = ("internal-error", "Counterfoil failed on this page.")
+            assert release_page(s, page.page_id, page.attempt, *fault, max_attempts=1)
 
     def items(self, path: str) -> list[dict[str, Any]]:
         response = self.get(f"{path}?limit=1000")

@@ -47,8 +47,8 @@ class Dispatcher:
     db: Database
     store: ObjectStore
     app: Celery
+    seen: float = field(default_factory=time.time)  # the database; a machine may have slept
     _complaints: set[str] = field(default_factory=set)
-    _seen: float = field(default_factory=time.time)  # wall clock: a machine may have slept
 
     def run(self, stop: threading.Event) -> None:
         """Dispatch until `stop` is set; the reconciler runs at the start and then regularly."""
@@ -122,7 +122,7 @@ class Dispatcher:
         """Take back what dead workers held, and hint again whatever no queue knows of."""
         with self.db.transaction() as s:
             # Where we could not reach the database, neither could they who had leases to renew.
-            blind = time.time() - self._seen > (
+            blind = time.time() - self.seen > (
                 self.settings.lease_seconds - self.settings.heartbeat_seconds
             )
             if blind:
@@ -130,7 +130,7 @@ class Dispatcher:
             max_attempts = self.settings.max_attempts
             if reaped := reap_expired(s, max_attempts=max_attempts, blame=not blind):
                 log.warning("pages.taken-back", pages=len(reaped))
-        self._seen = time.time()
+        self.seen = time.time()
         older_than = self._kept_hint_seconds(PAGES_QUEUE)
         with self.db.transaction() as s:
             page_ids = pages_to_hint(s, older_than_seconds=older_than, limit=_HINTS_AT_ONCE)

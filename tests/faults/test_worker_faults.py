@@ -169,7 +169,7 @@ def test_a_page_that_kills_its_worker_is_set_aside_alone(
 
         eventually("it is opened", opened)
         eventually("it is set aside", quarantined)
-    assert len(killed) == 3
+    assert len(killed) >= 3, "more where the dispatcher was held up, and blamed nobody"
     batch = client.wait(batch_id)
     assert batch["pages"]["quarantined"] == 1
     assert batch["pages"]["read"] == len(some), "its neighbours are read"

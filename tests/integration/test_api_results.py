@@ -309,3 +309,28 @@ def _decoded(data: bytes) -> Any:
 def _events(stream: str) -> list[dict[str, str]]:
     blocks = [block for block in stream.split("\n\n") if "event:" in block]
     return [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks]
+
+
+def test_what_was_set_aside_is_tried_again(api: Api) -> None:
+    batch = api.upload([("a.png", png(1)), ("b.png", png(2))]).json
+    path = f"/v1/batches/{batch['id']}"
+    first, second = api.items(f"{path}/documents")
+    for document in (first, second):
+        api.open_document(document["id"])
+    pages = {page["document_id"]: page["id"] for page in api.items(f"{path}/pages")}
+    api.set_aside(pages[first["id"]])
+    api.fail_page(pages[second["id"]], "This is no image.")
+    assert api.get(path).json["state"] == "complete_with_errors"
+    assert api.post(f"{path}/retry", key=api.other_key).status_code == 404
+    retried = api.post(f"{path}/retry")
+    assert (retried.status_code, retried.headers["Retry-After"]) == (202, "1")
+    assert retried.json["retried"] == {"documents": 0, "pages": 1}
+    assert (retried.json["state"], retried.json["finished_at"]) == ("processing", None)
+    assert (retried.json["pages"]["queued"], retried.json["pages"]["failed"]) == (1, 1)
+    api.read_page(pages[first["id"]])
+    again = api.post(f"{path}/retry").json
+    assert again["retried"] == {"documents": 0, "pages": 0}
+    assert again["pages"]["read"] == 1
+    cancelled = api.post("/v1/batches", json={}).json["id"]
+    api.post(f"/v1/batches/{cancelled}/cancel")
+    assert api.post(f"/v1/batches/{cancelled}/retry").status_code == 409

@@ -17,11 +17,13 @@ from typing import Any
 import openpyxl
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import delete, select, update
 
 from cli.client import READ_STATES
 from cli.stack import Stack
 from core.settings import Settings
-from tests.stacks import Client, running
+from db.models import Field, Page, PageState
+from tests.stacks import Client, database_of, eventually, running
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "demo" / "samples"
@@ -96,6 +98,23 @@ def test_status(counterfoil: Shell, batch: str) -> None:
     said: dict[str, Any] = json.loads(counterfoil("status", batch, "--json").stdout)
     assert said["state"] in READ_STATES
     assert said["pages"]["read"] == 4
+
+
+def test_retry(counterfoil: Shell, stack: Stack, batch: str) -> None:
+    assert "Nothing was set aside" in counterfoil("retry", batch).stdout
+    with database_of(stack) as database, database.transaction() as s:
+        page_id = s.scalars(select(Page.id).where(Page.batch_id == batch).limit(1)).one()
+        s.execute(delete(Field).where(Field.page_id == page_id))
+        s.execute(update(Page).where(Page.id == page_id).values(state=PageState.QUARANTINED))
+    said = json.loads(counterfoil("retry", batch, "--json").stdout)
+    assert said["retried"] == {"documents": 0, "pages": 1}
+    assert said["state"] == "processing"
+    assert counterfoil("retry", "0" * 32, status=4).stdout == ""
+
+    def read() -> bool:
+        return bool(json.loads(counterfoil("status", batch, "--json").stdout)["percent"] == 100)
+
+    eventually("it is read again", read)
 
 
 def test_results_as_json_are_the_contract(counterfoil: Shell, batch: str) -> None:

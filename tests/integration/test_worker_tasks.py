@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 import pytest
 from sqlalchemy import select, update
 
+from core.errors import TransientError
 from core.settings import Settings
 from db.models import Document, DocumentState, Outbox, Page, PageState
 from db.session import Database
@@ -29,6 +32,7 @@ from worker.child import Services
 from worker.dispatch import Dispatcher
 from worker.intake import open_stored_document, open_stored_documents, write_pages
 from worker.pages import read_group
+from worker.patience import patiently
 
 
 def page_image(text: str) -> bytes:
@@ -64,7 +68,7 @@ class World:
 
     def pages(self, *texts: str, template_id: str | None = None) -> list[str]:
         """Store and open one file for each text, and return their pages' ids."""
-        ids = []
+        ids: list[str] = []
         for text in texts:
             document_id = self.document(page_image(text), f"{text}.png", template_id=template_id)
             open_stored_document(self.services, document_id)
@@ -173,6 +177,43 @@ def test_a_lost_object_is_retried_then_set_aside(world: World) -> None:
     assert (page.state, page.error_code) == (PageState.QUARANTINED, "object-missing")
 
 
+class StoreAway(DirectoryStore):
+    """A store that answers as one that is away."""
+
+    def read(self, key: str) -> bytes:
+        raise TransientError("The object store does not answer.", code="store-unavailable")
+
+    def open(self, key: str) -> BinaryIO:
+        raise TransientError("The object store does not answer.", code="store-unavailable")
+
+
+def test_a_store_that_is_away_uses_up_no_attempts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.pages.PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("worker.intake.patiently", partial(patiently, seconds=0))
+    page_ids = world.pages("12", "34")
+    document_id = world.document(page_image("56"), "c.png")
+    here, store = world.services, world.services.store
+    away = Services(here.settings, here.db, StoreAway(here.settings.home / "away"), "test:2")
+    for _ in range(5):
+        for page_id in page_ids:
+            read_group(away, [page_id])
+        open_stored_document(away, document_id)
+        with world.db.transaction() as s:  # the pauses are over
+            for model in (Page, Document):
+                assert s.scalar(select(model.not_before).where(model.not_before.is_not(None)))
+                s.execute(update(model).values(not_before=None))
+    assert {world.page(page_id).attempt for page_id in page_ids} == {5}
+    assert world.page(page_ids[0]).error_code == "store-unavailable"
+    assert here.store is store
+    for page_id in page_ids:
+        read_group(here, [page_id])
+        assert world.page(page_id).state == PageState.READ
+    open_stored_document(here, document_id)
+    assert world.document_row(document_id).state == DocumentState.OPENED
+
+
 def test_a_template_that_is_wrong_fails_its_pages_alone(world: World) -> None:
     with world.db.transaction() as s:
         template = add_template(
@@ -264,6 +305,24 @@ def test_files_are_hinted_in_groups_and_those_tried_before_alone(
     dispatcher.reconcile()  # their hints were lost
     with connect(valkey_server.url) as broker:
         assert broker.llen(INTAKE_QUEUE) == 2 + 3, "thirty-two, five, and three alone"
+
+
+def test_nobody_is_blamed_for_an_outage_of_the_database(
+    world: World, valkey_server: ValkeyServer
+) -> None:
+    (page_id,) = world.pages("12")
+    document_id = world.document(page_image("34"), "b.png")
+    dispatcher = _dispatcher(world, valkey_server.url)
+    for outage, failures in ((50, 0), (0, 1), (3600, 1)):
+        with world.db.transaction() as s:
+            assert claim_pages(s, [page_id], worker="gone", lease_seconds=-1)
+            assert claim_document(s, document_id, lease_seconds=-1, max_attempts=3)
+        dispatcher.seen -= outage  # as if it had not reached the database for so long
+        dispatcher.reconcile()
+        page = world.page(page_id)
+        assert (page.state, page.failures) == (PageState.QUEUED, failures)
+    # Of a document a lost lease is counted when it is taken again.
+    assert world.document_row(document_id).failures == 1
 
 
 def test_a_broker_that_is_away_loses_nothing(world: World) -> None:
