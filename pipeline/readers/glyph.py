@@ -7,14 +7,16 @@ strings of a legal length are searched for.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.grammar import Grammar
-from pipeline.ink import Ink, separate_ink
+from pipeline.ink import Ink, is_flat, separate_ink
 from pipeline.readers.lattice import Path, best_paths, shares
 from pipeline.readers.runtime import Model
 from pipeline.rules import remove_rules
@@ -23,6 +25,7 @@ from pipeline.types import Alternative, Box, FieldReading, GlyphReading, Image, 
 
 SECOND_WIDE = 0.85  # of the line's height: two narrow digits that touch are hardly wider
 ALTERNATIVES = 5
+EMPTY_BOX = 0.9  # a mark may lie on the border
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class _Found:
     segmentation: Segmentation
     probabilities: NDArray[np.float32]  # (candidates, classes)
     paths: list[Path]
+    rival: float = 0.0  # the weight of the best other string of another segmentation
 
 
 def read_strips(strips: Sequence[StripToRead], model: Model) -> list[FieldReading]:
@@ -56,13 +60,12 @@ def read_strips(strips: Sequence[StripToRead], model: Model) -> list[FieldReadin
         for index, (strip, look) in enumerate(zip(strips, looks, strict=True))
         if look.paths
         and 0 < len(look.paths[0].text) <= 2 * strip.grammar.max_length
-        and not strip.grammar.accepts(look.paths[0].text)
+        and not legal[index].paths
     ]
     closer = _look([segment_glyphs(inks[index], wide=SECOND_WIDE) for index in again], model)
     for index, look in zip(again, closer, strict=True):
         grammar = strips[index].grammar
-        ways = [_bound(looks[index], grammar, model), _bound(look, grammar, model)]
-        legal[index] = max(ways, key=lambda way: way.paths[0].score if way.paths else float("-inf"))
+        legal[index] = _better(_bound(looks[index], grammar, model), _bound(look, grammar, model))
     return [
         _reading(strip, ink, look, best, model.card.classes)
         for strip, ink, look, best in zip(strips, inks, looks, legal, strict=True)
@@ -71,7 +74,30 @@ def read_strips(strips: Sequence[StripToRead], model: Model) -> list[FieldReadin
 
 def _ink_of(strip: StripToRead) -> Ink:
     ink = separate_ink(strip.strip.grey)
-    return ink.with_mask(remove_rules(ink.mask)) if strip.ruled and ink.mask.any() else ink
+    if not strip.ruled or not ink.mask.any():
+        return ink
+    unruled = remove_rules(ink.mask)
+    if not unruled.any():
+        # Digits in a tight box may have gone with it.
+        unruled = _beside_straight_runs(ink)
+    return ink.with_mask(unruled)
+
+
+def _beside_straight_runs(ink: Ink) -> Image:
+    """Return the ink that is no long level or upright run, if it is as much as a digit's."""
+    rows, columns = ink.mask.shape
+    run = max(9, round(0.45 * min(rows, columns)))
+    rest = ink.mask.copy()
+    for kernel in ((1, run), (run, 1)):
+        straight = cv2.morphologyEx(ink.mask, cv2.MORPH_OPEN, np.ones(kernel, np.uint8))
+        rest[cv2.dilate(straight, np.ones((3, 3), np.uint8)) > 0] = 0
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
+    high = stats[:, cv2.CC_STAT_HEIGHT] >= 0.25 * rows
+    thick = stats[:, cv2.CC_STAT_AREA] >= 3 * ink.stroke**2
+    kept = high & thick
+    kept[0] = False
+    image: Image = np.where(kept[labels], np.uint8(255), np.uint8(0))
+    return image
 
 
 def _look(segmentations: list[Segmentation], model: Model) -> list[_Found]:
@@ -100,19 +126,28 @@ def _bound(found: _Found, grammar: Grammar, model: Model) -> _Found:
     return replace(found, paths=paths)
 
 
+def _better(first: _Found, second: _Found) -> _Found:
+    """Return the one with the likelier string; what the other one read remains its rival."""
+    if not first.paths or not second.paths:
+        return first if first.paths else second
+    winner, loser = sorted((first, second), key=lambda found: -found.paths[0].score)
+    known = {path.text for path in winner.paths}
+    others = [math.exp(path.score) for path in loser.paths if path.text not in known]
+    return replace(winner, rival=max(others, default=0.0))
+
+
 def _reading(
     strip: StripToRead, ink: Ink, free: _Found, best: _Found, classes: str
 ) -> FieldReading:
     name, box = strip.strip.name, strip.strip.box
     raw = free.paths[0].text if free.paths else ""
     if not raw:
-        # Paper without a mark is surely empty; ink that was all taken for rules may have been more.
-        sure = 1.0 if ink.contrast == 0 else 0.5 if not ink.mask.any() else 0.0
+        sure = _sure_of_nothing(strip, ink)
         return FieldReading(name, "", "", sure, (Alternative("", sure),), box)
     if not best.paths:
         return FieldReading(name, None, raw, 0.0, (), box, (), strip.grammar.name)
     trust = _trust(ink, best.segmentation)
-    probabilities = [trust * share for share in shares(best.paths)]
+    probabilities = [trust * share for share in shares(best.paths, best.rival)]
     alternatives = tuple(
         Alternative(path.text, probability)
         for path, probability in zip(best.paths[:ALTERNATIVES], probabilities, strict=False)
@@ -136,6 +171,14 @@ def _reading(
         glyphs=glyphs,
         rule=None if chosen.text == raw else strip.grammar.name,
     )
+
+
+def _sure_of_nothing(strip: StripToRead, ink: Ink) -> float:
+    """Return how sure it is that the strip holds no digit, where none was read."""
+    if ink.contrast == 0:
+        return 1.0 if is_flat(strip.strip.grey) else 0.3
+    # All was rules, as in an empty box; or there are specks and other marks.
+    return 0.0 if ink.mask.any() else EMPTY_BOX
 
 
 def _trust(ink: Ink, segmentation: Segmentation) -> float:

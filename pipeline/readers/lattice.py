@@ -82,10 +82,13 @@ def best_paths(
     return heapq.nlargest(BEAM, ends, key=lambda path: path.score)
 
 
-def shares(paths: list[Path]) -> list[float]:
-    """Return the probability of each path among its rivals; together at most 1."""
+def shares(paths: list[Path], rival: float = 0.0) -> list[float]:
+    """Return the probability of each path among its rivals; together at most 1.
+
+    `rival` is the weight of what is no path here.
+    """
     weights = [math.exp(path.score) for path in paths]
-    total = max(1.0, math.fsum(weights))
+    total = max(1.0, math.fsum(weights) + rival)
     return [weight / total for weight in weights]
 
 
