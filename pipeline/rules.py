@@ -22,6 +22,7 @@ Mask = NDArray[np.bool_]
 
 MAX_THICKNESS: Final = 0.14  # of the strip's height: thicker is no rule
 MAX_RULES: Final = 24  # of one direction: a comb of twenty cells, its ends and some spare
+ENOUGH: Final = 150  # points to lay a line through
 _SLOPE: Final = 0.03  # what registration may leave, and more
 
 
@@ -184,6 +185,8 @@ def _middles(near: Mask) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
 
 def _straight(x: NDArray[np.intp], y: NDArray[np.float64]) -> tuple[float, float]:
     """Return slope and offset of the line through most of the points."""
+    step = max(1, len(x) // ENOUGH)
+    x, y = x[::step], y[::step]
     weights = np.ones(len(x))
     slope, offset = 0.0, float(np.median(y))
     for _ in range(3):
@@ -208,10 +211,11 @@ def _thickness(long: Mask, row: int, drift: int) -> float:
 
 def _bands(shape: tuple[int, int], rules: list[_Rule]) -> Mask:
     mask = np.zeros(shape, bool)
-    rows = np.arange(shape[0])[:, None]
     for rule in rules:
         first, last = rule.band(shape)
-        mask[:, rule.start : rule.stop] |= (rows >= first) & (rows <= last)
+        top, bottom = int(first.min()), int(last.max()) + 1
+        rows = np.arange(top, bottom)[:, None]
+        mask[top:bottom, rule.start : rule.stop] |= (rows >= first) & (rows <= last)
     return mask
 
 

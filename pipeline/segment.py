@@ -161,7 +161,7 @@ def link_prior(a: Piece, b: Piece, line: float, stroke: float, labels: Labels) -
     if down >= 0.6 * low and low >= 0.6 * high and low >= 0.5 * line:
         # Two tall ones side by side are two digits, unless they close to a ring.
         first, second = (a, b) if a.x <= b.x else (b, a)
-        return -0.7 if _closes_to_ring(first, second, labels) else None
+        return -0.1 if _closes_to_ring(first, second, labels) else None
     gap = max(-across, 0, -down)
     return -0.5 - 1.0 * gap / stroke if low < 0.6 * line else None
 
