@@ -198,7 +198,10 @@ def _straight(x: NDArray[np.intp], y: NDArray[np.float64]) -> tuple[float, float
             slope = float(weights @ (from_mean * (y - mean_y))) / spread
         slope = min(max(slope, -_SLOPE), _SLOPE)
         offset = float(mean_y - slope * mean_x)
-        weights = 1 / (1 + (y - slope * x - offset) ** 2)
+        off = y - slope * x - offset
+        if abs(off).max() < 1:
+            break  # nothing lies aside
+        weights = 1 / (1 + off**2)
     return slope, offset
 
 
@@ -223,12 +226,14 @@ def _erasable(full: Mask, rules: list[_Rule]) -> Mask:
     """Return the pixels that are a level rule's and not also a stroke's."""
     gone = np.zeros(full.shape, bool)
     for rule in rules:
-        gone |= _bands(full.shape, [rule]) & ~_strokes(full, rule)
+        band = _bands(full.shape, [rule])
+        strokes = _strokes(full, rule)
+        gone |= band if strokes is None else band & ~strokes
     return gone
 
 
-def _strokes(full: Mask, rule: _Rule) -> Mask:
-    """Return where strokes cross the rule, or end on it."""
+def _strokes(full: Mask, rule: _Rule) -> Mask | None:
+    """Return where strokes cross the rule, or end on it; None where none does."""
     height = full.shape[0]
     first, last = rule.band(full.shape)
     columns = np.arange(rule.start, rule.stop)
@@ -240,6 +245,8 @@ def _strokes(full: Mask, rule: _Rule) -> Mask:
 
     # Two pixels beyond the band: one is the roughness of the rule's own edge.
     above, below = ink_at(first - 1) & ink_at(first - 2), ink_at(last + 1) & ink_at(last + 2)
+    if not above.any() and not below.any():
+        return None
     keep = np.zeros(full.shape, np.uint8)
     reach = round(rule.thickness) + 2
     runs_above, runs_below = _runs(_closed(above, reach)), _runs(_closed(below, reach))
