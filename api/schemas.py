@@ -332,6 +332,10 @@ class Readiness(Answer):
     database: ServiceState
     store: ServiceState
     broker: ServiceState
+    backlog_seconds: float | None = Field(
+        description="Age of the oldest message that the dispatcher has not passed on: above some"
+        " seconds no dispatcher runs, or the broker is away. Null: the database is away."
+    )
 
 
 class Problem(Answer):

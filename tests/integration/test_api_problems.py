@@ -179,6 +179,7 @@ def test_not_ready_is_said_for_each_service(api: Api, tmp_path: Path) -> None:
     answer: Any = api.client.get("/readyz")
     assert (answer.status_code, answer.json["ready"]) == (503, False)
     assert answer.json["database"]["state"] == "away"
+    assert answer.json["backlog_seconds"] is None
     assert answer.json["store"]["state"] == "ok"
     assert str(tmp_path) not in answer.text
     settings = api.settings.model_copy(update={"redis_url": "redis://:pw@127.0.0.1:1/0"})

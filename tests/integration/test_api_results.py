@@ -7,6 +7,7 @@ import io
 import json
 import sqlite3
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import cv2
 import numpy as np
 import openpyxl
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, text, update
 
+from core.clock import utcnow
 from core.settings import Settings
+from db.models import Outbox
 from tests.api_client import Api, api_under_test, png
 
 
@@ -300,6 +303,13 @@ def test_readiness(api: Api) -> None:
     assert (answer.status_code, answer.json["ready"]) == (200, True)
     broker = "ok" if api.settings.redis_url else "not configured"
     assert answer.json["broker"]["state"] == broker
+    assert answer.json["backlog_seconds"] == 0
+    api.upload([("a.png", png(1))])  # and no dispatcher runs
+    with api.db.transaction() as s:
+        s.execute(update(Outbox).values(created_at=utcnow() - timedelta(minutes=5)))
+    waiting: Any = api.client.get("/readyz")
+    assert waiting.status_code == 200
+    assert 300 <= waiting.json["backlog_seconds"] < 330
 
 
 def _decoded(data: bytes) -> Any:
