@@ -79,16 +79,16 @@ def _ink_of(strip: StripToRead) -> Ink:
     unruled = remove_rules(ink.mask)
     if not unruled.any():
         # Digits in a tight box may have gone with it.
-        unruled = _beside_straight_runs(ink)
+        unruled = beside_straight_runs(ink)
     return ink.with_mask(unruled)
 
 
-def _beside_straight_runs(ink: Ink) -> Image:
+def beside_straight_runs(ink: Ink) -> Image:
     """Return the ink that is no long level or upright run, if it is as much as a digit's."""
-    rows, columns = ink.mask.shape
-    run = max(9, round(0.45 * min(rows, columns)))
+    rows = ink.mask.shape[0]
+    across, down = max(9, round(0.5 * rows)), max(9, round(0.75 * rows))
     rest = ink.mask.copy()
-    for kernel in ((1, run), (run, 1)):
+    for kernel in ((1, across), (down, 1)):  # a 1 is high, no digit is as wide
         straight = cv2.morphologyEx(ink.mask, cv2.MORPH_OPEN, np.ones(kernel, np.uint8))
         rest[cv2.dilate(straight, np.ones((3, 3), np.uint8)) > 0] = 0
     _, labels, stats, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
