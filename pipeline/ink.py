@@ -18,9 +18,6 @@ from numpy.typing import NDArray
 from pipeline.types import Image
 
 STROKE = 5.0  # pixels: a stroke's width at the working scale
-# Shades below the first share of full ink are paper, above the second all ink. The network was
-# taught on crisp strokes, and those of small digits are soft (chosen on digits of x_train).
-CRISP = np.clip((np.arange(256) / 255 - 0.1) / (0.8 - 0.1) * 255, 0, 255).astype(np.uint8)
 MAX_ENLARGE = 3.0  # nothing is gained beyond: the scan holds no more
 MAX_WORK_PIXELS = 4_000_000
 FIRST_PASS_PIXELS = 60_000
@@ -104,7 +101,7 @@ def _second_pass(darkness: Image, stroke: float, scale: float, light_on_dark: bo
     full = cv2.threshold(shades, 165, 255, cv2.THRESH_BINARY)[1]
     return Ink(
         mask=_as_image(cv2.bitwise_or(mask, full)),
-        soft=_as_image(cv2.LUT(shades, CRISP)),
+        soft=shades,
         scale=scale,
         stroke=stroke,
         contrast=levels.contrast / 255,
