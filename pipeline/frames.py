@@ -30,6 +30,7 @@ _PAIRED: Final = 48  # the longest lines of page and template that first guesses
 _SORTED: Final = 150  # the first guesses that are looked at closely
 _REFINED: Final = 6  # the best first guesses that are followed up
 _LARGEST: Final = 3.0  # how much larger or smaller than the scan the template's page may be
+_SURE: Final = 0.99  # the score, less that loss, at which no rival need be looked at
 _ODD: Final = 0.05  # what a page e times larger or smaller than the scan loses, between rivals
 
 
@@ -56,23 +57,38 @@ class Edges:
     across: int  # the coordinate in which such an edge is thin: 1 for level ones, 0 for upright
 
 
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """Lines of one way with blank paper around them, flat, so that points may be looked up.
+
+    Points further off the page than the blank paper are looked up at its rim.
+    """
+
+    pixels: Image  # (height * width,) of 0 or 1
+    width: int
+    blank: int
+    last: tuple[int, int]  # the largest x and y that may be looked up
+
+    def at(self, x: NDArray[np.intp], y: NDArray[np.intp], *, reach: int = 0) -> NDArray[np.intp]:
+        """Return the indices of points of the page, of which neighbours up to `reach` exist."""
+        rim = self.blank - reach
+        x = np.clip(x, -rim, self.last[0] - reach)
+        y = np.clip(y, -rim, self.last[1] - reach)
+        return (y + self.blank) * self.width + (x + self.blank)
+
+
 def find_rules(grey: Image) -> Rules:
     """Return the ruled lines of a page, (h, w) grey, dark on light or light on dark."""
-    height, width = grey.shape
-    shrink = min(1.0, SIDE / max(height, width))
-    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-    small = grey
-    if shrink < 1:
-        small = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
-    to_page = scaling(width / size[0], height / size[1]) @ translation(0.5, 0.5)
+    small, to_page = _small(grey)
+    size = small.shape[::-1]
     level, upright = _open(_threshold(small))
     skew = _skew(level, upright)
     if abs(skew) >= _LEVEL:
         turn = rotation(-skew, ((size[0] - 1) / 2, (size[1] - 1) / 2))
-        box = transform_points(turn, [[0, 0], [size[0], 0], [0, size[1]], size])
+        box = transform_points(turn, [[0, 0], [size[0], 0], [0, size[1]], list(size)])
         turn = translation(*-box.min(axis=0)) @ turn
         canvas = np.ceil(np.ptp(box, axis=0)).astype(int)
-        paper = float(np.median(small[::4, ::4]))
+        paper = _levels(small, 50)[0]
         small = np.asarray(
             cv2.warpAffine(small, turn[:2], canvas.tolist(), borderValue=paper), np.uint8
         )
@@ -96,28 +112,62 @@ def match_frames(
     count = sum(len(e.points) for e in edges)
     whole = min(width / page[0], height / page[1]) / unit  # the scale if the scan is the page
     best, best_score, best_rank = np.eye(3), 0.0, -np.inf
+    sheets = (_sheet(rules.level), _sheet(rules.upright))
     for guess in _guesses(rules, edges, whole):
         matrix = guess
         for reach in (_COARSE, _COARSE, 5, _FINE, _FINE):
             # An affine fit needs edges enough not to bend a template that hangs on one frame.
-            matrix = _refine(rules, edges, matrix, reach, affine=reach < _COARSE and count >= 16)
-        found = _score(rules, edges, matrix)
+            matrix = _refine(sheets, edges, matrix, reach, affine=reach < _COARSE and count >= 16)
+        found = _score(sheets, edges, matrix)
         rank = found - _ODD * abs(np.log(max(float(matrix[0, 0]), 1e-6) / whole))
         if rank > best_rank:
             best, best_score, best_rank = matrix, found, rank
-        if found > 0.9 and count >= 16:
+        # Few edges must all be found, at about the expected scale: no rival can do better.
+        if found > 0.9 and (count >= 16 or rank > _SURE):
             break
     return rules.to_page @ best @ to_units, best_score
 
 
+def _small(grey: Image) -> tuple[Image, Matrix]:
+    """Return a copy of at most `SIDE` pixels, and the transform from its pixels to the page.
+
+    Whole pixels are averaged as far as that goes and what is left is interpolated, at a fraction
+    of what an exact average over fractions of pixels costs.
+    """
+    ratio = max(grey.shape) / SIDE
+    if ratio <= 1:
+        return grey, translation(0.5, 0.5)
+    whole = min(int(ratio), *grey.shape)
+    height, width = (side // whole for side in grey.shape)
+    if whole > 1:
+        even = grey[: height * whole, : width * whole]
+        grey = np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    to_page = scaling(whole)
+    if ratio / whole > 1.5:  # interpolation alone would lose thin lines between two pixels
+        grey = np.asarray(cv2.blur(grey, (2, 2), anchor=(0, 0)), np.uint8)
+        to_page = to_page @ translation(0.5, 0.5)
+    rest = whole / ratio
+    size = (max(1, round(width * rest)), max(1, round(height * rest)))
+    small = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    return small, to_page @ scaling(width / size[0], height / size[1]) @ translation(0.5, 0.5)
+
+
+def _levels(small: Image, *percentiles: float) -> list[float]:
+    """Return percentiles of the tones, as the nearest grey level."""
+    sample = small[::4, ::4].ravel()
+    below = np.bincount(sample, minlength=256).cumsum()
+    wanted = np.asarray(percentiles) / 100 * (sample.size - 1)
+    return [float(level) for level in np.searchsorted(below, wanted, side="right")]
+
+
 def _threshold(small: Image) -> Image:
-    sample = small[::4, ::4]
-    low, middle, high = np.percentile(sample, (1, 50, 99))
+    low, middle, high = _levels(small, 1, 50, 99)
     if high - middle > middle - low:  # paper is most of a page: this one is dark
-        small = 255 - small
-    local = cv2.boxFilter(small, cv2.CV_16S, (25, 25))
-    margin = max(10.0, 0.12 * float(high - low))
-    return (local - small.astype(np.int16) > margin).astype(np.uint8)
+        small = np.asarray(cv2.bitwise_not(small), np.uint8)
+    local = cv2.blur(small, (25, 25))
+    margin = max(10.0, 0.12 * (high - low))
+    _, ink = cv2.threshold(cv2.subtract(local, small), margin, 1, cv2.THRESH_BINARY)
+    return np.asarray(ink, np.uint8)
 
 
 def _open(ink: Image) -> tuple[Image, Image]:
@@ -135,28 +185,29 @@ def _skew(level: Image, upright: Image) -> float:
     """Return the angle at which lines fall together best when projected, in degrees."""
     clouds = []
     for lines, swap in ((level, False), (upright, True)):
-        y, x = np.nonzero(lines)
-        step = max(1, len(x) // 4000)
+        marked = np.flatnonzero(lines.ravel().view(np.bool_))
+        y, x = np.divmod(marked[:: max(1, len(marked) // 4000)], lines.shape[1])
         along, across = (y, -x) if swap else (x, y)
-        clouds.append((along[::step].astype(np.float32), across[::step].astype(np.float32)))
+        clouds.append((along.astype(np.float32), across.astype(np.float32)))
     if sum(len(along) for along, _ in clouds) < 100:
         return 0.0
 
-    def best(angles: NDArray[np.float64], width: float) -> float:
-        slopes = np.tan(np.radians(angles)).astype(np.float32)
+    def best(angles: NDArray[np.float64], width: float, step: int = 1) -> float:
+        slopes = (np.tan(np.radians(angles)) / width).astype(np.float32)
         energy = np.zeros(len(angles))
         for along, across in clouds:
             if len(along) == 0:
                 continue
-            bins = (across[None, :] - slopes[:, None] * along[None, :]) / np.float32(width)
-            bins = (bins - bins.min()).astype(np.int32)
+            places = across[None, ::step] / np.float32(width) - slopes[:, None] * along[::step]
+            places -= places.min()
+            bins = places.astype(np.intp)
             size = int(bins.max()) + 1
-            bins += (np.arange(len(angles), dtype=np.int32) * size)[:, None]
+            bins += (np.arange(len(angles)) * size)[:, None]
             counts = np.bincount(bins.ravel(), minlength=size * len(angles))
             energy += (counts.reshape(len(angles), size).astype(np.float64) ** 2).sum(axis=1)
         return float(angles[int(energy.argmax())])
 
-    coarse = best(np.arange(-MAX_SKEW, MAX_SKEW + 0.1, 0.5), 2)
+    coarse = best(np.arange(-MAX_SKEW, MAX_SKEW + 0.1, 0.5), 2, step=2)
     middle = best(np.arange(coarse - 0.5, coarse + 0.51, 0.125), 1)
     return best(np.arange(middle - 0.1, middle + 0.11, 0.05), 1)
 
@@ -169,42 +220,45 @@ def _edges(frames: Sequence[Box], to_units: Matrix) -> tuple[Edges, Edges]:
         right, bottom = box.x + box.w, box.y + box.h
         level |= {(box.x, right, box.y), (box.x, right, bottom)}
         upright |= {(box.y, bottom, box.x), (box.y, bottom, right)}
-    flat = [[(a + (b - a) * t, c) for t in steps] for a, b, c in sorted(level)]
-    tall = [[(c, a + (b - a) * t) for t in steps] for a, b, c in sorted(upright)]
+    a, b, c = np.array(sorted(level)).T[..., None]
+    flat = np.stack(np.broadcast_arrays(a + (b - a) * steps, c), axis=-1)
+    a, b, c = np.array(sorted(upright)).T[..., None]
+    tall = np.stack(np.broadcast_arrays(c, a + (b - a) * steps), axis=-1)
     return (
         Edges(transform_points(to_units, flat).reshape(-1, _SAMPLES, 2), 1),
         Edges(transform_points(to_units, tall).reshape(-1, _SAMPLES, 2), 0),
     )
 
 
-def _lines(rules: Rules, edges: Edges) -> Image:
-    return rules.level if edges.across == 1 else rules.upright
+def _sheet(lines: Image) -> Sheet:
+    blank = 2 * _COARSE + 2
+    height, width = lines.shape
+    pixels = cv2.copyMakeBorder(lines, blank, blank, blank, blank, cv2.BORDER_CONSTANT, value=0)
+    last = (width + blank - 1, height + blank - 1)
+    return Sheet(np.asarray(pixels, np.uint8).ravel(), width + 2 * blank, blank, last)
 
 
 def _offsets(
-    lines: Image, at: NDArray[np.float64], across: int, reach: int
+    sheet: Sheet, at: NDArray[np.float64], across: int, reach: int
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Look for a line near each point: how far off it lies, (edges, samples), and whether."""
     near = np.rint(at).astype(np.intp)
     steps = np.arange(-reach, reach + 1)
-    y = near[..., 1, None] + (steps if across == 1 else 0)
-    x = near[..., 0, None] + (steps if across == 0 else 0)
-    inside = (y >= 0) & (y < lines.shape[0]) & (x >= 0) & (x < lines.shape[1])
-    seen = lines[np.where(inside, y, 0), np.where(inside, x, 0)] * inside
-    total = seen.sum(axis=-1)
-    middle = (seen * steps).sum(axis=-1) / np.maximum(total, 1)
-    return near[..., across] + middle - at[..., across], total > 0
+    index = sheet.at(near[..., 0], near[..., 1], reach=reach)
+    seen = sheet.pixels[index[..., None] + steps * (sheet.width if across == 1 else 1)]
+    total, moment = np.moveaxis(seen @ np.stack([np.ones(len(steps)), steps], axis=1), -1, 0)
+    return near[..., across] + moment / np.maximum(total, 1) - at[..., across], total > 0
 
 
-def _score(rules: Rules, edges: tuple[Edges, Edges], matrix: Matrix) -> float:
+def _score(sheets: tuple[Sheet, Sheet], edges: tuple[Edges, Edges], matrix: Matrix) -> float:
     """Return the share of edges that lie on a line, and not amid lines on both sides (noise)."""
     found = count = 0
-    for part in edges:
+    for sheet, part in zip(sheets, edges, strict=True):
         at = transform_points(matrix, part.points).reshape(part.points.shape)
         aside = np.zeros(2)
         aside[part.across] = 2 * _FINE + 1
         on, before, after = (
-            _offsets(_lines(rules, part), moved, part.across, _FINE)[1].mean(axis=1)
+            _offsets(sheet, moved, part.across, _FINE)[1].mean(axis=1)
             for moved in (at, at - aside, at + aside)
         )
         found += int((on - np.minimum(before, after) >= 0.65).sum())
@@ -217,13 +271,14 @@ def _guesses(rules: Rules, edges: tuple[Edges, Edges], whole: float) -> list[Mat
 
     The skew is undone, so that the lengths and positions of two level lines leave nothing open.
     """
-    _, _, stats, centres = cv2.connectedComponentsWithStats(rules.level)
-    order = np.argsort(-stats[1:, cv2.CC_STAT_WIDTH])[:_PAIRED] + 1
-    if len(order) == 0:
+    # Outlines take a tenth of the time of labels, and tell as much of long thin lines.
+    outlines, _ = cv2.findContours(rules.level, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if len(outlines) == 0:
         return []
-    line_x = stats[order, cv2.CC_STAT_LEFT].astype(np.float64)
-    line_w = stats[order, cv2.CC_STAT_WIDTH].astype(np.float64)
-    line_y = centres[order, 1]
+    boxes = np.array([cv2.boundingRect(outline) for outline in outlines], np.float64)
+    order = np.argsort(-boxes[:, 2], kind="stable")[:_PAIRED]
+    line_x, line_w = boxes[order, 0], boxes[order, 2]
+    line_y = np.array([cv2.mean(outlines[i])[1] for i in order])
     points = edges[0].points
     widths = (points[:, -1, 0] - points[:, 0, 0]) * _SAMPLES / (_SAMPLES - 1)
     longest = np.argsort(-widths, kind="stable")[:_PAIRED]
@@ -237,25 +292,34 @@ def _guesses(rules: Rules, edges: tuple[Edges, Edges], whole: float) -> list[Mat
     if len(scale) == 0:
         return []
 
+    near = _widened(rules)
     # A few edges sort out most of the guesses, all of them the rest.
-    hits = _hits(rules, edges, scale, x, y, most=12) - _ODD * np.abs(np.log(scale / whole))
+    hits = _hits(near, edges, scale, x, y, most=12) - _ODD * np.abs(np.log(scale / whole))
     some = np.argsort(-hits, kind="stable")[:_SORTED]
     scale, x, y = scale[some], x[some], y[some]
-    hits = _hits(rules, edges, scale, x, y, most=200) - _ODD * np.abs(np.log(scale / whole))
+    hits = _hits(near, edges, scale, x, y, most=200) - _ODD * np.abs(np.log(scale / whole))
 
     chosen: list[int] = []
     middle_x, middle_y = edges[0].points.reshape(-1, 2).mean(axis=0)
     place = np.stack([x + scale * middle_x, y + scale * middle_y, SIDE * np.log(scale)], axis=1)
-    for index in np.argsort(-hits, kind="stable"):
-        if all(np.abs(place[index] - place[other]).max() > _COARSE for other in chosen):
-            chosen.append(int(index))
-            if len(chosen) == _REFINED:
-                break
+    left = np.argsort(-hits, kind="stable")
+    while len(left) and len(chosen) < _REFINED:
+        chosen.append(int(left[0]))
+        left = left[np.abs(place[left] - place[left[0]]).max(axis=1) > _COARSE]
     return [translation(x[i], y[i]) @ scaling(scale[i]) for i in chosen]
 
 
+def _widened(rules: Rules) -> tuple[Sheet, Sheet]:
+    """Return the lines, each as wide as a first guess may miss it."""
+    wide = np.ones(2 * _COARSE + 1, np.uint8)
+    return (
+        _sheet(np.asarray(cv2.dilate(rules.level, wide[:, None]), np.uint8)),
+        _sheet(np.asarray(cv2.dilate(rules.upright, wide[None, :]), np.uint8)),
+    )
+
+
 def _hits(
-    rules: Rules,
+    near: tuple[Sheet, Sheet],
     edges: tuple[Edges, Edges],
     scale: NDArray[np.float64],
     x: NDArray[np.float64],
@@ -265,45 +329,60 @@ def _hits(
 ) -> NDArray[np.float64]:
     """Return for each guess how much of up to `most` edges each way lies on lines, 0 to 2."""
     hits = np.zeros(len(scale))
-    for part in edges:
-        wide = np.ones((2 * _COARSE + 1, 1) if part.across == 1 else (1, 2 * _COARSE + 1), np.uint8)
-        lines = np.asarray(cv2.dilate(_lines(rules, part), wide))
+    for sheet, part in zip(near, edges, strict=True):
         step = -(-len(part.points) // most)
-        some = part.points[::step, 1::5].reshape(-1, 2).astype(np.float32)
-        at_x = (scale[:, None] * some[:, 0] + x[:, None]).astype(np.int32)
-        at_y = (scale[:, None] * some[:, 1] + y[:, None]).astype(np.int32)
-        inside = (at_y >= 0) & (at_y < lines.shape[0]) & (at_x >= 0) & (at_x < lines.shape[1])
-        hits += (lines[at_y * inside, at_x * inside] * inside).mean(axis=1)
+        some = part.points[::step, 1::5].reshape(-1, 2)
+        at_x = (scale[:, None] * some[:, 0] + x[:, None]).astype(np.intp)
+        at_y = (scale[:, None] * some[:, 1] + y[:, None]).astype(np.intp)
+        hits += sheet.pixels[sheet.at(at_x, at_y)].mean(axis=1)
     return hits
 
 
 def _refine(
-    rules: Rules, edges: tuple[Edges, Edges], matrix: Matrix, reach: int, *, affine: bool
+    sheets: tuple[Sheet, Sheet],
+    edges: tuple[Edges, Edges],
+    matrix: Matrix,
+    reach: int,
+    *,
+    affine: bool,
 ) -> Matrix:
     """Return the transform that best lays the edges on the lines within `reach` of them.
 
     An edge only says where it lies across itself: a level one gives y, an upright one x.
     """
-    rows, wanted = [], []
-    for part in edges:
+    rows, offs = [], []
+    for sheet, part in zip(sheets, edges, strict=True):
         at = transform_points(matrix, part.points).reshape(part.points.shape)
-        off, hit = _offsets(_lines(rules, part), at, part.across, reach)
-        x, y = part.points[hit].T
-        zero, one = np.zeros_like(x), np.ones_like(x)
-        if affine:  # of the unknowns a b c d e f: x' = a x + b y + c, y' = d x + e y + f
-            row = [zero, zero, zero, x, y, one] if part.across == 1 else [x, y, one] + [zero] * 3
-        else:  # of a b c f: x' = a x - b y + c, y' = b x + a y + f
+        off, hit = _offsets(sheet, at, part.across, reach)
+        # In units of about 1, so that the moments below are well conditioned.
+        x, y = part.points[hit].T / SIDE
+        one = np.ones_like(x)
+        if affine:  # of the changes a b c in x' = a x + b y + c, and likewise of those in y'
+            row = [x, y, one]
+        else:  # of the changes a b c f: x' = a x - b y + c, y' = b x + a y + f
+            zero = np.zeros_like(x)
             row = [y, x, zero, one] if part.across == 1 else [x, -y, one, zero]
         rows.append(np.stack(row, axis=1))
-        wanted.append((at[..., part.across] + off)[hit])
-    system, target = np.concatenate(rows), np.concatenate(wanted)
-    if len(system) < 3 * _SAMPLES:
+        offs.append(off[hit])
+    if sum(len(off) for off in offs) < 3 * _SAMPLES:
         return matrix
-    weights = np.ones(len(system))
-    for _ in range(3):  # reweighted, since some of the lines belong to something else
-        solution = np.linalg.lstsq(system * weights[:, None], target * weights, rcond=None)[0]
-        weights = 1 / np.sqrt(1 + (system @ solution - target) ** 2)
     if affine:
-        return np.array([solution[:3], solution[3:], [0, 0, 1]], np.float64)
-    a, b, c, f = solution
-    return np.array([[a, -b, c], [b, a, f], [0, 0, 1]], np.float64)
+        change = np.array([_fit(rows[1], offs[1]), _fit(rows[0], offs[0]), [0, 0, 0]])
+    else:
+        a, b, c, f = _fit(np.concatenate(rows), np.concatenate(offs))
+        change = np.array([[a, -b, c], [b, a, f], [0, 0, 0]])
+    refined: Matrix = matrix + change / (SIDE, SIDE, 1)
+    return refined
+
+
+def _fit(system: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the robust least squares solution; what the rows leave open stays 0."""
+    count = system.shape[1]
+    least = 1e-9 * (1 + len(system)) * np.eye(count)
+    weighted = system
+    solution = np.zeros(count, np.float64)
+    for _ in range(3):  # reweighted, since some of the lines belong to something else
+        moments = weighted.T @ system + least
+        solution = np.asarray(np.linalg.solve(moments, weighted.T @ target), np.float64)
+        weighted = system / (1 + (system @ solution - target) ** 2)[:, None]
+    return solution
