@@ -17,8 +17,8 @@ def build_network() -> Any:
     Three blocks of two 3x3 convolutions (32-32, 64-64, 128 filters), batch normalisation, max
     pooling and dropout 0.25, then dense 512-256-10 with batch normalisation and dropout. The
     softmax is left to the loss and to the reader, which divides the logits by a temperature first.
-    Normalisation comes before the activation, where int8 conversion folds it into the weights;
-    behind it, 14 digits in a thousand more came out wrong in int8 than in float.
+    Normalisation comes before the activation, where int8 conversion folds it into the weights
+    (docs/training.md has the figures).
     """
     import keras
     from keras import layers
