@@ -98,6 +98,21 @@ def test_a_form_is_found_however_it_lies(
         assert np.abs(quad - expected).max() <= 2.0 * scale + 1.5
 
 
+@pytest.mark.parametrize("scale", [1.6, 1.7, 2.15, 3.2])
+@pytest.mark.parametrize("turn", [0.2, 2.0])
+def test_lines_as_thin_as_a_pixel_survive_the_small_copy(scale: float, turn: float) -> None:
+    size = (round(WIDTH * scale), round(HEIGHT * scale))
+    matrix = rotation(turn, (size[0] / 2, size[1] / 2)) @ scaling(scale)
+    grey = np.full((size[1], size[0]), 240, np.uint8)
+    for quad in _placed(FORM, matrix @ scaling(WIDTH, HEIGHT)).values():
+        cv2.polylines(grey, [np.rint(quad).astype(np.int32)], True, 20, 1)
+    placement = register(Page(grey), FORM)
+    assert placement.score > 0.9
+    expected = _placed(FORM, matrix @ scaling(WIDTH, HEIGHT))
+    for name, quad in _placed(FORM, placement.matrix).items():
+        assert np.abs(quad - expected[name]).max() <= 1.5 * scale
+
+
 @pytest.mark.parametrize("shrink", [0.5, 0.75])
 def test_a_small_form_on_a_large_sheet_is_found(shrink: float) -> None:
     matrix = translation(300, 250) @ scaling(2 * shrink)
