@@ -148,10 +148,12 @@ def _reading(
         return FieldReading(name, None, raw, 0.0, (), box, (), strip.grammar.name)
     trust = _trust(ink, best.segmentation)
     probabilities = [trust * share for share in shares(best.paths, best.rival)]
+    # Where the raw reading is legal, the search was free and its rivals may not be.
     alternatives = tuple(
         Alternative(path.text, probability)
-        for path, probability in zip(best.paths[:ALTERNATIVES], probabilities, strict=False)
-    )
+        for path, probability in zip(best.paths, probabilities, strict=False)
+        if path.text == best.paths[0].text or strip.grammar.accepts(path.text)
+    )[:ALTERNATIVES]
     chosen = best.paths[0]
     glyphs = tuple(
         GlyphReading(

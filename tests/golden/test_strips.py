@@ -128,6 +128,14 @@ def test_a_ring_broken_at_top_and_bottom_is_a_zero(readers: Readers) -> None:
     assert read(_broken_ring(72), readers, parse_grammar("digits(1)")).value == "0"
 
 
+def test_alternatives_are_legal_too(readers: Readers) -> None:
+    grammar = parse_grammar("digits(1)")
+    for half in (72, 76, 78, 80):
+        reading = read(_broken_ring(half), readers, grammar)
+        assert reading.value == "0"
+        assert all(grammar.accepts(a.value) for a in reading.alternatives)
+
+
 def test_what_may_be_a_zero_or_two_ones_is_not_sure(readers: Readers) -> None:
     reading = read(_broken_ring(72), readers)
     assert {a.value for a in reading.alternatives} >= {"0", "11"}
