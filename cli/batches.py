@@ -71,20 +71,19 @@ def submit(
         if len(rejected) == len(uploads):
             client.cancel_batch(batch["id"])
             raise InputError("None of the files can be taken.", code="no-usable-file")
-        if not as_json:
-            print(batch["id"], flush=True)
         status = InputError.exit_code if rejected else 0
-        if wait:
-            try:
+        try:
+            if not as_json:
+                print(batch["id"], flush=True)
+            if wait:
                 batch = follow_with_progress(client, batch["id"])
-            except KeyboardInterrupt:
-                _remarks.print(
-                    "\nThe server goes on reading. Follow it with: "
-                    f"counterfoil status {batch['id']}"
-                )
-                return INTERRUPTED
-            if not report_end(client, batch):
-                status = InputError.exit_code
+        except KeyboardInterrupt:
+            _remarks.print(
+                f"\nThe server goes on reading. Follow it with: counterfoil status {batch['id']}"
+            )
+            return INTERRUPTED
+        if wait and not report_end(client, batch):
+            status = InputError.exit_code
         if as_json:
             print(json.dumps(client.batch(batch["id"])))
         return status
