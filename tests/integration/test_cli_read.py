@@ -127,6 +127,6 @@ def test_pictures_show_where_each_number_was_read(tmp_path: Path) -> None:
     assert picture.shape[:2] == grey.shape
     coloured = np.ptp(picture, axis=2) > 60  # the scan itself is drawn in grey
     for field in page["fields"]:
-        x, y, w, h = (round(number) for number in field["box"])
+        x, y, _, h = (round(number) for number in field["box"])
         assert coloured[y : y + h, x : x + 3].any()
     assert coloured.mean() < 0.2
