@@ -20,10 +20,10 @@ import numpy as np
 
 from benchmarks.report import Section, share
 from benchmarks.samples import temporary
-from benchmarks.segmentation import interval
 from pipeline.grammar import ANY_DIGITS
 from pipeline.page import decode_page
 from pipeline.read import Readers, read_strip
+from training.evaluate import wilson
 from training.synthesis.digit_strips import compose_strip
 
 RAPIDOCR = Path(__file__).with_name("rapidocr_strips.py")
@@ -127,7 +127,7 @@ def _measure(
             times.append(milliseconds)
         if number % 20 == 0:
             say(number, len(items))
-    low, high = interval(right, len(items))
+    low, high = wilson(right, len(items))
     return {
         "right": right,
         "count": len(items),

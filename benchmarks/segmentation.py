@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import sys
 import time
@@ -38,6 +37,7 @@ from pipeline.page import decode_page
 from pipeline.read import Readers, load_readers
 from pipeline.readers.glyph import StripToRead, read_strips
 from pipeline.types import Box, Image, Strip
+from training.evaluate import wilson
 from training.synthesis.digit_strips import Shadow, compose_strip
 
 HEIGHTS = (20, 28, 40, 56, 80, 112, 160, 200)
@@ -62,16 +62,6 @@ class Cell:
     alone: int  # strings whose digits the network reads right one by one, as published
     count: int
     milliseconds: float  # of CPU time, one thread
-
-
-def interval(right: int, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share (Wilson 1927)."""
-    z = 1.959964
-    share = right / count
-    middle = share + z * z / (2 * count)
-    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    whole = 1 + z * z / count
-    return (middle - half) / whole, (middle + half) / whole
 
 
 def measure(
@@ -110,7 +100,7 @@ def table(cells: list[Cell]) -> str:
         "|---:|---:|---|---:|---|---:|---:|",
     ]
     for cell in cells:
-        low, high = interval(cell.right, cell.count)
+        low, high = wilson(cell.right, cell.count)
         lines.append(
             f"| {cell.height} | {cell.noise:g} | {cell.shadow} | {cell.right}/{cell.count} = "
             f"{100 * cell.right / cell.count:.1f} % | {100 * low:.1f} to {100 * high:.1f} % | "
@@ -118,7 +108,7 @@ def table(cells: list[Cell]) -> str:
         )
     right, alone = sum(cell.right for cell in cells), sum(cell.alone for cell in cells)
     count = sum(cell.count for cell in cells)
-    low, high = interval(right, count)
+    low, high = wilson(right, count)
     lines.append(
         f"| all | | | {right}/{count} = {100 * right / count:.2f} % | {100 * low:.2f} to "
         f"{100 * high:.2f} % | {100 * alone / count:.2f} % | |"
@@ -135,7 +125,7 @@ def courtesy_amounts(folder: Path, readers: Readers) -> str:
         page = decode_page((folder / item["file"]).read_bytes())
         right += read(page.grey, readers) == item["text"]
     spent = 1e3 * (time.process_time() - begin) / len(items)
-    low, high = interval(right, len(items))
+    low, high = wilson(right, len(items))
     return (
         f"Courtesy amounts of real cheques, as they are: {right}/{len(items)} = "
         f"{100 * right / len(items):.1f} % ({100 * low:.1f} to {100 * high:.1f} %), "

@@ -16,6 +16,18 @@ Probabilities = NDArray[np.float32]
 _LENGTHS = range(1, 13)
 
 
+def wilson(part: int, count: int) -> tuple[float, float]:
+    """The 95 % interval of the share `part` of `count` (Wilson 1927); 0 to 1 of nothing."""
+    if count == 0:
+        return 0.0, 1.0
+    z = 1.959964
+    share = part / count
+    wide = 1 + z * z / count
+    middle = (share + z * z / (2 * count)) / wide
+    half = z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2) / wide
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """How many of how many were right."""
@@ -33,14 +45,8 @@ class Score:
 
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the error in per cent (Wilson 1927)."""
-        if self.count == 0:
-            return 0.0, 100.0
-        z = 1.959964
-        share = 1 - self.accuracy
-        wide = 1 + z * z / self.count
-        middle = (share + z * z / (2 * self.count)) / wide
-        half = z * math.sqrt(share * (1 - share) / self.count + (z / (2 * self.count)) ** 2) / wide
-        return 100 * max(0.0, middle - half), 100 * min(1.0, middle + half)
+        low, high = wilson(self.count - self.right, self.count)
+        return 100 * low, 100 * high
 
     def as_card(self) -> dict[str, object]:
         low, high = self.interval()
