@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import random
 import threading
+import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
@@ -46,8 +47,8 @@ def run_claimers(url: str, batch_id: str, max_attempts: int) -> list[Claim]:
 def claim_until_done(url: str, batch_id: str, worker: str, max_attempts: int) -> list[Claim]:
     chance, db = random.Random(worker), Database(url)
     claims: list[Claim] = []
-    if _together is not None:
-        _together.wait()
+    first = True
+    _meet()
     while True:
         with db.reading() as s:
             open_pages = [PageState.QUEUED, PageState.LEASED]
@@ -62,6 +63,10 @@ def claim_until_done(url: str, batch_id: str, worker: str, max_attempts: int) ->
         lease = PASSED if chance.random() < 0.1 else FOREVER
         with db.transaction() as s:
             claimed = claim_pages(s, group, worker=worker, lease_seconds=lease)
+        if first:
+            _meet()  # or the first to be scheduled could empty the queue alone
+            first = False
+        time.sleep(chance.uniform(0, 0.02))  # it reads; SQLite's one lock is free meanwhile
         dropped = {one.page_id for one in claimed if chance.random() < 0.05}
         with db.transaction() as s:
             taken = complete_pages(
@@ -81,6 +86,11 @@ def claim_until_done(url: str, batch_id: str, worker: str, max_attempts: int) ->
                     )
         with db.transaction() as s:
             reap_expired(s, max_attempts=max_attempts)
+
+
+def _meet() -> None:
+    if _together is not None:
+        _together.wait(timeout=60)
 
 
 def _start_together(barrier: threading.Barrier) -> None:
