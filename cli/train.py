@@ -34,7 +34,7 @@ def _train() -> None:
     epilog=_examples(
         "counterfoil train glyphs --data digits/ --out runs/glyphs",
         "counterfoil train glyphs --data digits/ --emnist emnist/ --out runs/with-emnist",
-        "counterfoil train glyphs --data digits/ --out runs/glyphs --resume --epochs 150",
+        "counterfoil train glyphs --data digits/ --out runs/glyphs --resume",
         "counterfoil train glyphs --data digits/ --out runs/trial --epochs 2 --limit 5000",
     )
 )
@@ -45,11 +45,14 @@ def glyphs(
     emnist_split: Annotated[
         str, typer.Option(metavar="SPLIT", help="Which of EMNIST's splits: digits or byclass.")
     ] = "digits",
-    epochs: Annotated[int, typer.Option(min=1, help="At most; it stops when nothing gains.")] = 100,
+    epochs: Annotated[int, typer.Option(min=1, help="Before the finish, at most.")] = 100,
     batch_size: Annotated[int, typer.Option(min=1, help="Digits a step.")] = 256,
     learning_rate: Annotated[float, typer.Option(min=1e-6, max=1.0, help="Of Adam, at first.")] = (
         1e-3
     ),
+    finish: Annotated[
+        int, typer.Option(min=0, help="Last epochs: images changed less, the rate falls to none.")
+    ] = 8,
     seed: Annotated[int, typer.Option(help="Of all that is random, writers held out too.")] = 1,
     workers: Annotated[
         int, typer.Option(min=0, help="Threads that vary the digits; 0: as the machine has cores.")
@@ -86,6 +89,7 @@ def glyphs(
             epochs=epochs,
             batch_size=batch_size,
             learning_rate=learning_rate,
+            finish=finish,
             seed=seed,
             workers=workers,
             limit=limit,

@@ -6,7 +6,7 @@ in a handful of calls that hold no interpreter lock, so that worker threads help
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import cv2
 import numpy as np
@@ -45,6 +45,10 @@ class Augment:
             for start in range(0, len(images), _STACK)
         ]
         return np.concatenate(parts) if parts else images.copy()
+
+    def scaled(self, factor: float) -> Augment:
+        """Return the same changes with all bounds and shares times `factor`."""
+        return Augment(**{name: factor * bound for name, bound in asdict(self).items()})
 
     def _stack(self, images: Image, rng: np.random.Generator) -> Image:
         count = len(images)

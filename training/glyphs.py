@@ -43,6 +43,9 @@ from training.datasets import (
 from training.network import PARAMETERS, build_network
 
 WEIGHTS, LAST, HISTORY, RUN = "best.weights.h5", "last.keras", "history.json", "run.json"
+FINISH_RATE = 0.2  # of the learning rate, where the finish begins
+FINISH_CHANGES = 0.5  # of the changes to the images, in the finish
+_FINISH = "finish"  # marks the epochs of the finish in the history
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,8 @@ class GlyphRun:
     batch_size: int = 256
     learning_rate: float = 1e-3
     plateau: int = 5  # epochs without a better validation loss before the rate is halved
-    patience: int = 16  # epochs without one before the run stops
+    patience: int = 16  # epochs without one before the finish begins
+    finish: int = 8  # last epochs, from the best weights: milder changes, the rate falls to none
     validation: float = 0.08  # share of MNIST's writers that validate
     seed: int = 1
     workers: int = 0  # threads that change images; 0: as the machine has cores, at most 12
@@ -86,37 +90,47 @@ def load_sets(run: GlyphRun) -> tuple[list[DigitSet], DigitSet]:
 def train_glyphs(run: GlyphRun, *, resume: bool = False, command: str = "") -> Path:
     """Train, and return the folder of the run.
 
-    With `resume`, go on after the last epoch that an earlier call finished. Raises ConfigError
-    where Keras or its backend, or a set, is missing.
+    With `resume`, go on after the last epoch that an earlier call ended; where its finish had
+    begun, only that is completed. Raises ConfigError where Keras or its backend, or a set, is
+    missing.
     """
     keras = require_keras()
     keras.utils.set_random_seed(run.seed)
     sets, validation = load_sets(run)
     images, labels = join(sets)
     run.out.mkdir(parents=True, exist_ok=True)
-    past = _past(run.out) if resume else []
-    network = keras.models.load_model(run.out / LAST) if past else build_network()
+    history = _past(run.out) if resume else []
+    network = keras.models.load_model(run.out / LAST) if history else build_network()
     if network.count_params() != PARAMETERS:
         raise ConfigError(f"The network has {network.count_params()} parameters.")
-    if not past:
+    if not history:
         network.compile(
             optimizer=keras.optimizers.Adam(run.learning_rate),
             loss=keras.losses.CategoricalCrossentropy(from_logits=True),
             metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         )
     _write_run(keras, run, sets, validation, command)  # a run cut short can be exported too
-    batches = _batches(keras, images, labels, run, first_epoch=len(past))
     shown: Any = 1 if sys.stderr.isatty() else 2
-    network.fit(
-        batches,
-        validation_data=(_pixels(validation.images), _targets(validation.labels)),
-        validation_batch_size=1024,
-        epochs=run.epochs,
-        initial_epoch=len(past),
-        callbacks=_callbacks(keras, run, past),
-        shuffle=False,  # the batches are drawn anew in each epoch already
-        verbose=shown,
-    )
+    def fit(augment: Augment, epochs: int, callbacks: list[Any]) -> None:
+        network.fit(
+            _batches(keras, images, labels, run, augment, first_epoch=len(history)),
+            validation_data=(_pixels(validation.images), _targets(validation.labels)),
+            validation_batch_size=1024,
+            epochs=epochs,
+            initial_epoch=len(history),
+            callbacks=[*callbacks, *_keeping(keras, run, history, finish=augment != Augment())],
+            shuffle=False,  # the batches are drawn anew in each epoch already
+            verbose=shown,
+        )
+
+    if not any(_FINISH in row for row in history):
+        fit(Augment(), run.epochs, _searching(keras, run, history))
+        if run.finish:
+            network.load_weights(run.out / WEIGHTS)
+    main = sum(_FINISH not in row for row in history)
+    if run.finish:
+        mild = Augment().scaled(FINISH_CHANGES)
+        fit(mild, main + run.finish, [_falling(keras, run, main)])
     return run.out
 
 
@@ -138,8 +152,8 @@ def _past(out: Path) -> list[dict[str, float]]:
     path = out / HISTORY
     if not path.is_file() or not (out / LAST).is_file():
         return []
-    past: list[dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
-    return past
+    rows: list[dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
+    return rows
 
 
 def _pixels(images: Image) -> NDArray[np.float32]:
@@ -150,9 +164,14 @@ def _targets(labels: Labels) -> NDArray[np.float32]:
     return np.eye(10, dtype=np.float32)[labels]
 
 
-def _batches(keras: Any, images: Image, labels: Labels, run: GlyphRun, first_epoch: int) -> Any:
-    augment = Augment()
-
+def _batches(
+    keras: Any,
+    images: Image,
+    labels: Labels,
+    run: GlyphRun,
+    augment: Augment,
+    first_epoch: int,
+) -> Any:
     class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         """Every digit once an epoch, in a new order, each time changed anew."""
 
@@ -182,8 +201,31 @@ def _batches(keras: Any, images: Image, labels: Labels, run: GlyphRun, first_epo
     return Batches()
 
 
-def _callbacks(keras: Any, run: GlyphRun, past: list[dict[str, float]]) -> list[Any]:
-    history = list(past)
+def _searching(keras: Any, run: GlyphRun, history: list[dict[str, float]]) -> list[Any]:
+    """What leads the epochs before the finish: the rate is halved on a plateau, patience ends."""
+    return [
+        keras.callbacks.ReduceLROnPlateau(
+            monitor="val_loss", factor=0.5, patience=run.plateau, min_delta=0, min_lr=1e-5
+        ),
+        keras.callbacks.EarlyStopping(
+            monitor="val_loss", patience=run.patience, baseline=_lowest_loss(history)
+        ),
+    ]
+
+
+def _falling(keras: Any, run: GlyphRun, main: int) -> Any:
+    """The rate of the finish: evenly down from a part of the first rate, epoch by epoch."""
+
+    def rate(epoch: int) -> float:
+        return run.learning_rate * FINISH_RATE * (main + run.finish - epoch) / run.finish
+
+    return keras.callbacks.LearningRateScheduler(rate)
+
+
+def _keeping(
+    keras: Any, run: GlyphRun, history: list[dict[str, float]], *, finish: bool
+) -> list[Any]:
+    """What writes the run's files after each epoch, and adds a row to `history`."""
 
     class WriteHistory(keras.callbacks.Callback):  # type: ignore[misc]
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -192,25 +234,26 @@ def _callbacks(keras: Any, run: GlyphRun, past: list[dict[str, float]]) -> list[
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             row = {name: float(value) for name, value in (logs or {}).items()}
             row["seconds"] = round(time.monotonic() - self.started, 2)
+            if finish:
+                row[_FINISH] = 1
             history.append(row)
             (run.out / HISTORY).write_text(json.dumps(history, indent=1), encoding="utf-8")
 
-    best = min((row["val_loss"] for row in past), default=None)
     return [
         keras.callbacks.ModelCheckpoint(
             run.out / WEIGHTS,
             monitor="val_loss",
             save_best_only=True,
             save_weights_only=True,
-            initial_value_threshold=best,
+            initial_value_threshold=_lowest_loss(history),
         ),
         keras.callbacks.ModelCheckpoint(run.out / LAST),
-        keras.callbacks.ReduceLROnPlateau(
-            monitor="val_loss", factor=0.5, patience=run.plateau, min_delta=0, min_lr=1e-5
-        ),
-        keras.callbacks.EarlyStopping(monitor="val_loss", patience=run.patience, baseline=best),
         WriteHistory(),
     ]
+
+
+def _lowest_loss(history: list[dict[str, float]]) -> float | None:
+    return min((row["val_loss"] for row in history), default=None)
 
 
 def _write_run(
@@ -269,7 +312,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--emnist", type=Path, help="folder of EMNIST's gzip files")
     parser.add_argument("--emnist-split", default=defaults.emnist_split)
-    for name in ("epochs", "batch-size", "plateau", "patience", "seed", "workers"):
+    for name in ("epochs", "batch-size", "plateau", "patience", "finish", "seed", "workers"):
         value = getattr(defaults, name.replace("-", "_"))
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)

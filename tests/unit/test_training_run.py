@@ -34,9 +34,9 @@ def _python(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def finished(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run")
     options = ["--data", data_dir, "--out", out, "--limit", "300", "--batch-size", "64"]
-    done = _python("training.glyphs", *options, "--epochs", "1")
+    done = _python("training.glyphs", *options, "--epochs", "1", "--finish", "0")
     assert done.returncode == 0, done.stderr
-    done = _python("training.glyphs", *options, "--epochs", "2", "--resume")
+    done = _python("training.glyphs", *options, "--epochs", "2", "--finish", "1", "--resume")
     assert done.returncode == 0, done.stderr
     done = _python("training.export", "--run", out, "--data", data_dir)
     assert done.returncode == 0, done.stderr
@@ -65,7 +65,8 @@ def test_a_run_ends_in_weights_that_their_card_describes(finished: Path, data_di
 @pytest.mark.slow
 def test_a_resumed_run_goes_on_where_it_stopped(finished: Path) -> None:
     history = json.loads((finished / "history.json").read_text(encoding="utf-8"))
-    assert len(history) == 2
+    assert [row.get("finish", 0) for row in history] == [0, 0, 1]  # the last two were resumed
+    assert history[1]["learning_rate"] > history[2]["learning_rate"]
     assert {"accuracy", "loss", "val_accuracy", "val_loss", "learning_rate"} <= set(history[0])
 
 
