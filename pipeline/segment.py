@@ -88,7 +88,7 @@ def segment_glyphs(ink: Ink, *, wide: float = WIDE) -> Segmentation:
     line = line_height(pieces, ink.stroke)
     pieces, labels = _cut_wide(pieces, labels, line, wide)
     pieces.sort(key=lambda piece: (piece.x + piece.w / 2, piece.label))
-    skips = tuple(skip_prior(piece, line) for piece in pieces)
+    skips = tuple(skip_prior(piece, line, ink.stroke) for piece in pieces)
     candidates = []
     for first in range(len(pieces)):
         for last in range(first + 1, min(first + MAX_PARTS, len(pieces)) + 1):
@@ -119,25 +119,30 @@ def line_height(pieces: list[Piece], stroke: float) -> float:
     return float(np.median(heights[heights >= 0.5 * heights.max()]))
 
 
-def skip_prior(piece: Piece, line: float) -> float:
-    """Return the log of how plausible it is that `piece` is dirt: sure when low, never a digit."""
-    height = max(piece.h, 0.4 * piece.w) / line
-    return float(np.interp(height, [0.15, 0.3, 0.5, 0.8], [-0.01, -0.5, -5.0, -14.0]))
+def skip_prior(piece: Piece, line: float, stroke: float) -> float:
+    """Return the log of how plausible it is that `piece` is dirt: low, or a hair of a line."""
+    height = max(piece.h, 0.5 * piece.w) / line
+    low = np.interp(height, [0.15, 0.3, 0.5, 0.8], [-0.01, -0.5, -5.0, -14.0])
+    thin = np.interp(_thickness([piece]) / stroke, [0.3, 0.6], [-1.0, -14.0])
+    return float(max(low, thin))
 
 
 def group_prior(group: list[Piece], line: float, stroke: float, labels: Labels) -> float | None:
     """Return the log of how plausible it is that `group` is one character, None for not at all."""
     left, right = min(p.x for p in group), max(p.right for p in group)
     top, bottom = min(p.y for p in group), max(p.bottom for p in group)
-    if len(group) == 1:
-        if group[0].label != group[0].parent:
-            return -1.5  # cutting costs, or every wide 0 would be cut
-        return float(np.interp((bottom - top) / line, [0.15, 0.35, 0.5], [-9.0, -1.0, 0.0]))
-    if right - left > 1.6 * line or bottom - top > 1.7 * line:
+    if len(group) == 1 and group[0].label != group[0].parent:
+        return -1.5  # cutting costs, or every wide 0 would be cut
+    if len(group) > 1 and (right - left > 1.6 * line or bottom - top > 1.7 * line):
         return None
-    if len({piece.parent for piece in group}) == 1:
+    if len(group) > 1 and len({piece.parent for piece in group}) == 1:
         return 0.0  # the cut undone
-    total = 0.0
+    size = max(right - left, bottom - top) / line
+    # A fragment beside a digit looks like a 1. Digits may be smaller than others, but not much.
+    total = float(np.interp(size, [0.5, 0.75], [-1.5, 0.0]))
+    total += float(np.interp(_thickness(group) / stroke, [0.3, 0.6], [-3.0, 0.0]))
+    if len(group) == 1:
+        total += float(np.interp((bottom - top) / line, [0.15, 0.35, 0.5], [-9.0, -1.0, 0.0]))
     for index, piece in enumerate(group[1:], start=1):
         links = [link_prior(other, piece, line, stroke, labels) for other in group[:index]]
         best = max((link for link in links if link is not None), default=None)
@@ -145,6 +150,13 @@ def group_prior(group: list[Piece], line: float, stroke: float, labels: Labels) 
             return None
         total += best
     return total
+
+
+def _thickness(group: list[Piece]) -> float:
+    """Return about how thick a straight stroke of the area and length of `group` is, in pixels."""
+    width = max(p.right for p in group) - min(p.x for p in group)
+    height = max(p.bottom for p in group) - min(p.y for p in group)
+    return sum(p.area for p in group) / max(width, height)
 
 
 def link_prior(a: Piece, b: Piece, line: float, stroke: float, labels: Labels) -> float | None:

@@ -17,15 +17,13 @@ from typing import BinaryIO
 from storage.base import (
     ObjectMissingError,
     ObjectStore,
-    ObjectTooLargeError,
     StorageDeniedError,
     StorageFullError,
     StorageUnavailableError,
     StoredObject,
 )
-from storage.keys import FULL, checked_namespace, corrupted, split_key
+from storage.keys import FULL, checked_namespace, copy_hashed, corrupted, split_key
 
-_CHUNK = 1 << 20
 # No upload takes this long; what is older was left by a process that died.
 _ABANDONED_SECONDS = 24 * 3600.0
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -96,24 +94,18 @@ class DirectoryStore(ObjectStore):
         return self.root / namespace / sha256[:2] / sha256
 
     def _spool(self, path: Path, stream: BinaryIO, limit: int | None) -> tuple[str, int]:
-        digest, size = hashlib.sha256(), 0
         with _translated():
             target = path.open("xb", buffering=0)
+
+        def write(chunk: bytes) -> None:
+            with _translated():
+                _write_all(target.fileno(), chunk)
+
         with target:
-            # A fault of `stream` is its owner's, and passes as it is.
-            while chunk := stream.read(_CHUNK):
-                size += len(chunk)
-                if limit is not None and size > limit:
-                    raise ObjectTooLargeError(
-                        f"The file is larger than {limit} bytes.",
-                        hint="Split it, or ask for a higher limit.",
-                    )
-                digest.update(chunk)
-                with _translated():
-                    _write_all(target.fileno(), chunk)
+            digest, size = copy_hashed(stream, write, limit)
             with _translated():
                 os.fsync(target.fileno())
-        return digest.hexdigest(), size
+        return digest.hex(), size
 
     def _sweep(self) -> None:
         with suppress(FileNotFoundError):

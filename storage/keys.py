@@ -1,11 +1,16 @@
-"""Keys of objects: checked before they become a path or a URL."""
+"""Keys of objects: made of their bytes, and checked before they become a path or a URL."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import re
+from collections.abc import Callable
+from typing import BinaryIO
 
-from storage.base import ObjectMissingError, StorageUnavailableError
+from storage.base import ObjectMissingError, ObjectTooLargeError, StorageUnavailableError
+
+CHUNK = 1 << 20  # bytes read at once
 
 # EFBIG: the file is larger than this process may write (ulimit -f), which is a full disk to us.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -26,6 +31,26 @@ def split_key(key: str) -> tuple[str, str]:
     if not (_NAMESPACE.fullmatch(namespace) and _SHA256.fullmatch(sha256)):
         raise ObjectMissingError("There is no such object.")
     return namespace, sha256
+
+
+def copy_hashed(
+    stream: BinaryIO, write: Callable[[bytes], object], limit: int | None
+) -> tuple[bytes, int]:
+    """Hand all of `stream` to `write`, piece by piece; return its SHA-256 and its size.
+
+    Raises ObjectTooLargeError beyond `limit` bytes. A fault of `stream` or `write` passes as it is.
+    """
+    digest, size = hashlib.sha256(), 0
+    while chunk := stream.read(CHUNK):
+        size += len(chunk)
+        if limit is not None and size > limit:
+            raise ObjectTooLargeError(
+                f"The file is larger than {limit} bytes.",
+                hint="Split it, or ask for a higher limit.",
+            )
+        digest.update(chunk)
+        write(chunk)
+    return digest.digest(), size
 
 
 def corrupted(key: str) -> StorageUnavailableError:

@@ -24,13 +24,12 @@ from core.errors import CounterfoilError
 from storage.base import (
     ObjectMissingError,
     ObjectStore,
-    ObjectTooLargeError,
     StorageDeniedError,
     StorageFullError,
     StorageUnavailableError,
     StoredObject,
 )
-from storage.keys import FULL, checked_namespace, corrupted, split_key
+from storage.keys import CHUNK, FULL, checked_namespace, copy_hashed, corrupted, split_key
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
     from typing_extensions import Buffer
 
-_CHUNK = 1 << 20
 # What is smaller stays in memory until its hash, and with it its name, is known.
 _SPOOL_IN_MEMORY = 4 << 20
 # From here on in parts: a part that fails is sent again, not the whole.
@@ -98,31 +96,25 @@ class S3Store(ObjectStore):
     def put(self, namespace: str, stream: BinaryIO, *, limit: int | None = None) -> StoredObject:
         checked_namespace(namespace)
         with _spool() as spool:
-            digest, size = hashlib.sha256(), 0
-            # A fault of `stream` is its owner's, and passes as it is.
-            while chunk := stream.read(_CHUNK):
-                size += len(chunk)
-                if limit is not None and size > limit:
-                    raise ObjectTooLargeError(
-                        f"The file is larger than {limit} bytes.",
-                        hint="Split it, or ask for a higher limit.",
-                    )
-                digest.update(chunk)
+
+            def write(chunk: bytes) -> None:
                 with _translated():
                     spool.write(chunk)
-            sha256 = digest.hexdigest()
+
+            digest, size = copy_hashed(stream, write, limit)
+            sha256 = digest.hex()
             key = f"{namespace}/{sha256}"
             with _translated():
                 spool.seek(0)
                 if size > _PART:
                     created = self._put_parts(key, spool)
                 else:
-                    created = self._put_whole(key, spool, digest.digest())
+                    created = self._put_whole(key, spool, digest)
         return StoredObject(key, sha256, size, created)
 
     @contextmanager
     def open(self, key: str) -> Iterator[BinaryIO]:
-        with closing(self._body(key)) as body, BufferedReader(_Stream(body), _CHUNK) as stream:
+        with closing(self._body(key)) as body, BufferedReader(_Stream(body), CHUNK) as stream:
             yield stream
 
     def read(self, key: str) -> bytes:

@@ -41,10 +41,13 @@ from training.datasets import (
     split_by_writer,
 )
 from training.network import PARAMETERS, build_network
+from training.synthesis.rescan import rescan
 
 WEIGHTS, LAST, HISTORY, RUN = "best.weights.h5", "last.keras", "history.json", "run.json"
+SCANS = "scans.npy"
 FINISH_RATE = 0.2  # of the learning rate, where the finish begins
 FINISH_CHANGES = 0.5  # of the changes to the images, in the finish
+FINISH_SCANS = 0.5  # share of the digits that the finish takes as the reader's own steps leave them
 _FINISH = "finish"  # marks the epochs of the finish in the history
 
 
@@ -61,7 +64,7 @@ class GlyphRun:
     learning_rate: float = 1e-3
     plateau: int = 5  # epochs without a better validation loss before the rate is halved
     patience: int = 16  # epochs without one before the finish begins
-    finish: int = 8  # last epochs, from the best weights: milder changes, the rate falls to none
+    finish: int = 8  # last epochs, from the best weights (see `train_glyphs`)
     validation: float = 0.08  # share of MNIST's writers that validate
     seed: int = 1
     workers: int = 0  # threads that change images; 0: as the machine has cores, at most 12
@@ -90,6 +93,9 @@ def load_sets(run: GlyphRun) -> tuple[list[DigitSet], DigitSet]:
 def train_glyphs(run: GlyphRun, *, resume: bool = False, command: str = "") -> Path:
     """Train, and return the folder of the run.
 
+    The finish is to fit what the reader will see: half of the digits come as scans (see
+    `training.synthesis.rescan`), all are changed less, and the learning rate falls to none.
+
     With `resume`, go on after the last epoch that an earlier call ended; where its finish had
     begun, only that is completed. Raises ConfigError where Keras or its backend, or a set, is
     missing.
@@ -111,14 +117,17 @@ def train_glyphs(run: GlyphRun, *, resume: bool = False, command: str = "") -> P
         )
     _write_run(keras, run, sets, validation, command)  # a run cut short can be exported too
     shown: Any = 1 if sys.stderr.isatty() else 2
-    def fit(augment: Augment, epochs: int, callbacks: list[Any]) -> None:
+
+    def fit(
+        augment: Augment, epochs: int, callbacks: list[Any], scans: Image | None = None
+    ) -> None:
         network.fit(
-            _batches(keras, images, labels, run, augment, first_epoch=len(history)),
+            _batches(keras, images, scans, labels, run, augment, first_epoch=len(history)),
             validation_data=(_pixels(validation.images), _targets(validation.labels)),
             validation_batch_size=1024,
             epochs=epochs,
             initial_epoch=len(history),
-            callbacks=[*callbacks, *_keeping(keras, run, history, finish=augment != Augment())],
+            callbacks=[*callbacks, *_keeping(keras, run, history, finish=scans is not None)],
             shuffle=False,  # the batches are drawn anew in each epoch already
             verbose=shown,
         )
@@ -129,8 +138,8 @@ def train_glyphs(run: GlyphRun, *, resume: bool = False, command: str = "") -> P
             network.load_weights(run.out / WEIGHTS)
     main = sum(_FINISH not in row for row in history)
     if run.finish:
-        mild = Augment().scaled(FINISH_CHANGES)
-        fit(mild, main + run.finish, [_falling(keras, run, main)])
+        mild, scans = Augment().scaled(FINISH_CHANGES), _scanned(images, run)
+        fit(mild, main + run.finish, [_falling(keras, run, main)], scans)
     return run.out
 
 
@@ -167,6 +176,7 @@ def _targets(labels: Labels) -> NDArray[np.float32]:
 def _batches(
     keras: Any,
     images: Image,
+    scans: Image | None,
     labels: Labels,
     run: GlyphRun,
     augment: Augment,
@@ -196,9 +206,28 @@ def _batches(
         def __getitem__(self, batch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
             rng = np.random.default_rng((run.seed, self.epoch, batch))
             chosen = self.order[batch * run.batch_size : (batch + 1) * run.batch_size]
-            return _pixels(augment(images[chosen], rng)), _targets(labels[chosen])
+            digits = images[chosen]
+            if scans is not None:
+                scanned = rng.random(len(chosen)) < FINISH_SCANS
+                digits[scanned] = scans[chosen[scanned]]
+            return _pixels(augment(digits, rng)), _targets(labels[chosen])
 
     return Batches()
+
+
+def _scanned(images: Image, run: GlyphRun) -> Image:
+    """The digits as the reader cuts them out of scans: made once, kept in the run's folder."""
+    path = run.out / SCANS
+    if path.is_file():
+        kept: Image = np.load(path)
+        if kept.shape == images.shape:
+            return kept
+    sys.stderr.write(f"Scanning {len(images):,} digits for the finish …\n")
+    scans = rescan(images, np.random.default_rng(run.seed))
+    partial = path.with_suffix(".partial.npy")
+    np.save(partial, scans)
+    partial.replace(path)
+    return scans
 
 
 def _searching(keras: Any, run: GlyphRun, history: list[dict[str, float]]) -> list[Any]:

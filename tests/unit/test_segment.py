@@ -40,6 +40,11 @@ def groups(found: Segmentation) -> set[tuple[int, int]]:
     return {(candidate.first, candidate.last) for candidate in found.candidates}
 
 
+def lone_prior(found: Segmentation, place: int) -> float:
+    (lone,) = [c.prior for c in found.candidates if (c.first, c.last) == (place, place + 1)]
+    return lone
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     xs=st.lists(st.integers(0, 13), min_size=1, max_size=8, unique=True),
@@ -74,10 +79,24 @@ def test_parallel_bars_are_never_one_digit() -> None:
 
 
 def test_specks_are_dirt_and_digits_are_not() -> None:
-    line = 50
-    assert skip_prior(piece(0, 0, 4, 4), line) > -0.1
-    assert skip_prior(piece(0, 0, 12, 20), line) < -1
-    assert skip_prior(piece(0, 0, 8, 45), line) < -10
+    line, stroke = 50, 6
+    assert skip_prior(piece(0, 0, 4, 4), line, stroke) > -0.1
+    assert skip_prior(piece(0, 0, 12, 20), line, stroke) < -1
+    assert skip_prior(piece(0, 0, 8, 45), line, stroke) < -10
+
+
+def test_a_hair_of_a_line_is_rather_a_rule_than_a_1() -> None:
+    hair = segment_glyphs(bars((20, 10, 25, 50), (60, 10, 1, 45), (90, 10, 25, 50)))
+    assert hair.skips[1] > lone_prior(hair, 1)
+    one = segment_glyphs(bars((20, 10, 25, 50), (60, 10, 6, 45), (90, 10, 25, 50)))
+    assert one.skips[1] < lone_prior(one, 1) - 10
+
+
+def test_a_fragment_beside_a_digit_costs_and_a_small_digit_does_not() -> None:
+    fragment = segment_glyphs(bars((20, 10, 25, 50), (60, 30, 6, 24)))
+    small = segment_glyphs(bars((20, 10, 25, 50), (60, 20, 25, 39)))
+    assert lone_prior(fragment, 1) < -1
+    assert lone_prior(small, 1) == 0
 
 
 def test_no_ink_has_no_pieces() -> None:
