@@ -5,10 +5,11 @@
 Strings are composed side by side from digits of MNIST's test set with real gaps, and read by the
 whole glyph reader. With `--split train` the digits come from the training set: to choose anything
 use these, the test digits are for the figure alone. Chosen on training digits:
-the limits between print and numbers in `pipeline.layout` and `pipeline.read`. The older constants
-of `pipeline.ink` and `pipeline.segment` (stroke and block, smoothing, margins over noise, priors
-of pieces) were chosen while looking at strings of test digits, so that the figure on these may
-flatter them a little.
+the limits between print and numbers in `pipeline.layout` and `pipeline.read`, and what fragments
+and thin lines cost in `pipeline.segment`. The older constants of `pipeline.ink` and
+`pipeline.segment` (stroke and block, smoothing, margins over noise, the other priors of pieces)
+were chosen while looking at strings of test digits, so that the figure on these may flatter them
+a little.
 
 The same digits, each alone and as published, tell what the network itself gets wrong: the rest is
 the fault of thresholding and segmentation. With `--amounts` the courtesy
