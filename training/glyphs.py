@@ -299,6 +299,7 @@ def _write_run(
         "keras": f"{keras.__version__} on {keras.config.backend()}",
         "config": {**config, "emnist": run.emnist is not None},
         "augment": asdict(Augment()),
+        "finish": {"rate": FINISH_RATE, "changes": FINISH_CHANGES, "scans": FINISH_SCANS},
         "trained_on": [
             {**asdict(ORIGINS[name]), "digits": count}
             for name, count in Counter({s.name: len(s) for s in sets}).items()
