@@ -1,0 +1,237 @@
+"""The likeliest legal strings of a CTC posterior, with their exact probabilities.
+
+A string's probability is the sum over all its alignments with the frames, and a value's the sum
+over all legal strings that say it. Prefixes are taken up best first (prefix search decoding:
+Graves et al. 2006, section 3.2), in the product of the posterior with the grammar's automaton:
+what bounds a prefix is the probability of all that may follow it, so that what is found first is
+best. The sums over how long a character or a gap lasts are products with matrices of runs, which
+keeps the loops over frames out of Python.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import count
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.grammar import Grammar
+from pipeline.types import Alternative
+
+RIVAL: Final = 1e-4  # of the best one's probability: a rival less likely than this is not sought
+EXPANSIONS: Final = 1000  # prefixes taken up, at about 15 µs each, before the search is cut short
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Legal:
+    """The likeliest legal values, best first, with the probability of each.
+
+    `exact`: no other value is likelier than these, but for rivals below RIVAL. Where it is False
+    the search was cut short: the values are legal and their probabilities right as far as they
+    go, but a likelier one may be missing.
+    """
+
+    values: tuple[Alternative, ...]
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Arcs:
+    """What may follow in one state of the automaton, of the characters that the reader knows."""
+
+    classes: NDArray[np.intp]
+    states: NDArray[np.intp]
+    steps: tuple[tuple[int, int, str], ...]  # class, state, what it adds to the value
+    place: dict[int, int]  # of each class among them
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Product:
+    """A grammar, for a reader of certain classes.
+
+    `look` is (states + 1, 2 classes + 1): where in the endings of a frame, laid out flat, those
+    after each class are found, then those after staying at each class and at the blank.
+    """
+
+    arcs: tuple[_Arcs, ...]
+    accepting: tuple[bool, ...]
+    look: NDArray[np.intp]
+
+
+# The ways to say a prefix: by the automaton's state and the last class, for each frame the
+# probability of all that comes before this class, if it begins at that frame: (frames + 1,).
+_Ways = dict[tuple[int, int], Floats]
+
+
+def likeliest(posterior: Floats, grammar: Grammar, *, classes: str, most: int = 5) -> Legal:
+    """Return up to `most` of the likeliest legal values.
+
+    `posterior` is (frames, len(classes) + 1): the probabilities of each class and, last, of the
+    blank, a frame a row. Raises ValueError where it has another shape or a negative or
+    non-finite number. No value is found where none has a probability above 0.
+    """
+    return _Search(posterior, grammar, classes).likeliest(most)
+
+
+def legal_mass(posterior: Floats, grammar: Grammar, *, classes: str) -> float:
+    """Return the probability of all legal strings together. As for `likeliest`."""
+    return _Search(posterior, grammar, classes).mass()
+
+
+class _Search:
+    """The product of a posterior and an automaton."""
+
+    def __init__(self, posterior: Floats, grammar: Grammar, classes: str) -> None:
+        if posterior.ndim != 2 or posterior.shape[1] != len(classes) + 1 or len(posterior) == 0:
+            raise ValueError(f"a posterior is (frames, {len(classes) + 1}), not {posterior.shape}")
+        rows = np.asarray(posterior, np.float64)
+        total = rows.sum(axis=1, keepdims=True)
+        if not (rows.min() >= 0 and total.min() > 0 and total.max() < np.inf):
+            raise ValueError("a posterior holds probabilities")
+        self._of: Floats = np.ascontiguousarray((rows / total).T)  # (classes + 1, frames)
+        product = _product(grammar, classes)
+        self._arcs, self._accepting = product.arcs, product.accepting
+        self._endings = _endings(self._of, product)
+        # Before the first character: nothing, or a gap from the start.
+        self._start = np.concatenate([[1.0], np.cumprod(self._of[-1])])
+        self._runs: dict[int, Floats] = {}
+        self._onward: dict[int, Floats] = {}
+
+    def mass(self) -> float:
+        return float((self._likely_onward(0) @ self._start).sum())
+
+    def likeliest(self, most: int) -> Legal:
+        order = count()
+        # Prefixes, by the probability of all that may follow, and complete values (no ways).
+        heap: list[tuple[float, int, str, _Ways]] = []
+        found: list[Alternative] = []
+        best, taken, text = 0.0, 0, ""
+        complete, children = self._expand({(0, -1): self._start})
+        while True:
+            if complete > RIVAL * best:
+                heapq.heappush(heap, (-complete, next(order), text, {}))
+                best = max(best, complete)
+            for spoken, (mass, onward) in children.items():
+                if mass > RIVAL * best:
+                    heapq.heappush(heap, (-mass, next(order), text + spoken, onward))
+            while heap and not heap[0][3] and len(found) < most:
+                found.append(Alternative(heap[0][2], min(1.0, -heap[0][0])))
+                heapq.heappop(heap)
+            if not heap or len(found) == most or -heap[0][0] <= RIVAL * best:
+                # Masses are sums in another order: equals may have come out the wrong way round.
+                found.sort(key=lambda value: -value.probability)
+                return Legal(tuple(found), exact=taken < EXPANSIONS)
+            if taken >= EXPANSIONS and best > 0:
+                rest = sorted(entry for entry in heap if not entry[3])
+                found += [Alternative(text, -negative) for negative, _, text, _ in rest]
+                return Legal(tuple(found[:most]), exact=False)
+            _, _, text, ways = heapq.heappop(heap)
+            if taken >= EXPANSIONS:
+                heap.clear()  # cut short, it goes straight on to the first legal value
+            taken += 1
+            complete, children = self._expand(ways)
+
+    def _expand(self, ways: _Ways) -> tuple[float, dict[str, tuple[float, _Ways]]]:
+        """Return the probability that nothing follows, and what may, by what the value adds."""
+        complete = 0.0
+        children: dict[str, tuple[float, _Ways]] = {}
+        pending = list(ways.items())
+        for (state, last), before in pending:
+            if last < 0:
+                said = gap = before
+            else:
+                lasting = before @ self._runs_of(last)
+                gap = lasting @ self._runs_of(-1)
+                said = lasting + gap
+            if self._accepting[state]:
+                complete += float(said[-1])
+            onward = self._likely_onward(state)
+            masses = (onward @ said).tolist()
+            again = self._arcs[state].place.get(last)
+            if again is not None:
+                # The same character again needs a gap before it.
+                masses[again] = float(onward[again] @ gap)
+            for mass, (k, following, spoken) in zip(masses, self._arcs[state].steps, strict=True):
+                if mass <= 0:
+                    continue
+                entering = gap if k == last else said
+                if not spoken:
+                    pending.append(((following, k), entering))  # the value is the same
+                    continue
+                total, others = children.get(spoken, (0.0, {}))
+                known = others.get((following, k))
+                others[following, k] = entering if known is None else known + entering
+                children[spoken] = (total + mass, others)
+        return complete, children
+
+    def _runs_of(self, k: int) -> Floats:
+        """Return (frames + 1, frames + 1): that of `k` alone from one frame until before another.
+
+        A run has at least one frame: 0 on the diagonal and below.
+        """
+        if k not in self._runs:
+            steps = np.arange(self._of.shape[1] + 1)
+            long = steps[:, None] < steps
+            factors = np.where(long[:, 1:], self._of[k], 1.0)
+            runs = np.zeros(long.shape)
+            np.cumprod(factors, axis=1, out=runs[:, 1:])
+            self._runs[k] = np.where(long, runs, 0.0)
+        return self._runs[k]
+
+    def _likely_onward(self, state: int) -> Floats:
+        """Return (arcs of the state, frames + 1): that of all that begins with it, at a frame."""
+        if state not in self._onward:
+            arcs = self._arcs[state]
+            onward = np.zeros((len(arcs.steps), self._of.shape[1] + 1))
+            onward[:, :-1] = self._of[arcs.classes] * self._endings[:, arcs.states, arcs.classes].T
+            self._onward[state] = onward
+        return self._onward[state]
+
+
+@lru_cache(maxsize=256)
+def _product(grammar: Grammar, classes: str) -> _Product:
+    automaton = grammar.automaton
+    known = [
+        (k, automaton.characters.index(c), grammar.spoken[c])
+        for k, c in enumerate(classes)
+        if c in automaton.characters
+    ]
+    arcs = []
+    for row in automaton.table.tolist():
+        steps = tuple((k, row[at], spoken) for k, at, spoken in known if row[at] >= 0)
+        own, following = [step[0] for step in steps], [step[1] for step in steps]
+        places = {k: place for place, k in enumerate(own)}
+        arcs.append(_Arcs(np.array(own, np.intp), np.array(following, np.intp), steps, places))
+    # One state more, the last, from which nothing is legal.
+    states, size = len(arcs) + 1, len(classes) + 1
+    look = np.full((states, size - 1), (states - 1) * size)
+    for state, here in enumerate(arcs):
+        look[state, here.classes] = here.states * size + here.classes
+    look = np.concatenate([look, np.arange(states * size).reshape(states, size)], axis=1)
+    return _Product(tuple(arcs), tuple(automaton.accepting.tolist()), look)
+
+
+def _endings(of: Floats, product: _Product) -> Floats:
+    """Return (frames, states + 1, classes + 1): the probability of all legal ways to go on.
+
+    After a frame of that class (the blank last), with the automaton in that state.
+    """
+    size, length = of.shape
+    # To each class and the blank, from what `look` tells: another character begins, the same one
+    # goes on, or a gap follows.
+    turns = np.zeros((length, 2 * size - 1, size))
+    turns[:, : size - 1] = of[:-1].T[:, :, None] * (1.0 - np.eye(size - 1, size))
+    own = np.arange(size - 1)
+    turns[:, size - 1 + own, own] = of[:-1].T
+    turns[:, -1] = of[-1][:, None]
+    endings = np.empty((length, len(product.look), size))
+    endings[-1] = np.array([*product.accepting, False])[:, None]
+    for t in range(length - 1, 0, -1):
+        np.matmul(endings[t].take(product.look), turns[t], out=endings[t - 1])
+    return endings
