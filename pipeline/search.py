@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import count
+from itertools import count, groupby
 from typing import Final
 
 import numpy as np
@@ -23,7 +23,11 @@ from pipeline.grammar import Grammar
 from pipeline.types import Alternative
 
 RIVAL: Final = 1e-4  # of the best one's probability: a rival less likely than this is not sought
-EXPANSIONS: Final = 1000  # prefixes taken up, at about 15 µs each, before the search is cut short
+EXPANSIONS: Final = 1000  # prefixes taken up, at about 25 µs each, before the search is cut short
+# Where a legal path alone is likelier than this, and while no more prefixes than this are taken
+# up, looking ahead for what is legal costs more than it saves.
+PEAKED: Final = 0.99
+FEW: Final = 40
 
 Floats = NDArray[np.float64]
 
@@ -76,16 +80,28 @@ def likeliest(posterior: Floats, grammar: Grammar, *, classes: str, most: int = 
     blank, a frame a row. Raises ValueError where it has another shape or a negative or
     non-finite number. No value is found where none has a probability above 0.
     """
-    return _Search(posterior, grammar, classes).likeliest(most)
+    search = _Search(posterior, grammar, classes)
+    if search.best_legal_path > PEAKED:
+        found = search.likeliest(most, FEW)
+        if found.exact:
+            return found
+    search.look_ahead()
+    return search.likeliest(most, EXPANSIONS)
 
 
 def legal_mass(posterior: Floats, grammar: Grammar, *, classes: str) -> float:
     """Return the probability of all legal strings together. As for `likeliest`."""
-    return _Search(posterior, grammar, classes).mass()
+    search = _Search(posterior, grammar, classes)
+    search.look_ahead()
+    return search.mass()
 
 
 class _Search:
-    """The product of a posterior and an automaton."""
+    """The product of a posterior and an automaton.
+
+    Until it looks ahead, whatever follows a prefix is taken for legal: all bounds hold, but are
+    further off.
+    """
 
     def __init__(self, posterior: Floats, grammar: Grammar, classes: str) -> None:
         if posterior.ndim != 2 or posterior.shape[1] != len(classes) + 1 or len(posterior) == 0:
@@ -95,79 +111,98 @@ class _Search:
         if not (rows.min() >= 0 and total.min() > 0 and total.max() < np.inf):
             raise ValueError("a posterior holds probabilities")
         self._of: Floats = np.ascontiguousarray((rows / total).T)  # (classes + 1, frames)
-        product = _product(grammar, classes)
-        self._arcs, self._accepting = product.arcs, product.accepting
-        self._endings = _endings(self._of, product)
+        self._product = _product(grammar, classes)
+        self._endings: Floats | None = None
         # Before the first character: nothing, or a gap from the start.
-        self._start = np.concatenate([[1.0], np.cumprod(self._of[-1])])
+        self._start = np.ones(len(rows) + 1)
+        np.cumprod(self._of[-1], out=self._start[1:])
         self._runs: dict[int, Floats] = {}
         self._onward: dict[int, Floats] = {}
+        # Of the best path, where that is legal: no more than that of the best legal value.
+        path = "".join(classes[k] for k, _ in groupby(self._of.argmax(axis=0)) if k < len(classes))
+        legal = grammar.accepts(path)
+        self.best_legal_path = float(self._of.max(axis=0).prod()) if legal else 0.0
+
+    def look_ahead(self) -> None:
+        """Bound each prefix from here on by the legal ways to go on."""
+        self._endings = _endings(self._of, self._product)
+        self._onward.clear()
 
     def mass(self) -> float:
+        """Return the probability of all that is legal, after looking ahead."""
         return float((self._likely_onward(0) @ self._start).sum())
 
-    def likeliest(self, most: int) -> Legal:
+    def likeliest(self, most: int, expansions: int) -> Legal:
+        """Search best first, taking up no more than so many prefixes."""
         order = count()
         # Prefixes, by the probability of all that may follow, and complete values (no ways).
         heap: list[tuple[float, int, str, _Ways]] = []
         found: list[Alternative] = []
-        best, taken, text = 0.0, 0, ""
-        complete, children = self._expand({(0, -1): self._start})
+        best, taken, text = self.best_legal_path, 0, ""
+        known = False
+        complete, children = self._expand({(0, -1): self._start}, RIVAL * best)
         while True:
             if complete > RIVAL * best:
                 heapq.heappush(heap, (-complete, next(order), text, {}))
-                best = max(best, complete)
+                best, known = max(best, complete), True
             for spoken, (mass, onward) in children.items():
-                if mass > RIVAL * best:
-                    heapq.heappush(heap, (-mass, next(order), text + spoken, onward))
+                heapq.heappush(heap, (-mass, next(order), text + spoken, onward))
             while heap and not heap[0][3] and len(found) < most:
                 found.append(Alternative(heap[0][2], min(1.0, -heap[0][0])))
                 heapq.heappop(heap)
             if not heap or len(found) == most or -heap[0][0] <= RIVAL * best:
                 # Masses are sums in another order: equals may have come out the wrong way round.
                 found.sort(key=lambda value: -value.probability)
-                return Legal(tuple(found), exact=taken < EXPANSIONS)
-            if taken >= EXPANSIONS and best > 0:
+                return Legal(tuple(found), exact=taken < expansions)
+            if taken >= expansions and known:
                 rest = sorted(entry for entry in heap if not entry[3])
                 found += [Alternative(text, -negative) for negative, _, text, _ in rest]
                 return Legal(tuple(found[:most]), exact=False)
             _, _, text, ways = heapq.heappop(heap)
-            if taken >= EXPANSIONS:
+            if taken >= expansions:
                 heap.clear()  # cut short, it goes straight on to the first legal value
             taken += 1
-            complete, children = self._expand(ways)
+            complete, children = self._expand(ways, RIVAL * best)
 
-    def _expand(self, ways: _Ways) -> tuple[float, dict[str, tuple[float, _Ways]]]:
-        """Return the probability that nothing follows, and what may, by what the value adds."""
+    def _expand(self, ways: _Ways, floor: float) -> tuple[float, dict[str, tuple[float, _Ways]]]:
+        """Return the probability that nothing follows, and what may, by what the value adds.
+
+        Of this only what is likelier, all ways together, than `floor`.
+        """
         complete = 0.0
-        children: dict[str, tuple[float, _Ways]] = {}
+        masses: dict[str, float] = {}
+        steps: list[tuple[str, int, int, Floats]] = []
         pending = list(ways.items())
         for (state, last), before in pending:
-            if last < 0:
-                said = gap = before
-            else:
+            arcs = self._product.arcs[state]
+            said = gap = before
+            if last >= 0:
                 lasting = before @ self._runs_of(last)
                 gap = lasting @ self._runs_of(-1)
                 said = lasting + gap
-            if self._accepting[state]:
+            if self._product.accepting[state]:
                 complete += float(said[-1])
             onward = self._likely_onward(state)
-            masses = (onward @ said).tolist()
-            again = self._arcs[state].place.get(last)
+            likely = (onward @ said).tolist()
+            again = arcs.place.get(last)
             if again is not None:
                 # The same character again needs a gap before it.
-                masses[again] = float(onward[again] @ gap)
-            for mass, (k, following, spoken) in zip(masses, self._arcs[state].steps, strict=True):
+                likely[again] = float(onward[again] @ gap)
+            for mass, (k, following, spoken) in zip(likely, arcs.steps, strict=True):
                 if mass <= 0:
                     continue
                 entering = gap if k == last else said
-                if not spoken:
+                if spoken:
+                    masses[spoken] = masses.get(spoken, 0.0) + mass
+                    steps.append((spoken, following, k, entering))
+                else:
                     pending.append(((following, k), entering))  # the value is the same
-                    continue
-                total, others = children.get(spoken, (0.0, {}))
-                known = others.get((following, k))
-                others[following, k] = entering if known is None else known + entering
-                children[spoken] = (total + mass, others)
+        children: dict[str, tuple[float, _Ways]] = {}
+        for spoken, following, k, entering in steps:
+            if masses[spoken] > floor:
+                _, onto = children.setdefault(spoken, (masses[spoken], {}))
+                known = onto.get((following, k))
+                onto[following, k] = entering if known is None else known + entering
         return complete, children
 
     def _runs_of(self, k: int) -> Floats:
@@ -176,22 +211,29 @@ class _Search:
         A run has at least one frame: 0 on the diagonal and below.
         """
         if k not in self._runs:
-            steps = np.arange(self._of.shape[1] + 1)
-            long = steps[:, None] < steps
-            factors = np.where(long[:, 1:], self._of[k], 1.0)
-            runs = np.zeros(long.shape)
-            np.cumprod(factors, axis=1, out=runs[:, 1:])
-            self._runs[k] = np.where(long, runs, 0.0)
+            later = _later(self._of.shape[1])
+            runs = np.zeros((len(later), len(later)))
+            np.cumprod(np.where(later[:, 1:], self._of[k], 1.0), axis=1, out=runs[:, 1:])
+            runs *= later
+            self._runs[k] = runs
         return self._runs[k]
 
     def _likely_onward(self, state: int) -> Floats:
         """Return (arcs of the state, frames + 1): that of all that begins with it, at a frame."""
         if state not in self._onward:
-            arcs = self._arcs[state]
+            arcs = self._product.arcs[state]
             onward = np.zeros((len(arcs.steps), self._of.shape[1] + 1))
-            onward[:, :-1] = self._of[arcs.classes] * self._endings[:, arcs.states, arcs.classes].T
+            onward[:, :-1] = self._of[arcs.classes]
+            if self._endings is not None:
+                onward[:, :-1] *= self._endings[:, arcs.states, arcs.classes].T
             self._onward[state] = onward
         return self._onward[state]
+
+
+@lru_cache(maxsize=64)
+def _later(frames: int) -> NDArray[np.bool_]:
+    steps = np.arange(frames + 1)
+    return steps[:, None] < steps
 
 
 @lru_cache(maxsize=256)
@@ -226,12 +268,14 @@ def _endings(of: Floats, product: _Product) -> Floats:
     # To each class and the blank, from what `look` tells: another character begins, the same one
     # goes on, or a gap follows.
     turns = np.zeros((length, 2 * size - 1, size))
-    turns[:, : size - 1] = of[:-1].T[:, :, None] * (1.0 - np.eye(size - 1, size))
+    np.multiply(of[:-1].T[:, :, None], 1.0 - np.eye(size - 1, size), out=turns[:, : size - 1])
     own = np.arange(size - 1)
     turns[:, size - 1 + own, own] = of[:-1].T
     turns[:, -1] = of[-1][:, None]
     endings = np.empty((length, len(product.look), size))
     endings[-1] = np.array([*product.accepting, False])[:, None]
+    found = np.empty(product.look.shape)
     for t in range(length - 1, 0, -1):
-        np.matmul(endings[t].take(product.look), turns[t], out=endings[t - 1])
+        endings[t].take(product.look, out=found, mode="clip")
+        np.matmul(found, turns[t], out=endings[t - 1])
     return endings
