@@ -65,26 +65,18 @@ class _Window:
         if len(text) == len(form):
             return "end" if self._legal(text) else None
         if form[0] == "Y":
-            if len(text) != 4:
+            if len(text) > 4:
                 return text
-            year = int(text)
-            if not first.year <= year <= last.year:
-                return None
-            edges = year if year in (first.year, last.year) else None
-            return calendar.isleap(year), edges
+            return _years(text, first.year, last.year)
         if len(text) < 4:
             return text
         month, day = self._part(text, "M"), self._part(text, "D")
         if not 1 <= month <= 12 or not 1 <= day <= _DAYS[month - 1]:
             return None
-        leap = (month, day) == (2, 29)
         low = first.year + ((month, day) < (first.month, first.day))
         high = last.year - ((month, day) > (last.month, last.day))
-        if len(text) == 6:
-            century = int(text[4:])
-            inside = low <= 100 * century and 100 * century + 99 <= high
-            return leap, (leap and century % 4) if inside else (century, low, high)
-        return leap, low, high, text[4:]
+        years = text[4:] if self._form.count("Y") == 2 else _years(text[4:], low, high)
+        return None if years is None else ((month, day) == (2, 29), low, high, years)
 
     def _part(self, text: str, letter: str) -> int:
         return int(text[self._form.index(letter) : self._form.rindex(letter) + 1])
@@ -102,3 +94,17 @@ class _Window:
             except ValueError:
                 continue
         return False
+
+
+def _years(text: str, low: int, high: int) -> Hashable | None:
+    """Return the same for two beginnings of a year that leave the same open; None for nothing.
+
+    Years lie between `low` and `high`; the first and the last may be bound by a day.
+    """
+    span = 10 ** (4 - len(text))
+    begin = int(text or 0) * span
+    if begin + span <= low or begin > high:
+        return None
+    if low < begin and begin + span <= high and len(text) in (2, 4):
+        return calendar.isleap(begin)  # of a century it is what its first year is
+    return text

@@ -20,6 +20,7 @@ lengths = st.integers(1, MAX_DIGITS)
 digit_strings = st.text("0123456789", max_size=MAX_DIGITS + 2)
 
 
+@settings(deadline=None)
 @given(lengths, digit_strings)
 def test_digits_of_one_length(n: int, text: str) -> None:
     grammar = parse_grammar(f"digits({n})")
@@ -27,6 +28,7 @@ def test_digits_of_one_length(n: int, text: str) -> None:
     assert grammar.accepts(text) == (len(text) == n)
 
 
+@settings(deadline=None)
 @given(lengths, lengths, digit_strings)
 def test_digits_of_a_range(a: int, b: int, text: str) -> None:
     least, most = sorted((a, b))
@@ -47,6 +49,7 @@ def test_what_is_no_number(text: str) -> None:
     assert not ANY_DIGITS.accepts(text)
 
 
+@settings(deadline=None)
 @given(st.dates(datetime.date(1, 1, 1)))
 def test_every_date_is_accepted(day: datetime.date) -> None:
     parts = {"DD": f"{day.day:02}", "MM": f"{day.month:02}", "YYYY": f"{day.year:04}"}
@@ -56,6 +59,7 @@ def test_every_date_is_accepted(day: datetime.date) -> None:
     assert parse_grammar("date(DDMMYY)").accepts(parts["DD"] + parts["MM"] + parts["YYYY"][2:])
 
 
+@settings(deadline=None)
 @given(st.integers(0, 99), st.integers(0, 99), st.integers(1, 9999))
 def test_only_dates_are_accepted(day: int, month: int, year: int) -> None:
     try:
@@ -66,8 +70,8 @@ def test_only_dates_are_accepted(day: int, month: int, year: int) -> None:
     assert parse_grammar("date(DDMMYYYY)").accepts(f"{day:02}{month:02}{year:04}") == exists
 
 
-@given(st.dates(), st.dates(), st.dates(), st.sampled_from(["DDMMYYYY", "MMDDYYYY", "YYYYMMDD"]))
 @settings(max_examples=30, deadline=None)
+@given(st.dates(), st.dates(), st.dates(), st.sampled_from(["DDMMYYYY", "MMDDYYYY", "YYYYMMDD"]))
 def test_a_window_of_dates(a: date, b: date, day: date, form: str) -> None:
     first, last = sorted((a, b))
     grammar = parse_grammar(f"date({form},{first}..{last})")
@@ -134,6 +138,7 @@ def test_amounts(grammar: str, text: str, value: str | None) -> None:
     assert parse_grammar(found.name) == found
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 10**12 - 1),
     st.sampled_from([None, 0, 5, 99]),
@@ -157,6 +162,7 @@ def test_every_amount_can_be_written(
     assert grammar.min_length <= len(text) <= grammar.max_length
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.data())
 def test_ranges(a: int, b: int, data: st.DataObject) -> None:
     low, high = sorted((a, b))
@@ -169,6 +175,7 @@ def test_ranges(a: int, b: int, data: st.DataObject) -> None:
     assert parse_grammar(grammar.name) == grammar
 
 
+@settings(deadline=None)
 @given(st.lists(st.from_regex(r"[0-9A-Za-z./-]{1,6}", fullmatch=True), min_size=1, max_size=8))
 def test_lists(choices: list[str]) -> None:
     grammar = parse_grammar(f"one_of({', '.join(choices)})")
@@ -190,6 +197,7 @@ def _remainder(scheme: str, text: str) -> int:
     return int(text) % 97 - 1
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["luhn", "mod11", "mod97", "aba"]), st.text(DIGITS, min_size=3, max_size=10))
 def test_checksums(scheme: str, text: str) -> None:
     if scheme == "aba":
@@ -275,6 +283,7 @@ def test_a_wrong_grammar_is_told_with_what_would_be_right(text: str, says: str) 
     assert len(str(error.value)) < 250
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_is_a_grammar_or_a_template_error(text: str) -> None:
     try:
