@@ -53,6 +53,7 @@ class _Arcs:
     states: NDArray[np.intp]
     steps: tuple[tuple[int, int, str], ...]  # class, state, what it adds to the value
     place: dict[int, int]  # of each class among them
+    silent: bool  # whether one of them adds nothing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,23 +174,26 @@ class _Search:
         masses: dict[str, float] = {}
         steps: list[tuple[str, int, int, Floats]] = []
         pending = list(ways.items())
+        (first, _), *others = ways
+        # Where each character can be said in one way only, what is too unlikely goes at once.
+        least = 0.0 if others or self._product.arcs[first].silent else floor
         for (state, last), before in pending:
             arcs = self._product.arcs[state]
             said = gap = before
             if last >= 0:
-                lasting = before @ self._runs_of(last)
-                gap = lasting @ self._runs_of(-1)
+                lasting = before.dot(self._runs_of(last))
+                gap = lasting.dot(self._runs_of(-1))
                 said = lasting + gap
             if self._product.accepting[state]:
                 complete += float(said[-1])
             onward = self._likely_onward(state)
-            likely = (onward @ said).tolist()
+            likely = onward.dot(said).tolist()
             again = arcs.place.get(last)
             if again is not None:
                 # The same character again needs a gap before it.
-                likely[again] = float(onward[again] @ gap)
+                likely[again] = float(onward[again].dot(gap))
             for mass, (k, following, spoken) in zip(likely, arcs.steps, strict=True):
-                if mass <= 0:
+                if mass <= least:
                     continue
                 entering = gap if k == last else said
                 if spoken:
@@ -249,7 +253,15 @@ def _product(grammar: Grammar, classes: str) -> _Product:
         steps = tuple((k, row[at], spoken) for k, at, spoken in known if row[at] >= 0)
         own, following = [step[0] for step in steps], [step[1] for step in steps]
         places = {k: place for place, k in enumerate(own)}
-        arcs.append(_Arcs(np.array(own, np.intp), np.array(following, np.intp), steps, places))
+        arcs.append(
+            _Arcs(
+                np.array(own, np.intp),
+                np.array(following, np.intp),
+                steps,
+                places,
+                any(not step[2] for step in steps),
+            )
+        )
     # One state more, the last, from which nothing is legal.
     states, size = len(arcs) + 1, len(classes) + 1
     look = np.full((states, size - 1), (states - 1) * size)
@@ -277,5 +289,5 @@ def _endings(of: Floats, product: _Product) -> Floats:
     found = np.empty(product.look.shape)
     for t in range(length - 1, 0, -1):
         endings[t].take(product.look, out=found, mode="clip")
-        np.matmul(found, turns[t], out=endings[t - 1])
+        np.dot(found, turns[t], out=endings[t - 1])
     return endings
