@@ -23,7 +23,7 @@ from pipeline.grammar import Grammar
 from pipeline.types import Alternative
 
 RIVAL: Final = 1e-4  # of the best one's probability: a rival less likely than this is not sought
-EXPANSIONS: Final = 1000  # prefixes taken up, at about 25 µs each, before the search is cut short
+EXPANSIONS: Final = 300  # prefixes taken up, at about 30 µs each, before the search is cut short
 # Where a legal path alone is likelier than this, and while no more prefixes than this are taken
 # up, looking ahead for what is legal costs more than it saves.
 PEAKED: Final = 0.99
