@@ -30,6 +30,7 @@ PEAKED: Final = 0.99
 FEW: Final = 40
 
 Floats = NDArray[np.float64]
+Posterior = NDArray[np.float32] | NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +75,13 @@ class _Product:
 _Ways = dict[tuple[int, int], Floats]
 
 
-def likeliest(posterior: Floats, grammar: Grammar, *, classes: str, most: int = 5) -> Legal:
+def likeliest(posterior: Posterior, grammar: Grammar, *, classes: str, most: int = 5) -> Legal:
     """Return up to `most` of the likeliest legal values.
 
     `posterior` is (frames, len(classes) + 1): the probabilities of each class and, last, of the
     blank, a frame a row. Raises ValueError where it has another shape or a negative or
-    non-finite number. No value is found where none has a probability above 0.
+    non-finite number; rows are scaled to sum to 1. No value is found where none has a probability
+    above 0. That nothing is written is no value: its probability is the product of the blanks.
     """
     search = _Search(posterior, grammar, classes)
     if search.best_legal_path > PEAKED:
@@ -90,7 +92,7 @@ def likeliest(posterior: Floats, grammar: Grammar, *, classes: str, most: int = 
     return search.likeliest(most, EXPANSIONS)
 
 
-def legal_mass(posterior: Floats, grammar: Grammar, *, classes: str) -> float:
+def legal_mass(posterior: Posterior, grammar: Grammar, *, classes: str) -> float:
     """Return the probability of all legal strings together. As for `likeliest`."""
     search = _Search(posterior, grammar, classes)
     search.look_ahead()
@@ -104,7 +106,7 @@ class _Search:
     further off.
     """
 
-    def __init__(self, posterior: Floats, grammar: Grammar, classes: str) -> None:
+    def __init__(self, posterior: Posterior, grammar: Grammar, classes: str) -> None:
         if posterior.ndim != 2 or posterior.shape[1] != len(classes) + 1 or len(posterior) == 0:
             raise ValueError(f"a posterior is (frames, {len(classes) + 1}), not {posterior.shape}")
         rows = np.asarray(posterior, np.float64)
