@@ -136,8 +136,7 @@ def _minor(separator: str, rng: np.random.Generator) -> tuple[str, list[Token]]:
         hundred = [Token(c, scale=scale, lift=lift * 0.3) for c in "/100"]
         return style, [Token(" "), *small, *hundred]
     if style == "raised":
-        mark = [Token(".")] if rng.random() < 0.3 else []
-        return style, [*mark, *small]
+        return style, [*([Token(".")] if rng.random() < 0.3 else []), *small]
     lined = [replace(token, underlined=True) for token in small]
     if style == "underlined":
         return style, lined

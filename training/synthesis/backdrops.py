@@ -102,7 +102,8 @@ class Backdrops:
         """Print a caption under a comb, in place."""
         caption = self._captions[int(rng.integers(len(self._captions)))]
         height = frame.height * rng.uniform(0.35, 0.6)
-        scaled = cv2.resize(caption, (max(8, round(frame.box.w)), max(4, round(height))))
+        size = (max(8, round(frame.box.w)), max(4, round(height)))
+        scaled = np.asarray(cv2.resize(caption, size), np.uint8)
         y = frame.base + frame.height * rng.uniform(0.3, 0.7)
         _press(page, scaled, frame.box.x, y, float(rng.uniform(0.4, 0.9)))
 
@@ -131,7 +132,7 @@ class Backdrops:
         """Sign over the whole strip, in place."""
         ink = self._signatures[int(rng.integers(len(self._signatures)))]
         size = (round(frame.box.w) + 4, round(frame.box.h * rng.uniform(0.9, 1.5)) + 4)
-        fitted = cv2.resize(ink, size, interpolation=cv2.INTER_AREA)
+        fitted = np.asarray(cv2.resize(ink, size, interpolation=cv2.INTER_AREA), np.uint8)
         x, y = frame.box.x + rng.uniform(-5, 5), frame.box.y - rng.uniform(0, 0.2) * frame.box.h
         _press(page, fitted, x, y, float(rng.uniform(0.5, 0.95)))
 
@@ -144,9 +145,8 @@ class Backdrops:
         many = np.tile(tile, (side // tile.shape[0] + 1, side // tile.shape[1] + 1))
         angle = float(rng.choice((0, 0, 30, -30, 45)))
         turn = cv2.getRotationMatrix2D((columns / 2, rows / 2), angle, 1.0)
-        turn[:, 2] -= rng.uniform(0, 10, 2)
         laid = cv2.warpAffine(many, turn, (columns, rows), flags=cv2.INTER_LINEAR)
-        _press(page, laid, 0, 0, float(rng.uniform(0.06, 0.28)))
+        _press(page, np.asarray(laid, np.uint8), 0, 0, float(rng.uniform(0.06, 0.28)))
 
     def _stamp(self, page: Floats, rng: np.random.Generator) -> None:
         """A rubber stamp: a ring or a frame with a word, worn and turned."""
@@ -233,7 +233,7 @@ def _sheet(rng: np.random.Generator, *, printed: bool) -> Image:
     if printed:
         tone = int(rng.integers(90, 200))
         guilloche(picture, (tone, tone, tone), rng, depth=float(rng.uniform(0.3, 0.9)))
-    return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def _typeset(text: str, *, bold: bool) -> Image:

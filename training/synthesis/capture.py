@@ -29,7 +29,8 @@ def capture(page: Floats, height: float, rng: np.random.Generator) -> tuple[Imag
     if rng.random() < 0.2:
         traits.add("shadow")
         kind = "edge" if rng.random() < 0.4 else "gradient"
-        page = page * shade(*page.shape, kind, rng, rng.uniform(0.1, 0.6)).astype(np.float32)
+        rows, columns = page.shape
+        page = page * shade(rows, columns, kind, rng, rng.uniform(0.1, 0.6)).astype(np.float32)
     low = rng.random() < 0.2
     if low:
         traits.add("low contrast")
@@ -39,11 +40,12 @@ def capture(page: Floats, height: float, rng: np.random.Generator) -> tuple[Imag
         traits.add("enlarged")
         page = _enlarge(page, float(rng.uniform(max(0.4, 13 / height), 0.9)))
     elif rng.random() < 0.6:
-        page = cv2.GaussianBlur(page, (0, 0), float(rng.uniform(0.3, min(1.3, 0.05 * height))))
+        sigma = rng.uniform(0.3, min(1.3, 0.05 * height))
+        page = np.asarray(cv2.GaussianBlur(page, (0, 0), sigma), np.float32)
         traits.add("blur")
     if rng.random() < 0.75:
-        sigma = np.float32(min(rng.exponential(3.5), 4.0 if low else 14.0))
-        page = page + sigma * rng.standard_normal(page.shape, dtype=np.float32)
+        grain = np.float32(min(rng.exponential(3.5), 4.0 if low else 14.0))
+        page = page + grain * rng.standard_normal(page.shape, dtype=np.float32)
         traits.add("noise")
     image = np.clip(page, 0, 255).astype(np.uint8)
     if height > 16 and rng.random() < 0.15 and (fax := _fax(image, rng)).mean() > _BLACKEST:

@@ -70,7 +70,8 @@ def develop(
     paper, ink = (INK, PAPER) if dark_paper else (PAPER, INK)
     grey = paper + (ink - paper) * cover
     if shadow != "none":
-        grey = grey * shade(*cover.shape, shadow, rng)
+        rows, columns = cover.shape
+        grey = grey * shade(rows, columns, shadow, rng)
     if noise:
         grey = grey + rng.normal(0, noise, grey.shape)
     developed: Image = np.clip(np.rint(grey), 0, 255).astype(np.uint8)

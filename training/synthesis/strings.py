@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ from training.synthesis.amounts import Line, Token
 from training.synthesis.strokes import PenHand, ink_strokes, join
 from training.synthesis.writers import Archive, ArchiveHand, cut_to_ink, go_over
 
-_DETAIL = 96  # pixels of a digit's height while its ink is laid, about
+_DETAIL = 72  # pixels of a digit's height while its ink is laid, about
 _SPACE = 0.35  # of a blank between words or groups
 _LOW = frozenset(".,")  # they stand under the end of the digit before
 _JOINING = frozenset("0256")  # digits that end on the right, where the pen may stay down
@@ -75,7 +76,7 @@ class _Placed:
         return np.array([[x0, y0], [x1, y0], [x0, y1], [x1, y1]])
 
     def moved(self, x: float, y: float) -> _Placed:
-        strokes = tuple(stroke + [x, y] for stroke in self.strokes)
+        strokes = tuple(stroke + np.array([x, y]) for stroke in self.strokes)
         return replace(
             self,
             strokes=strokes,
@@ -147,7 +148,7 @@ def write(
         if mark.image is not None:
             _ink_image(canvas, mark.image, four)
     ends = np.cumsum([2 + 4 * len(placed), *(len(stroke) for stroke in strokes)])
-    curves = [points[i:j] for i, j in zip(ends, ends[1:], strict=False)]
+    curves = [points[i:j] for i, j in pairwise(ends)]
     ink_strokes(canvas, curves, hand.nib * scale, rng, hand.press)
     small = cv2.resize(canvas, (columns, rows), interpolation=cv2.INTER_AREA)
     written = tuple(
@@ -209,7 +210,7 @@ def _form(token: Token, hand: Hand, rng: np.random.Generator) -> _Placed:
 def _joins(placed: Sequence[_Placed], hand: Hand, rng: np.random.Generator) -> list[Points]:
     """Strokes of a pen that stays down from one digit to the next."""
     joins = []
-    for left, right in zip(placed, placed[1:], strict=False):
+    for left, right in pairwise(placed):
         pair = left.token.character + right.token.character
         if not pair.isdigit() or left.token.character not in _JOINING:
             continue
@@ -221,7 +222,8 @@ def _joins(placed: Sequence[_Placed], hand: Hand, rng: np.random.Generator) -> l
             y = rng.uniform(0.02, 0.3) if pair[0] == "0" else rng.uniform(0.8, 0.95)
             start = [left.x1 - 0.25 * (left.x1 - left.x0), left.y0 + y * (left.y1 - left.y0)]
             end = [right.x0 + 0.2 * (right.x1 - right.x0), right.y0 + y * (right.y1 - right.y0)]
-            joins.append(np.linspace(start, end, 4) + [[0, 0], [0, 0.04], [0, 0.04], [0, 0]])
+            hang = np.array([[0, 0], [0, 0.04], [0, 0.04], [0, 0]])
+            joins.append(np.linspace(start, end, 4) + hang)
     return joins
 
 
@@ -232,10 +234,8 @@ def _underline(placed: Sequence[_Placed], rng: np.random.Generator) -> list[Poin
     y = max(mark.y1 for mark in lined) + rng.uniform(0.06, 0.16)
     left = min(mark.x0 for mark in lined) - rng.uniform(0, 0.1)
     right = max(mark.x1 for mark in lined) + rng.uniform(0, 0.12)
-    return [
-        np.array([[left, y], [right, y + rng.uniform(-0.06, 0.03)]]) + [0, 0.1 * i]
-        for i in range(2 if rng.random() < 0.15 else 1)
-    ]
+    once = np.array([[left, y], [right, y + rng.uniform(-0.06, 0.03)]])
+    return [once, once + np.array([0, 0.1])] if rng.random() < 0.15 else [once]
 
 
 def _box_around(points: Points) -> Box:
@@ -244,7 +244,7 @@ def _box_around(points: Points) -> Box:
 
 
 def _ink_image(canvas: Image, image: Image, corners: Points) -> None:
-    """Warp `image` so that its corners lie on `corners`: top left, top right, bottom left and right."""
+    """Warp `image` onto `corners`: top left, top right, bottom left, bottom right."""
     rows, columns = image.shape
     left, top = np.maximum(np.floor(corners.min(axis=0)).astype(int) - 3, 0)
     right, bottom = np.ceil(corners.max(axis=0)).astype(int) + 3
@@ -253,9 +253,8 @@ def _ink_image(canvas: Image, image: Image, corners: Points) -> None:
     target = (corners[:3] - [left, top]).astype(np.float32)
     warp = cv2.getAffineTransform(source, target)
     size = (room.shape[1], room.shape[0])
-    inked = cv2.warpAffine(image, warp, size, flags=cv2.INTER_CUBIC)
-    sharp = cv2.LUT(inked, _SHARPEN)
-    np.maximum(room, sharp, out=room)
+    inked = cv2.warpAffine(image, warp, size, flags=cv2.INTER_LINEAR)
+    np.maximum(room, np.asarray(cv2.LUT(inked, _SHARPEN)), out=room)
 
 
 # The grey rim of an enlarged digit becomes the edge of a stroke.

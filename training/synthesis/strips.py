@@ -156,12 +156,12 @@ def _lay(page: Floats, cover: Image, box: Box, pattern: float, rng: np.random.Ge
     moved = np.array([[1, 0, box.x], [0, 1, box.y]], np.float32)
     laid = cv2.warpAffine(cover, moved, (columns, rows), flags=cv2.INTER_NEAREST)
     depth = rng.uniform(0.35, 0.7) if rng.random() < 0.3 else rng.uniform(0.65, 0.95)
-    depth = np.float32(max(depth, min(0.25 + 1.5 * pattern, 0.8)))
+    depth = max(depth, min(0.25 + 1.5 * pattern, 0.8))
     flow = rng.uniform(rng.uniform(0.6, 1), 1, (4, 4 + columns // 20)).astype(np.float32)
-    even = cv2.resize(flow, (columns, rows))
+    even = np.asarray(cv2.resize(flow, (columns, rows)), np.float32)
     if rng.random() < 0.2:  # pencil and dry pens leave grain
-        even *= 1 - 0.5 * rng.random((rows, columns), dtype=np.float32)
-    page *= 1 - depth / 255 * even * laid
+        even *= 1 - np.float32(0.5) * rng.random((rows, columns), dtype=np.float32)
+    page *= 1 - np.float32(depth / 255) * even * laid
 
 
 def _border(page: Floats, frame: Frame, thick: int, tone: float, rng: np.random.Generator) -> None:
@@ -201,8 +201,8 @@ def _line(
 ) -> None:
     """Draw a printed line in place; `tone` is how much of the light it takes."""
     ink = np.zeros(page.shape, np.uint8)
-    eighths = [(round(x * 8), round(y * 8)) for x, y in (start, end)]
-    cv2.line(ink, *eighths, 255, thick, cv2.LINE_AA, 3)
+    first, last = ((round(x * 8), round(y * 8)) for x, y in (start, end))
+    cv2.line(ink, first, last, 255, thick, cv2.LINE_AA, 3)
     page *= 1 - np.float32(tone / 255) * ink
 
 
@@ -218,7 +218,8 @@ def _smudge(page: Floats, frame: Frame, rng: np.random.Generator) -> None:
         )
         cv2.ellipse(ink, at, axes, rng.uniform(-30, 30), 0, 360, int(rng.integers(60, 256)), -1)
     if rng.random() < 0.6:
-        ink = cv2.GaussianBlur(ink, (0, 0), float(rng.uniform(0.05, 0.3)) * frame.height)
+        soft = float(rng.uniform(0.05, 0.3)) * frame.height
+        ink[:] = cv2.GaussianBlur(ink, (0, 0), soft)
     if rng.random() < 0.5:
         points = rng.uniform(0, 1, (4, 2)) * [columns, rows]
         cv2.polylines(ink, [points.astype(np.int32)], False, 255, 2, cv2.LINE_AA)

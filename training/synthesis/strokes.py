@@ -119,7 +119,7 @@ def join(left: Points, right: Points, rng: np.random.Generator) -> Points:
     out = start + 1.2 * (start - left[-3]) if len(left) > 3 else start
     sag = rng.uniform(-0.10, 0.16)
     middle = (out + end) / 2 + [0, sag * abs(end[0] - start[0])]
-    return _spline(3, 1.0) @ np.stack([start, middle, end])
+    return np.asarray(_spline(3, 1.0) @ np.stack([start, middle, end]))
 
 
 def ink_strokes(
@@ -127,18 +127,18 @@ def ink_strokes(
 ) -> None:
     """Ink curves of pixels into `canvas` (uint8, ink 255), in place.
 
-    `width` is the pen's in pixels; `press` (0 to 1) how much it changes along a stroke.
+    `width` is the pen's in pixels; `press` (0 to 1) how much it changes along a stroke. Edges are
+    hard: draw larger than needed and reduce.
     """
     whole = max(1, round(width))
     for stroke in strokes:
         eighths = np.rint(stroke * 8).astype(np.int32)
         last = len(stroke) - 1
         if press < 0.05 or last < 5:
-            cv2.polylines(canvas, [eighths], False, 255, whole, cv2.LINE_AA, 3)
+            cv2.polylines(canvas, [eighths], False, 255, whole, cv2.LINE_8, 3)
             continue
-        step = 6
-        lighter = rng.random(last // step + 1)
-        for i, start in enumerate(range(0, last, step)):
+        lighter = rng.random(last // _STEPS + 1)
+        for i, start in enumerate(range(0, last, _STEPS)):
             thick = max(1, round(width * (1 - 0.7 * press * lighter[i])))
-            part = eighths[start : start + step + 1]
-            cv2.polylines(canvas, [part], False, 255, thick, cv2.LINE_AA, 3)
+            part = eighths[start : start + _STEPS + 1]
+            cv2.polylines(canvas, [part], False, 255, thick, cv2.LINE_8, 3)

@@ -65,11 +65,11 @@ class ArchiveHand:
         """Return one (28, 28) image of the digit."""
         mine = self._own[digit]
         if len(mine) and self._own is not self._pool:
-            return self._images[mine[int(rng.integers(len(mine)))]]
+            return np.asarray(self._images[mine[int(rng.integers(len(mine)))]])
         mine = self._pool[digit]
         some = mine[rng.integers(0, len(mine), _CANDIDATES)]
         apart = np.abs(self._styles[some] - self._anchor).sum(axis=1)
-        return self._images[some[int(apart.argmin())]]
+        return np.asarray(self._images[some[int(apart.argmin())]])
 
 
 def go_over(image: Image, pen: float) -> Image:
@@ -83,15 +83,16 @@ def go_over(image: Image, pen: float) -> Image:
     ink = np.pad(image[y : y + h, x : x + w], 2)
     large = cv2.resize(ink, None, fx=_FINE, fy=_FINE, interpolation=cv2.INTER_CUBIC)
     # A stroke's edge is where it is half as dark as its own middle: faint ones stay whole.
-    peak = cv2.dilate(large, np.ones((11, 11), np.uint8)).astype(np.float32)
-    mask = np.where(cv2.blur(large, (3, 3)) > np.maximum(30, 0.45 * peak), 255, 0).astype(np.uint8)
+    peak = cv2.dilate(large, np.ones((11, 11), np.uint8))
+    edge = cv2.convertScaleAbs(peak, alpha=0.45)
+    mask = cv2.compare(cv2.blur(large, (3, 3)), np.maximum(edge, 30), cv2.CMP_GT)
     depth = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
     half = max(1.3, pen * _FINE / 2)
     if float(depth.max()) > half:
         reach = 2 * int(half + 1.5) + 1
         ridge = cv2.dilate(depth, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
-        mask = np.where((ridge - depth < half) & (mask > 0), 255, 0).astype(np.uint8)
-    return cut_to_ink(mask)
+        mask = mask & cv2.compare(cv2.subtract(ridge, depth), half, cv2.CMP_LT)  # type: ignore[call-overload]
+    return cut_to_ink(np.asarray(mask, np.uint8))
 
 
 def cut_to_ink(image: Image) -> Image:
