@@ -176,8 +176,8 @@ def ripples(rows: int, columns: int, rng: np.random.Generator) -> Floats:
     """
     x = np.arange(columns, dtype=np.float32)[None, :]
     y = np.arange(rows, dtype=np.float32)[:, None]
-    period = float(rng.uniform(2.6, 9.0))
-    sharp = float(rng.choice((1.0, 2.0, 4.0)))
+    period = float(rng.uniform(2.6, max(4.5, 0.12 * rows)))
+    sharp = float(rng.choice((1.0, 2.0, 4.0))) * max(1.0, period / 5)
     kind = rng.choice(("waves", "waves", "arcs", "crossed waves", "crossed arcs", "dots"))
 
     def layer(tilt: float) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.types import Image
-from training.synthesis.digit_strips import shade
+from training.synthesis.digit_strips import Shadow, shade
 
 Floats = NDArray[np.float32]
 
@@ -28,10 +28,10 @@ def capture(page: Floats, height: float, rng: np.random.Generator) -> tuple[Imag
         page = turn(page, rng)
     if rng.random() < 0.2:
         traits.add("shadow")
-        kind = "edge" if rng.random() < 0.4 else "gradient"
+        kind: Shadow = "edge" if rng.random() < 0.4 else "gradient"
         rows, columns = page.shape
         page = page * shade(rows, columns, kind, rng, rng.uniform(0.1, 0.6)).astype(np.float32)
-    low = rng.random() < 0.2
+    low = rng.random() < 0.13
     if low:
         traits.add("low contrast")
         share = rng.uniform(0.3, 0.65)
@@ -39,8 +39,8 @@ def capture(page: Floats, height: float, rng: np.random.Generator) -> tuple[Imag
     if rng.random() < 0.15 and height > 18:
         traits.add("enlarged")
         page = _enlarge(page, float(rng.uniform(max(0.4, 13 / height), 0.9)))
-    elif rng.random() < 0.6:
-        sigma = rng.uniform(0.3, min(1.3, 0.05 * height))
+    elif rng.random() < 0.7:
+        sigma = rng.uniform(0.3, min(1.6, 0.06 * height))
         page = np.asarray(cv2.GaussianBlur(page, (0, 0), sigma), np.float32)
         traits.add("blur")
     if rng.random() < 0.75:
@@ -48,7 +48,8 @@ def capture(page: Floats, height: float, rng: np.random.Generator) -> tuple[Imag
         page = page + grain * rng.standard_normal(page.shape, dtype=np.float32)
         traits.add("noise")
     image = np.clip(page, 0, 255).astype(np.uint8)
-    if height > 16 and rng.random() < 0.15 and (fax := _fax(image, rng)).mean() > _BLACKEST:
+    faxed = height > 16 and "shadow" not in traits
+    if faxed and rng.random() < 0.15 and (fax := _fax(image, rng)).mean() > _BLACKEST:
         traits.add("bitonal")
         image = fax
     if rng.random() < 0.7:

@@ -91,12 +91,12 @@ def draw_hand(archive: Archive | None, rng: np.random.Generator) -> Hand:
     """Draw the style of one strip. Without an archive every hand is a pen."""
     pen = PenHand(
         int(rng.integers(2**31)),
-        width=float(np.exp(rng.normal(0.05, 0.22))),
+        width=float(np.exp(rng.normal(0.16, 0.24))),
         roundness=float(rng.choice((0.8, 1.0, 1.0, 1.2))),
     )
     real = archive is not None and rng.random() < 0.6
     tightness = rng.random()
-    gap = rng.uniform(0.25, 0.7) if tightness < 0.15 else rng.normal(0.12, 0.08)
+    gap = rng.uniform(0.25, 0.7) if tightness < 0.15 else rng.normal(0.15, 0.08)
     if tightness > 0.75:
         gap = rng.uniform(-0.16, 0.02)
     return Hand(
@@ -198,7 +198,7 @@ def _form(token: Token, hand: Hand, rng: np.random.Generator) -> _Placed:
         tall = max(cut_to_ink(image).shape[0] / 20, 0.55)  # its longest side fills 20 rows
         ink = go_over(image, hand.nib * 20) if hand.redrawn else cut_to_ink(image)
         tall *= scale
-        wide = max(tall * ink.shape[1] / ink.shape[0] * hand.pen.width**0.5, 0.05)
+        wide = max(tall * ink.shape[1] / ink.shape[0] * hand.pen.width**0.7, 0.05)
         return _Placed(token, (), ink, 0.0, down - tall, wide, down)
     strokes = hand.pen.draw(token.character, rng).strokes
     moved = tuple((stroke - [0, 1]) * scale + [0, down] for stroke in strokes)

@@ -155,7 +155,7 @@ def _lay(page: Floats, cover: Image, box: Box, pattern: float, rng: np.random.Ge
     rows, columns = page.shape
     moved = np.array([[1, 0, box.x], [0, 1, box.y]], np.float32)
     laid = cv2.warpAffine(cover, moved, (columns, rows), flags=cv2.INTER_NEAREST)
-    depth = rng.uniform(0.35, 0.7) if rng.random() < 0.3 else rng.uniform(0.65, 0.95)
+    depth = rng.uniform(0.4, 0.7) if rng.random() < 0.25 else rng.uniform(0.65, 0.95)
     depth = max(depth, min(0.25 + 1.5 * pattern, 0.8))
     flow = rng.uniform(rng.uniform(0.6, 1), 1, (4, 4 + columns // 20)).astype(np.float32)
     even = np.asarray(cv2.resize(flow, (columns, rows)), np.float32)

@@ -19,6 +19,7 @@ Floats = NDArray[np.float32]
 
 _CANDIDATES = 5  # digits of a pool of which the one nearest to the style is taken
 _FINE = 3  # multiple of the resolution at which a pen goes over a published digit
+_BLOT = 2.4  # half a stroke's width, in pixels of 20: thicker ones have closed their loops
 _POOL_WRITERS = 40  # a writer with fewer digits is one of the pool
 
 
@@ -82,13 +83,13 @@ def go_over(image: Image, pen: float) -> Image:
     x, y, w, h = cv2.boundingRect(cv2.threshold(image, 60, 255, cv2.THRESH_BINARY)[1])
     ink = np.pad(image[y : y + h, x : x + w], 2)
     large = cv2.resize(ink, None, fx=_FINE, fy=_FINE, interpolation=cv2.INTER_CUBIC)
-    # A stroke's edge is where it is half as dark as its own middle: faint ones stay whole.
+    # A stroke's edge is where it is about half as dark as its middle: faint ones stay whole.
     peak = cv2.dilate(large, np.ones((11, 11), np.uint8))
-    edge = cv2.convertScaleAbs(peak, alpha=0.45)
+    edge = cv2.convertScaleAbs(peak, alpha=0.55)
     mask = cv2.compare(cv2.blur(large, (3, 3)), np.maximum(edge, 30), cv2.CMP_GT)
     depth = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
     half = max(1.3, pen * _FINE / 2)
-    if float(depth.max()) > half:
+    if half < float(depth.max()) < _BLOT * _FINE:
         reach = 2 * int(half + 1.5) + 1
         ridge = cv2.dilate(depth, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
         mask = mask & cv2.compare(cv2.subtract(ridge, depth), half, cv2.CMP_LT)  # type: ignore[call-overload]
