@@ -171,6 +171,10 @@ def _lay_out(line: Line, hand: Hand, rng: np.random.Generator, cell: float) -> l
         gap = hand.gap + rng.normal(0, hand.unevenness)
         if token.character in _LOW:
             gap = 0.4 * gap + rng.uniform(-0.05, 0.1)
+            if token.reads:  # this point alone tells 12.34 from 1234
+                gap = max(gap, 0.06)
+        elif placed and placed[-1].token.reads == ".":
+            gap = max(gap, 0.06)
         elif not token.reads:
             gap = max(gap, 0.0) + rng.uniform(0.02, 0.12)
         if token.beneath:
@@ -194,9 +198,8 @@ def _form(token: Token, hand: Hand, rng: np.random.Generator) -> _Placed:
         scale *= hand.zero
     down = 1 - token.lift + rng.normal(0, 0.5 * hand.unevenness) * digit
     if digit and hand.archive is not None and rng.random() >= hand.drawn:
-        image = hand.archive.pick(int(token.character), rng)
-        tall = max(cut_to_ink(image).shape[0] / 20, 0.55)  # its longest side fills 20 rows
-        ink = go_over(image, hand.nib * 20) if hand.redrawn else cut_to_ink(image)
+        ink = _real(int(token.character), hand.archive, hand, rng)
+        tall = max(ink.shape[0] / max(ink.shape), 0.55)  # published ones are as long as this
         tall *= scale
         wide = max(tall * ink.shape[1] / ink.shape[0] * hand.pen.width**0.7, 0.05)
         return _Placed(token, (), ink, 0.0, down - tall, wide, down)
@@ -205,6 +208,15 @@ def _form(token: Token, hand: Hand, rng: np.random.Generator) -> _Placed:
     points = np.concatenate(moved)
     (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
     return _Placed(token, moved, None, float(x0), float(y0), float(x1), float(y1))
+
+
+def _real(digit: int, archive: ArchiveHand, hand: Hand, rng: np.random.Generator) -> Image:
+    """A real digit, cut to its ink."""
+    for _ in range(3 if hand.redrawn else 0):
+        ink = go_over(archive.pick(digit, rng), hand.nib * 20)
+        if ink is not None:
+            return ink
+    return cut_to_ink(archive.pick(digit, rng))
 
 
 def _joins(placed: Sequence[_Placed], hand: Hand, rng: np.random.Generator) -> list[Points]:

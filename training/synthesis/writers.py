@@ -19,7 +19,7 @@ Floats = NDArray[np.float32]
 
 _CANDIDATES = 5  # digits of a pool of which the one nearest to the style is taken
 _FINE = 3  # multiple of the resolution at which a pen goes over a published digit
-_BLOT = 2.4  # half a stroke's width, in pixels of 20: thicker ones have closed their loops
+_BLOT = 2.4  # half a stroke's width, in pixels of 20
 _POOL_WRITERS = 40  # a writer with fewer digits is one of the pool
 
 
@@ -73,12 +73,12 @@ class ArchiveHand:
         return np.asarray(self._images[some[int(apart.argmin())]])
 
 
-def go_over(image: Image, pen: float) -> Image:
+def go_over(image: Image, pen: float) -> Image | None:
     """Redraw a digit with a pen of another width, keeping the middle of its strokes.
 
     `image` is (28, 28), ink 255 on 0; `pen` the width in its pixels. Returns the digit cut to its
     ink at three times the resolution. What lies within half a pen of the ridge of the distance
-    transform is ink.
+    transform is ink. None where the strokes are so thick that loops have closed.
     """
     x, y, w, h = cv2.boundingRect(cv2.threshold(image, 60, 255, cv2.THRESH_BINARY)[1])
     ink = np.pad(image[y : y + h, x : x + w], 2)
@@ -89,7 +89,9 @@ def go_over(image: Image, pen: float) -> Image:
     mask = cv2.compare(cv2.blur(large, (3, 3)), np.maximum(edge, 30), cv2.CMP_GT)
     depth = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
     half = max(1.3, pen * _FINE / 2)
-    if half < float(depth.max()) < _BLOT * _FINE:
+    if float(depth.max()) > _BLOT * _FINE:
+        return None
+    if float(depth.max()) > half:
         reach = 2 * int(half + 1.5) + 1
         ridge = cv2.dilate(depth, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
         mask = mask & cv2.compare(cv2.subtract(ridge, depth), half, cv2.CMP_LT)  # type: ignore[call-overload]
@@ -123,7 +125,8 @@ def _styles(images: Image) -> Floats:
         x = (part.sum(axis=1) @ rows) / mass
         dy = rows[None, :] - y[:, None]
         dx = rows[None, :] - x[:, None]
-        shear = np.einsum("nij,ni,nj->n", part, dy, dx) / np.einsum("nij,ni->n", part, dy**2)
-        out[start : start + 4096, 0] = np.clip(np.nan_to_num(shear), -1, 1)
+        across = np.einsum("nij,ni,nj->n", part, dy, dx)
+        down = np.einsum("nij,ni->n", part, dy**2) + 1e-6
+        out[start : start + 4096, 0] = np.clip(across / down, -1, 1)
         out[start : start + 4096, 1] = mass / 40
     return out
