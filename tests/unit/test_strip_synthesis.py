@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import ConfigError
+from pipeline.normalise import normalise_glyph
+from pipeline.readers.runtime import Model
 from training import contact_sheet
 from training.datasets import ORIGINS, DigitSet
 from training.synthesis.allographs import CHARACTERS, allographs_of
@@ -199,6 +201,19 @@ def test_every_allograph_is_drawn_and_stands_on_the_line() -> None:
     for character in CHARACTERS:
         for shape in allographs_of(character):
             assert -0.2 <= shape.points[:, 1].min() <= shape.points[:, 1].max() <= 1.4
+
+
+def test_a_reader_that_never_saw_pen_strokes_knows_most_of_them() -> None:
+    """The weights learned American digits: European ones, and nines like a P, are news to them."""
+    rng = np.random.default_rng(8)
+    digits = "0123456789" * 40
+    glyphs = []
+    for seed, digit in enumerate(digits):
+        ink = write(plain(digit), careful(seed), 60, rng)
+        glyphs.append(normalise_glyph(ink.cover))
+    read = Model.bundled().probabilities(np.stack(glyphs)).argmax(axis=1)
+    right = [int(seen) == int(digit) for seen, digit in zip(read, digits, strict=True)]
+    assert np.mean(right) > 0.8
 
 
 def test_a_hand_keeps_its_shapes() -> None:

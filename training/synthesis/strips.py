@@ -116,9 +116,9 @@ class StripSynthesizer:
         elif kind < 0.55:
             traits.add("base line")
             y = frame.base + rng.uniform(-0.05, 0.35) * frame.height
-            _line(
-                page, (0, y), (page.shape[1], y + rng.normal(0, 0.02 * frame.height)), thick, tone
-            )
+            end = (page.shape[1], y + rng.normal(0, 0.02 * frame.height))
+            dash = rng.uniform(0.05, 0.5) * frame.height if rng.random() < 0.2 else 0.0
+            _line(page, (0, y), end, thick, tone, dash=dash)
         if not cell and rng.random() < 0.15:
             traits.add("printed sign")
             self._backdrops.print_sign(page, frame, rng)
@@ -197,12 +197,21 @@ def _comb(
 
 
 def _line(
-    page: Floats, start: tuple[float, float], end: tuple[float, float], thick: int, tone: float
+    page: Floats,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    thick: int,
+    tone: float,
+    *,
+    dash: float = 0.0,
 ) -> None:
-    """Draw a printed line in place; `tone` is how much of the light it takes."""
+    """Draw a printed line in place; `tone` is how much of the light it takes, `dash` the length
+    in pixels of its dashes, 0 for none."""
     ink = np.zeros(page.shape, np.uint8)
     first, last = ((round(x * 8), round(y * 8)) for x, y in (start, end))
     cv2.line(ink, first, last, 255, thick, cv2.LINE_AA, 3)
+    if dash:
+        ink[:, np.arange(page.shape[1]) % (1.6 * dash + 1) > dash + 0.5] = 0
     page *= 1 - np.float32(tone / 255) * ink
 
 
