@@ -58,11 +58,13 @@ class Handwriting:
     written: tuple[tuple[str, Box], ...]  # each character and where it is on `cover`
     start: float  # x where the line begins on `cover`, half way up a digit
     base: float  # y of its base line there
+    shapes: frozenset[str]  # the allographs of drawn digits, "1 long upstroke"
 
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
     token: Token
+    shape: str
     strokes: tuple[Points, ...]
     image: Image | None
     x0: float
@@ -156,7 +158,8 @@ def write(
         for mark, four in zip(placed, corners, strict=True)
     )
     (left, _), (_, base) = points[:2] / fine
-    return Handwriting(np.asarray(small, np.uint8), written, float(left), float(base))
+    shapes = frozenset(mark.shape for mark in placed if mark.shape)
+    return Handwriting(np.asarray(small, np.uint8), written, float(left), float(base), shapes)
 
 
 def _lay_out(line: Line, hand: Hand, rng: np.random.Generator, cell: float) -> list[_Placed]:
@@ -171,12 +174,10 @@ def _lay_out(line: Line, hand: Hand, rng: np.random.Generator, cell: float) -> l
         gap = hand.gap + rng.normal(0, hand.unevenness)
         if token.character in _LOW:
             gap = 0.4 * gap + rng.uniform(-0.05, 0.1)
-            if token.reads:  # this point alone tells 12.34 from 1234
-                gap = max(gap, 0.06)
-        elif placed and placed[-1].token.reads == ".":
-            gap = max(gap, 0.06)
         elif not token.reads:
             gap = max(gap, 0.0) + rng.uniform(0.02, 0.12)
+        if token.reads == "." or (placed and placed[-1].token.reads == "."):
+            gap = max(gap, 0.06)  # this point alone tells 12.34 from 1234
         if token.beneath:
             end = group
         x = end + gap - mark.x0
@@ -202,12 +203,13 @@ def _form(token: Token, hand: Hand, rng: np.random.Generator) -> _Placed:
         tall = max(ink.shape[0] / max(ink.shape), 0.55)  # published ones are as long as this
         tall *= scale
         wide = max(tall * ink.shape[1] / ink.shape[0] * hand.pen.width**0.7, 0.05)
-        return _Placed(token, (), ink, 0.0, down - tall, wide, down)
-    strokes = hand.pen.draw(token.character, rng).strokes
-    moved = tuple((stroke - [0, 1]) * scale + [0, down] for stroke in strokes)
+        return _Placed(token, "", (), ink, 0.0, down - tall, wide, down)
+    drawn = hand.pen.draw(token.character, rng)
+    shape = f"{token.character} {drawn.allograph}" if digit else ""
+    moved = tuple((stroke - [0, 1]) * scale + [0, down] for stroke in drawn.strokes)
     points = np.concatenate(moved)
     (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
-    return _Placed(token, moved, None, float(x0), float(y0), float(x1), float(y1))
+    return _Placed(token, shape, moved, None, float(x0), float(y0), float(x1), float(y1))
 
 
 def _real(digit: int, archive: ArchiveHand, hand: Hand, rng: np.random.Generator) -> Image:

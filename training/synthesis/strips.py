@@ -68,7 +68,7 @@ class StripSynthesizer:
         ink = write(line, hand, height, rng, cell=cell)
         frame, rows, columns = _place(ink, height, rng, comb=line.comb)
         page, depth, traits = self._backdrops.paper(rows, columns, rng)
-        traits |= line.traits | hand.traits
+        traits |= line.traits | hand.traits | ink.shapes
         traits |= self._furnish(page, frame, cell * height, rng)
         _lay(page, ink.cover, frame.box, depth, rng)
         grey, happened = capture(page, height, rng)
@@ -84,6 +84,7 @@ class StripSynthesizer:
             (),
             0.0,
             height,
+            frozenset(),
         )
         frame, rows, columns = _place(nothing, height, rng, comb=False)
         page, _, traits = self._backdrops.paper(rows, columns, rng)

@@ -81,7 +81,7 @@ def go_over(image: Image, pen: float) -> Image | None:
     transform is ink. None where the strokes are so thick that loops have closed.
     """
     x, y, w, h = cv2.boundingRect(cv2.threshold(image, 60, 255, cv2.THRESH_BINARY)[1])
-    ink = np.pad(image[y : y + h, x : x + w], 2)
+    ink = cv2.copyMakeBorder(image[y : y + h, x : x + w], 2, 2, 2, 2, cv2.BORDER_CONSTANT)
     large = cv2.resize(ink, None, fx=_FINE, fy=_FINE, interpolation=cv2.INTER_CUBIC)
     # A stroke's edge is where it is about half as dark as its middle: faint ones stay whole.
     peak = cv2.dilate(large, np.ones((11, 11), np.uint8))
@@ -93,7 +93,8 @@ def go_over(image: Image, pen: float) -> Image | None:
         return None
     if float(depth.max()) > half:
         reach = 2 * int(half + 1.5) + 1
-        ridge = cv2.dilate(depth, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+        ridge = cv2.dilate(depth, disc)
         mask = mask & cv2.compare(cv2.subtract(ridge, depth), half, cv2.CMP_LT)  # type: ignore[call-overload]
     return cut_to_ink(np.asarray(mask, np.uint8))
 
