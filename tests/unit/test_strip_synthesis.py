@@ -165,7 +165,7 @@ def test_strips_are_images_of_a_bounded_size(synthesizer: StripSynthesizer) -> N
         assert 12 <= columns <= 2500
         assert re.fullmatch(r"(\d+(\.\d\d)?)?", strip.text)
         if not strip.text:
-            nothing = {"empty", "words", "filling", "signature", "smudge"}
+            nothing = {"empty", "words", "filling", "signature", "smudge", "print"}
             assert strip.traits & nothing
 
 
@@ -187,7 +187,7 @@ def test_every_backdrop_and_treatment_occurs(synthesizer: StripSynthesizer) -> N
         *("box", "base line", "cells", "caption", "printed sign"),
         *("ink above", "ink below", "print above", "print below", "print beside"),
         *("turned", "shadow", "low contrast", "enlarged", "blur", "noise", "bitonal", "jpeg"),
-        *("empty", "words", "filling", "signature", "smudge"),
+        *("empty", "words", "filling", "signature", "smudge", "print"),
         *("hand pen", "hand mnist", "overlapping", "tight", "spaced", "joined"),
     }
     assert expected <= seen

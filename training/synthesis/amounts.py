@@ -102,7 +102,7 @@ def draw_amount(rng: np.random.Generator) -> Line:
 def draw_words(rng: np.random.Generator) -> Line:
     """Draw handwriting that is no number: words, or a row of dashes, crosses or stars."""
     if rng.random() < 0.25:
-        filling = str(rng.choice(("-", "x", "*", "=", "#"))) * int(rng.integers(1, 7))
+        filling = str(rng.choice(("-", "x", "*", "=", "#"))) * int(rng.integers(2, 8))
         return Line(tuple(_plain(filling)), frozenset({"filling"}))
     words = ("".join(rng.choice(list(LETTERS), rng.integers(2, 8))) for _ in range(2))
     return Line(tuple(_plain(" ".join(words))), frozenset({"words"}))

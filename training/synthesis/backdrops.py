@@ -136,6 +136,12 @@ class Backdrops:
         x, y = frame.box.x + rng.uniform(-5, 5), frame.box.y - rng.uniform(0, 0.2) * frame.box.h
         _press(page, fitted, x, y, float(rng.uniform(0.5, 0.95)))
 
+    def print_word(self, page: Floats, frame: Frame, rng: np.random.Generator) -> None:
+        """Print a word where the writing would be, in place."""
+        word = _fit(self._words[int(rng.integers(len(self._words)))], frame.height)
+        y = frame.base - frame.height * rng.uniform(0.9, 1.1)
+        _press(page, word, frame.box.x, y, float(rng.uniform(0.4, 0.9)))
+
     def _security_text(self, page: Floats, rng: np.random.Generator) -> None:
         """Rows of small type, faint, at an angle."""
         rows, columns = page.shape

@@ -27,6 +27,7 @@ from training.synthesis.writers import Archive
 
 Floats = NDArray[np.float32]
 
+_NOTHING = ("empty", "empty", "writing", "writing", "signature", "smudge", "print")
 HEIGHTS = (13.0, 60.0)  # pixels of a digit, drawn evenly on a log scale
 
 
@@ -76,7 +77,7 @@ class StripSynthesizer:
 
     def _empty(self, height: float, rng: np.random.Generator) -> LabelledStrip:
         """A strip that holds no number, yet seldom nothing."""
-        kind = str(rng.choice(("empty", "empty", "writing", "writing", "signature", "smudge")))
+        kind = str(rng.choice(_NOTHING))
         if kind == "writing":
             return self._written(draw_words(rng), height, rng)
         nothing = Handwriting(
@@ -92,6 +93,8 @@ class StripSynthesizer:
         traits |= self._furnish(page, frame, cell, rng) | {kind}
         if kind == "signature":
             self._backdrops.signature(page, frame, rng)
+        elif kind == "print":
+            self._backdrops.print_word(page, frame, rng)
         elif kind == "smudge":
             _smudge(page, frame, rng)
         grey, happened = capture(page, height, rng)
