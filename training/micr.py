@@ -27,8 +27,16 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
 from core.errors import CounterfoilError
-from pipeline.readers.micr import CLASSES, OTHER
-from pipeline.readers.micr_line import CELL_COLUMNS, CELL_ROWS, PITCH, Cells, cut_cells, darkness
+from pipeline.readers.micr import BLANK, CLASSES, OTHER
+from pipeline.readers.micr_line import (
+    CELL_COLUMNS,
+    CELL_ROWS,
+    PITCH,
+    Cells,
+    cut_cells,
+    darkness,
+    has_ink,
+)
 from pipeline.readers.runtime import Model, ModelCard
 from pipeline.types import Image
 from training.evaluate import Score, calibration_error, fit_temperature
@@ -83,11 +91,16 @@ def render_cells(lines: int, seed: int) -> CellSet:
         text = random_text(rng)
         dark, cells, ink = _render(text, rng)
         cut = cut_cells(dark, _jitter(cells, rng), ink)
-        known = np.array([CLASSES.index(character) for character in text], np.uint8)
+        known = np.array(
+            [CLASSES.index(character if character != BLANK else OTHER) for character in text],
+            np.uint8,
+        )
         other = _others(dark, cells, ink, text, cut, rng)
         images += [cut, other]
         labels += [known, np.full(len(other), CLASSES.index(OTHER), np.uint8)]
-    return CellSet(np.concatenate(images), np.concatenate(labels))
+    together, names = np.concatenate(images), np.concatenate(labels)
+    inked = has_ink(together)  # the reader asks about no other
+    return CellSet(together[inked], names[inked])
 
 
 def _render(text: str, rng: np.random.Generator) -> tuple[Image, Cells, float]:
@@ -108,10 +121,10 @@ def _render(text: str, rng: np.random.Generator) -> tuple[Image, Cells, float]:
 def _jitter(cells: Cells, rng: np.random.Generator) -> Cells:
     """Misplace a lattice as far as the search for it does."""
     module = cells.module[0]
-    stray = rng.normal(0, 0.3, 2) + rng.normal(0, 0.12, cells.corners.shape)
+    stray = rng.normal(0, 0.35, 2) + rng.normal(0, 0.15, cells.corners.shape)
     across, down = module * rng.normal(1, 0.025, 2)
     return Cells(
-        cells.corners + np.clip(stray, -1, 1) * module,
+        cells.corners + np.clip(stray, -1.2, 1.2) * module,
         (float(across), float(down)),
         cells.slope + rng.normal(0, 0.004),
     )
@@ -168,7 +181,7 @@ def _soften(shape: Image, rng: np.random.Generator) -> Image:
 
 
 def build_network() -> Any:
-    """Return the untrained `keras.Model`: (n, 28, 24, 1) float in [0, 1] to (n, 16) logits."""
+    """Return the untrained `keras.Model`: (n, 28, 24, 1) float in [0, 1] to (n, 15) logits."""
     import keras
     from keras import layers
 

@@ -12,12 +12,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.readers.micr_fields import MicrField, parse_fields
-from pipeline.readers.micr_line import MODULE_INCH, Band, Line, cut_band, cut_cells, find_line
+from pipeline.readers.micr_line import (
+    MODULE_INCH,
+    Band,
+    Line,
+    cut_band,
+    cut_cells,
+    find_line,
+    has_ink,
+)
 from pipeline.readers.runtime import Model
 from pipeline.types import Box, Page
 
 BLANK, OTHER = " ", "?"  # no ink; ink that is no character of E-13B
-CLASSES = "0123456789⑆⑇⑈⑉" + BLANK + OTHER
+CLASSES = "0123456789⑆⑇⑈⑉" + OTHER
 SURE = 0.95  # a character below this calibrated probability is not read
 MIN_CHARACTERS = 6  # a line has at least a cheque number
 MIN_SHARE = 0.5  # of the inked cells that must be E-13B, or it is a line of something else
@@ -67,21 +75,21 @@ def read_micr(page: Page, model: Model) -> MicrReading | None:
 
 def _read(band: Band, line: Line, model: Model) -> MicrReading | None:
     cells = line.cells
-    probabilities = model.probabilities(cut_cells(band.darkness, cells, line.ink))
-    best = probabilities.argmax(axis=1)
-    highest = probabilities.max(axis=1)
-    taken = [
-        CLASSES[index] if probability >= SURE else OTHER
-        for index, probability in zip(best, highest, strict=True)
-    ]
+    images = cut_cells(band.darkness, cells, line.ink)
+    inked = has_ink(images)
+    probabilities = model.probabilities(images[inked])
+    highest = np.ones(len(images))
+    highest[inked] = probabilities.max(axis=1)
+    taken = [BLANK] * len(images)
+    for cell, row in zip(np.flatnonzero(inked), probabilities, strict=True):
+        taken[cell] = CLASSES[row.argmax()] if row.max() >= SURE else OTHER
     span = _span(taken)
     if span is None:
         return None
     first, last = span
     text = taken[first : last + 1]
     good = sum(character not in (BLANK, OTHER) for character in text)
-    inked = sum(character != BLANK for character in text)
-    if good < MIN_CHARACTERS or good < MIN_SHARE * inked:
+    if good < MIN_CHARACTERS or good < MIN_SHARE * (len(text) - text.count(BLANK)):
         return None
     raw: list[str] = []
     characters: list[MicrCharacter | None] = []

@@ -3,7 +3,8 @@
 India (CTS-2010): ⑈cheque number⑈ sort code⑆ account⑈ transaction code, of which the account is
 often left out. United States (ANSI X9.13): ⑆routing number⑆ between its symbols, the account before
 an on-us symbol, the cheque number after it or, on business cheques, in front between two; the
-amount, where the bank has encoded it, between amount symbols.
+amount, where the bank has encoded it, between amount symbols. An account with a gap in it is not
+taken: the gap may be a character that left no ink, or part two numbers.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from dataclasses import dataclass
 from pipeline.types import Box
 
 _D = "[0-9?]"  # a digit, or one that could not be read
+_END = "(?= ?(?:⑇|$))"  # or the number would be a part of another
 _INDIA = re.compile(
     rf"⑈(?P<cheque_number>{_D}{{6}})⑈ ?(?P<sort_code>{_D}{{9}})⑆"
-    rf"(?: ?(?P<account>{_D}{{6,7}})⑈)?(?: ?(?P<transaction_code>{_D}{{2,3}})(?= |$|⑇))?"
+    rf"(?: ?(?P<account>{_D}{{6,7}})⑈)?(?: ?(?P<transaction_code>{_D}{{2,3}}){_END})?"
 )
 _AMERICA = re.compile(
-    rf"(?:⑈(?P<front>{_D}+)⑈ ?)?"
-    rf"⑆(?P<routing_number>{_D}{{9}})⑆"
-    rf"(?: ?(?P<account>{_D}[0-9?⑉ ]*)⑈)?(?: ?(?P<cheque_number>{_D}+)(?= |$|⑇))?"
+    rf"(?:⑈(?P<front>{_D}+)⑈ ?)?⑆(?P<routing_number>{_D}{{9}})⑆"
+    rf"(?: ?(?P<account>{_D}[0-9?⑉]*)⑈(?: ?(?P<cheque_number>{_D}+){_END})?)?"
     rf"(?:.*⑇(?P<amount>{_D}{{10}})⑇)?"
 )
 
@@ -52,14 +53,13 @@ def parse_fields(
 
     `probabilities` and `boxes` are of each character of `raw`; a space has no box.
     """
-    # A line that is cut off in front, or goes on after its end, is not taken by a part of it.
     match = _INDIA.search(raw) or _AMERICA.search(raw)
     if match is None:
         return ()
     fields = []
     for group in sorted(match.re.groupindex, key=match.start):
-        if match[group] is None:
-            continue
+        if match[group] is None or (group == "cheque_number" and match.groupdict().get("front")):
+            continue  # after a cheque number in front, that behind the account is another code
         start, stop = match.span(group)
         name = "cheque_number" if group == "front" else group
         fields.append(_field(name, raw[start:stop], probabilities[start:stop], boxes[start:stop]))
@@ -75,8 +75,7 @@ def _field(
         check = aba_is_valid(text)
     if "?" in text or check is False:
         return MicrField(name, None, 0.0, box, check)
-    value = text.strip().replace("⑉", "-").replace(" ", "")
-    return MicrField(name, value, math.prod(probabilities), box, check)
+    return MicrField(name, text.replace("⑉", "-"), math.prod(probabilities), box, check)
 
 
 def aba_is_valid(routing: str) -> bool:

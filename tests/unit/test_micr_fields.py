@@ -81,6 +81,14 @@ def test_lines_of_american_cheques() -> None:
     }
 
 
+def test_an_account_with_a_gap_is_not_taken() -> None:
+    assert _values("⑆021000021⑆ 123 456789⑈ 1025") == {"routing_number": "021000021"}
+
+
+def test_a_gap_inside_the_account_does_not_make_a_transaction_code_of_it() -> None:
+    assert set(_values("⑈309141⑈ 500211012⑆ 42 6160⑈ 31")) == {"cheque_number", "sort_code"}
+
+
 def test_a_wrong_check_digit_takes_the_value_away() -> None:
     field = _parse("⑆021000012⑆ 123456789⑈ 1025")["routing_number"]
     assert (field.value, field.confidence, field.check) == (None, 0, False)
