@@ -73,7 +73,7 @@ def test_all_characters_are_read(model: Model) -> None:
     assert len(reading.characters) == len(text) - text.count(" ")
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(
     st.text("0123456789", min_size=23, max_size=23), st.integers(0, 10**6), st.integers(100, 300)
 )
@@ -81,10 +81,12 @@ def test_worn_lines_are_read_or_refused_never_misread(digits: str, seed: int, dp
     text = f"⑈{digits[:6]}⑈ {digits[6:15]}⑆ {digits[15:21]}⑈ {digits[21:]}"
     wear = random_wear(np.random.default_rng(seed))
     reading = read_micr(Page(_page(text, dpi, wear, seed)), Model.bundled("micr"))
-    if reading is None or len(reading.raw) != len(text):
+    if reading is None:
         return
-    for seen, true in zip(reading.raw, text, strict=True):
-        assert seen in (true, "?")
+    true = (digits[:6], digits[6:15], digits[15:21], digits[21:])
+    names = ("cheque_number", "sort_code", "account", "transaction_code")
+    for name, value in zip(names, true, strict=True):
+        assert reading[name] in (value, None)
 
 
 def test_what_is_too_small_is_refused_rather_than_guessed(model: Model) -> None:
@@ -157,8 +159,16 @@ def test_real_cheques_are_read(model: Model, data_dir: Path, number: str) -> Non
     assert reading.dpi == pytest.approx(300, abs=6)
 
 
-def test_small_pictures_of_real_cheques_are_never_misread(model: Model, data_dir: Path) -> None:
+def test_small_pictures_of_real_cheques_are_read(model: Model, data_dir: Path) -> None:
     for path in sorted((data_dir / "cheques_in" / "images").glob("*.jpg"))[::4]:
         reading = read_micr(decode_page(path.read_bytes()), model)
-        if reading is not None and reading["cheque_number"] is not None:
-            assert reading["cheque_number"] == path.stem.removeprefix("Cheque-")
+        assert reading is not None
+        assert reading["cheque_number"] == path.stem.removeprefix("Cheque-")
+        assert reading.dpi == pytest.approx(80, abs=3)
+
+
+def test_a_cheque_upside_down_or_without_its_foot_gives_none(model: Model, data_dir: Path) -> None:
+    path = data_dir / "cheques_in" / "fullres" / "083660.jpg"
+    grey = decode_page(path.read_bytes()).grey
+    assert read_micr(Page(np.ascontiguousarray(grey[::-1, ::-1])), model) is None
+    assert read_micr(Page(np.ascontiguousarray(grey[:900])), model) is None
