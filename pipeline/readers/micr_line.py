@@ -29,6 +29,7 @@ _HEIGHTS = (14.0, 40.0)  # pixels at that width: pages from 5 to 12 inches
 _BAND = 0.4  # of the page, from below: photographs show the table under the cheque
 _LEVELS = (0.5, 0.35, 0.65, 0.22)  # of full ink: faint print, thick print, print over a pattern
 _MIN_LINKS = 5  # neighbours on the lattice: fewer come about by chance in a line of type
+_MOST_BOXES = 1000  # shaped as digits: more are a texture, and would take long to try
 _REACH = 31  # pixels at the working width: wider than any stroke of E-13B
 
 
@@ -80,7 +81,7 @@ class Line:
 def cut_band(grey: Image) -> Band:
     """Return the lower part of a page, (height, width) uint8, ready to look for the line."""
     rows, columns = grey.shape
-    top = round(rows * (1 - _BAND))
+    top = max(round(rows * (1 - _BAND)), rows - columns)  # a tall page would not end
     scale = WORK_WIDTH / columns
     size = (WORK_WIDTH, max(1, round((rows - top) * scale)))
     # Averaging over odd parts of pixels costs five times as much, and tells only from 400 dpi on.
@@ -102,10 +103,15 @@ def find_line(dark: Image) -> Line | None:
         return None
     for level in _LEVELS:
         mask = cv2.threshold(dark, level * full, 255, cv2.THRESH_BINARY)[1]
-        _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+        _, _, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
+            mask,
+            8,
+            cv2.CV_32S,
+            cv2.CCL_BBDT,  # here three times as fast as the default
+        )
         boxes = stats[1:].astype(np.float64)
         boxes = boxes[_shaped_as_digits(boxes)]
-        chain = _longest_chain(boxes)
+        chain = _longest_chain(boxes) if len(boxes) <= _MOST_BOXES else None
         if chain is None:
             continue
         cells = _lattice(boxes[chain], dark.shape[1])

@@ -125,6 +125,7 @@ def _nothing() -> dict[str, Image]:
         "binary noise": (rng.random((732, 1600)) < 0.9).astype(np.uint8) * np.uint8(255),
         "type": written,
         "a row of boxes": grid,
+        "tall": rng.integers(0, 256, (6000, 40)).astype(np.uint8),
         "tiny": np.zeros((9, 9), np.uint8),
     }
 
