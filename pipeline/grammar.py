@@ -1,54 +1,70 @@
-"""What a field may hold: a small language in a template, and its meaning as a set of strings."""
+"""What a field may hold: a small language in a template, and its meaning as a set of strings.
+
+A grammar states the strings that may stand on the paper. What is released for one is its value:
+the same without signs that carry no number, such as grouping commas.
+"""
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from core.errors import TemplateError
+from pipeline.amounts import CURRENCIES, Grouping, amounts, decimal_mark
+from pipeline.automaton import DIGITS, Automaton
+from pipeline.dates import FORMATS, dates
+from pipeline.languages import SCHEMES, checksum, digits, one_of, whole_numbers
 
 MAX_DIGITS: Final = 64  # longer than any number that a person writes by hand into one field
+MAX_MAJOR: Final = 12  # digits of an amount before the decimal mark, if nothing else is stated
+MAX_CHOICES: Final = 500
 
 KNOWN_GRAMMARS: Final = (
     "digits",
     "digits(n)",
     "digits(min,max)",
+    "amount(INR)",
     "date(DDMMYYYY)",
-    "date(DDMMYY)",
-    "date(MMDDYYYY)",
-    "date(YYYYMMDD)",
+    "date(MMDDYY,2000-2035)",
+    "checksum(luhn,16)",
+    "one_of(10,20)",
+    "range(1,500)",
 )
 
-_DATE_FORMATS: Final = ("DDMMYYYY", "DDMMYY", "MMDDYYYY", "YYYYMMDD")
 _CALL: Final = re.compile(r"\s*([a-zA-Z_]+)\s*(?:\(([^()]*)\))?\s*", re.ASCII)
-_DIGITS: Final = re.compile(r"[0-9]+", re.ASCII)
-_DAYS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
+_COUNT: Final = re.compile(r"[0-9]{1,4}", re.ASCII)
+_DAY: Final = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_CHOICE: Final = re.compile(r"[0-9A-Za-z./-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """A set of legal strings of digits.
+    """A set of legal strings.
 
     `name` is its normal form as a template writes it (`digits(6)`); it is also the name of the
-    rule that a reading shows when this constraint changed the value. Lengths are in characters.
+    rule that a reading shows when this constraint changed the value, and says all that there is:
+    grammars of one name are one grammar. Lengths are in characters, as written. `spoken` has for
+    each character of the automaton what it adds to the value, one character or none.
     """
 
     name: str
-    min_length: int
-    max_length: int
-    date_format: str | None = None  # one of DDMMYYYY, DDMMYY, MMDDYYYY, YYYYMMDD
+    automaton: Automaton = field(repr=False, compare=False)
+    spoken: dict[str, str] = field(repr=False, compare=False)
+    min_length: int = field(compare=False)
+    max_length: int = field(compare=False)
 
     def accepts(self, text: str) -> bool:
-        """Say whether `text` is legal. Only ASCII digits are; an empty string never is."""
-        if not self.min_length <= len(text) <= self.max_length or not _DIGITS.fullmatch(text):
-            return False
-        return self.date_format is None or _is_date(text, self.date_format)
+        """Say whether `text` may be written so: never the empty one, and only ASCII digits."""
+        return self.automaton.accepts(text)
 
-
-ANY_DIGITS: Final = Grammar("digits", 1, MAX_DIGITS)
+    def value(self, text: str) -> str:
+        """Return the value of a legal `text`: `1,00,000/-` is 100000."""
+        return "".join(self.spoken[character] for character in text)
 
 
 def parse_grammar(text: str) -> Grammar:
@@ -63,58 +79,156 @@ def parse_grammar(text: str) -> Grammar:
     return parse(text, [] if arguments is None else [part.strip() for part in arguments.split(",")])
 
 
+def _grammar(name: str, automaton: Automaton, changed: dict[str, str] | None = None) -> Grammar:
+    spoken = {character: character for character in automaton.characters}
+    for character, value in (changed or {}).items():
+        if character in spoken:
+            spoken[character] = value
+    least, most = automaton.lengths()
+    return Grammar(name, automaton, spoken, least, most)
+
+
 def _digits(text: str, arguments: list[str]) -> Grammar:
     if not arguments:
         return ANY_DIGITS
-    if len(arguments) > 2 or not all(re.fullmatch(r"[0-9]{1,4}", part) for part in arguments):
+    if len(arguments) > 2 or not all(_COUNT.fullmatch(part) for part in arguments):
         raise _wrong(text, "digits takes one whole number (the length) or two (least, most).")
     least, most = int(arguments[0]), int(arguments[-1])
     if not 1 <= least <= most <= MAX_DIGITS:
         raise _wrong(text, f"the length must lie between 1 and {MAX_DIGITS}, the least first.")
-    return Grammar(f"digits({least})" if least == most else f"digits({least},{most})", least, most)
+    name = f"digits({least})" if least == most else f"digits({least},{most})"
+    return _grammar(name, digits(least, most))
+
+
+def _amount(text: str, arguments: list[str]) -> Grammar:
+    currency = ""
+    if arguments and "=" not in arguments[0]:
+        currency = arguments.pop(0).upper()
+        if currency not in CURRENCIES:
+            raise _wrong(text, f"known currencies are {', '.join(CURRENCIES)}.")
+    sign, usual, places = CURRENCIES.get(currency, ("", Grouping.THOUSANDS, 2))
+    options = {"grouping": str(usual), "decimals": str(places), "digits": str(MAX_MAJOR)}
+    stated = [[side.strip().lower() for side in part.split("=")] for part in arguments]
+    if any(len(part) != 2 or part[0] not in options for part in stated) or len(
+        {part[0] for part in stated}
+    ) < len(stated):
+        raise _wrong(text, "amount takes a currency, grouping=, decimals= and digits=, each once.")
+    defaults = dict(options)
+    options |= {part[0]: part[1] for part in stated}
+    if options["grouping"] not in tuple(Grouping):
+        raise _wrong(text, f"grouping is one of {', '.join(Grouping)}.")
+    grouping = Grouping(options["grouping"])
+    if not _COUNT.fullmatch(options["decimals"]) or int(options["decimals"]) > 4:
+        raise _wrong(text, "decimals is a number from 0 to 4.")
+    if not _COUNT.fullmatch(options["digits"]) or not 1 <= int(options["digits"]) <= 18:
+        raise _wrong(text, "digits is a number from 1 to 18.")
+    decimals, most = int(options["decimals"]), int(options["digits"])
+    normal = {"grouping": str(grouping), "decimals": str(decimals), "digits": str(most)}
+    parts = [currency] if currency else []
+    parts += [f"{key}={value}" for key, value in normal.items() if value != defaults[key]]
+    automaton = amounts(sign, grouping, decimals, most)
+    silent = {character: "" for character in automaton.characters if character not in DIGITS}
+    if decimals:
+        silent[decimal_mark(grouping)] = "."
+    return _grammar(f"amount({','.join(parts)})" if parts else "amount", automaton, silent)
 
 
 def _date(text: str, arguments: list[str]) -> Grammar:
-    if len(arguments) != 1 or arguments[0].upper() not in _DATE_FORMATS:
-        raise _wrong(text, f"date takes one format of {', '.join(_DATE_FORMATS)}.")
-    form = arguments[0].upper()
-    return Grammar(f"date({form})", len(form), len(form), form)
+    if not 1 <= len(arguments) <= 2 or arguments[0].upper() not in FORMATS:
+        raise _wrong(text, f"date takes one format of {', '.join(FORMATS)}, and a window.")
+    name, window = arguments[0].upper(), (datetime.date.min, datetime.date.max)
+    if len(arguments) == 2:
+        window = _window(text, arguments[1])
+        first, last = window
+        years = (first.month, first.day, last.month, last.day) == (1, 1, 12, 31)
+        name += f",{first.year:04}-{last.year:04}" if years else f",{first}..{last}"
+    # No two dates lie so near each other that a window of any length were without one.
+    return _grammar(f"date({name})", dates(arguments[0].upper(), *window), dict.fromkeys("/-.", ""))
 
+
+def _window(text: str, window: str) -> tuple[datetime.date, datetime.date]:
+    years = re.fullmatch(r"([0-9]{4})\s*-\s*([0-9]{4})", window, re.ASCII)
+    days = re.fullmatch(rf"({_DAY})\s*\.\.\s*({_DAY})", window, re.ASCII)
+    try:
+        if years is not None:
+            first = datetime.date(int(years[1]), 1, 1)
+            last = datetime.date(int(years[2]), 12, 31)
+        elif days is not None:
+            first, last = (datetime.date.fromisoformat(day) for day in days.groups())
+        else:
+            raise ValueError
+    except ValueError:
+        raise _wrong(text, "a window is 2000-2035 or 2024-04-01..2025-03-31.") from None
+    if first > last:
+        raise _wrong(text, "the window ends before it begins.")
+    return first, last
+
+
+def _checksum(text: str, arguments: list[str]) -> Grammar:
+    scheme = next((known for known in SCHEMES if arguments and known == arguments[0].lower()), None)
+    if scheme is None:
+        raise _wrong(text, f"checksum takes one of {', '.join(SCHEMES)}, and the length.")
+    if scheme == "aba":
+        if arguments[1:] not in ([], ["9"]):
+            raise _wrong(text, "aba has nine digits.")
+        return _grammar("checksum(aba)", checksum("aba", 9))
+    most = 10 if scheme == "mod11" else MAX_DIGITS  # the eleventh weight would be 0
+    if len(arguments) != 2 or not _COUNT.fullmatch(arguments[1]):
+        raise _wrong(text, f"checksum({scheme},n) takes the length, check digits included.")
+    length = int(arguments[1])
+    if not 3 <= length <= most:
+        raise _wrong(text, f"the length must lie between 3 and {most}.")
+    return _grammar(f"checksum({scheme},{length})", checksum(scheme, length))
+
+
+def _one_of(text: str, arguments: list[str]) -> Grammar:
+    choices = tuple(dict.fromkeys(arguments))
+    if not 1 <= len(choices) <= MAX_CHOICES or not all(map(_CHOICE.fullmatch, choices)):
+        raise _wrong(
+            text, f"one_of takes 1 to {MAX_CHOICES} strings of letters, digits, '.', '/' and '-'."
+        )
+    return _grammar(f"one_of({','.join(choices)})", one_of(choices))
+
+
+def _range(text: str, arguments: list[str]) -> Grammar:
+    if len(arguments) != 2 or not all(map(_NUMBER.fullmatch, arguments)):
+        raise _wrong(text, "range takes two whole numbers of up to 18 digits, without leading 0.")
+    low, high = int(arguments[0]), int(arguments[1])
+    if low > high:
+        raise _wrong(text, "the lower number comes first.")
+    return _grammar(f"range({low},{high})", whole_numbers(low, high))
+
+
+ANY_DIGITS: Final = _grammar("digits", digits(1, MAX_DIGITS))
 
 _PARSERS: Final[dict[str, Callable[[str, list[str]], Grammar]]] = {
     "digits": _digits,
+    "amount": _amount,
     "date": _date,
+    "checksum": _checksum,
+    "one_of": _one_of,
+    "range": _range,
 }
 
 
-def _is_date(text: str, form: str) -> bool:
-    day = int(text[form.index("DD") :][:2])
-    month = int(text[form.index("MM") :][:2])
-    year_at, year_size = form.index("Y"), form.count("Y")
-    year = int(text[year_at : year_at + year_size])
-    if not 1 <= month <= 12 or not 1 <= day <= _DAYS[month - 1]:
-        return False
-    # Two digits leave the century open; 00 may be 2000, a leap year.
-    leap = year % 4 == 0 and (year_size == 2 or year % 100 != 0 or year % 400 == 0)
-    return leap or (month, day) != (2, 29)
-
-
 def _unknown(text: str) -> TemplateError:
-    shown = text if len(text) <= 40 else text[:39] + "…"
     near = _nearest(text)
     hint = f"did you mean '{near}'?" if near else f"known are {', '.join(KNOWN_GRAMMARS)}."
-    return TemplateError(f"grammar '{shown}' is unknown;", hint=hint, code="bad-grammar")
+    return TemplateError(f"grammar '{_shown(text)}' is unknown;", hint=hint, code="bad-grammar")
 
 
 def _wrong(text: str, why: str) -> TemplateError:
-    shown = text if len(text) <= 40 else text[:39] + "…"
-    return TemplateError(f"grammar '{shown}' is wrong:", hint=why, code="bad-grammar")
+    return TemplateError(f"grammar '{_shown(text)}' is wrong:", hint=why, code="bad-grammar")
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= 40 else text[:39] + "…"
 
 
 def _nearest(text: str) -> str | None:
     """Return the legal grammar nearest to a misspelt one, with its own arguments if these fit."""
     word, _, rest = text[:80].strip().partition("(")
-    near = difflib.get_close_matches(word.strip().lower(), _PARSERS, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word.strip().lower(), _PARSERS, n=1, cutoff=0.65)
     if not near:
         return None
     arguments = [part.strip() for part in rest.rstrip(") ").split(",")] if rest.strip(") ") else []

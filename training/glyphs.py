@@ -94,7 +94,8 @@ def train_glyphs(run: GlyphRun, *, resume: bool = False, command: str = "") -> P
     """Train, and return the folder of the run.
 
     The finish is to fit what the reader will see: half of the digits come as scans (see
-    `training.synthesis.rescan`), all are changed less, and the learning rate falls to none.
+    `training.synthesis.rescan`), all are changed less, and the learning rate falls to none. The
+    held-out digits come both ways, and of the checkpoints of the finish the best of these counts.
 
     With `resume`, go on after the last epoch that an earlier call ended; where its finish had
     begun, only that is completed. Raises ConfigError where Keras or its backend, or a set, is
@@ -121,9 +122,11 @@ def train_glyphs(run: GlyphRun, *, resume: bool = False, command: str = "") -> P
     def fit(
         augment: Augment, epochs: int, callbacks: list[Any], scans: Image | None = None
     ) -> None:
+        # What decides must come as what trains.
+        held_out = validation if scans is None else both_ways(validation, run.seed)
         network.fit(
             _batches(keras, images, scans, labels, run, augment, first_epoch=len(history)),
-            validation_data=(_pixels(validation.images), _targets(validation.labels)),
+            validation_data=(_pixels(held_out.images), _targets(held_out.labels)),
             validation_batch_size=1024,
             epochs=epochs,
             initial_epoch=len(history),
@@ -230,6 +233,13 @@ def _scanned(images: Image, run: GlyphRun) -> Image:
     return scans
 
 
+def both_ways(digits: DigitSet, seed: int) -> DigitSet:
+    """Return the digits as they are, and then once more as the reader cuts them out of scans."""
+    scans = rescan(digits.images, np.random.default_rng(seed))
+    images = np.concatenate([digits.images, scans])
+    return DigitSet(digits.name, images, np.tile(digits.labels, 2))
+
+
 def _searching(keras: Any, run: GlyphRun, history: list[dict[str, float]]) -> list[Any]:
     """What leads the epochs before the finish: the rate is halved on a plateau, patience ends."""
     return [
@@ -274,7 +284,9 @@ def _keeping(
             monitor="val_loss",
             save_best_only=True,
             save_weights_only=True,
-            initial_value_threshold=_lowest_loss(history),
+            initial_value_threshold=_lowest_loss(
+                [row for row in history if finish == (_FINISH in row)]
+            ),
         ),
         keras.callbacks.ModelCheckpoint(run.out / LAST),
         WriteHistory(),

@@ -1,8 +1,8 @@
 """The glyph reader: strips to pieces of ink, to what the CNN takes them for, to strings.
 
 One batch of glyphs goes through the network for all strips of all pages of a group. A strip whose
-string is not legal gets a second look, in which wide pieces may fall apart earlier and only
-strings of a legal length are searched for.
+string is not legal gets a second look, in which wide pieces may fall apart earlier and only legal
+strings are searched for.
 """
 
 from __future__ import annotations
@@ -120,8 +120,7 @@ def _bound(found: _Found, grammar: Grammar, model: Model) -> _Found:
         found.segmentation,
         found.probabilities,
         classes=model.card.classes,
-        lengths=(grammar.min_length, grammar.max_length),
-        accepts=grammar.accepts,
+        automaton=grammar.automaton,
     )
     return replace(found, paths=paths)
 

@@ -1,21 +1,22 @@
-"""The search through all ways to read a segmentation, for the best string and its rivals."""
+"""The search through all ways to read a segmentation, for the best strings."""
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.automaton import FREE, Automaton
 from pipeline.segment import Segmentation
 
-BEAM = 8  # rivals kept at each place
-LONG = 40  # pieces: no number has more; only the best way is followed
+MOST = 8  # strings found
 RIVALS = 3  # digits of each glyph that are followed: a fourth is never the answer
 HOPELESS = 1e-4  # a rival digit less likely than this is not followed either
+NEVER = 25.0  # nor a way to read that is e to this less likely than the best legal one
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,59 +28,135 @@ class Path:
     candidates: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Arc:
+    """A candidate taken for a character."""
+
+    character: int  # its column in the automaton
+    score: float  # log
+    last: int
+    candidate: int
+
+
+# The likeliest way to have read a string and to be at a place: its score, and the candidates
+# taken, the last one first.
+_Taken = tuple["_Taken", int] | None
+_Reached = dict[int, tuple[float, _Taken]]
+
+
 def best_paths(
     segmentation: Segmentation,
     probabilities: NDArray[np.float32],
     *,
     classes: str,
-    lengths: tuple[int, int] | None = None,
-    accepts: Callable[[str], bool] | None = None,
+    automaton: Automaton = FREE,
 ) -> list[Path]:
-    """Return the likeliest strings, best first, each by its likeliest path.
+    """Return the likeliest strings of `automaton`, best first, each by its likeliest path.
 
-    `probabilities` is (candidates, classes). With `lengths`, only strings of so many characters
-    are searched for; with `accepts`, only those that it accepts are returned.
+    `probabilities` is (candidates, classes). The search is exact but for what RIVALS, HOPELESS
+    and NEVER leave out. It goes through the prefixes best first; what bounds a prefix is the
+    likeliest legal way to go on, so that none is taken up in vain.
     """
     places = len(segmentation.skips)
-    arcs: list[list[int]] = [[] for _ in range(places)]
-    for index, candidate in enumerate(segmentation.candidates):
-        arcs[candidate.first].append(index)
-    logs = np.log(np.maximum(probabilities, 1e-12))
-    rivals = [
-        [(classes[digit], float(logs[index, digit])) for digit in order if row[digit] > HOPELESS]
-        for index, (row, order) in enumerate(
-            zip(probabilities, np.argsort(-probabilities, axis=1)[:, :RIVALS], strict=True)
-        )
-    ]
-    most = lengths[1] if lengths else places
-    beams: list[dict[int, dict[str, Path]]] = [{} for _ in range(places + 1)]
-    width = BEAM if places <= LONG else 1
-    beams[0] = {0: {"": Path("", 0.0, ())}}
-    for place in range(places):
-        for count, beam in beams[place].items():
-            # Without bounds on the length one beam serves strings of every length.
-            for path in heapq.nlargest(width, beam.values(), key=lambda path: path.score):
-                skipped = path.score + segmentation.skips[place]
-                _offer(beams[place + 1], count, Path(path.text, skipped, path.candidates))
-                if count >= most:
+    arcs = _arcs(segmentation, probabilities, classes, automaton)
+    onward = _onward(segmentation, arcs, automaton)
+    floor = onward[0][0] - NEVER
+    if floor == -math.inf:
+        return []
+    table, accepting = automaton.table.tolist(), automaton.accepting.tolist()
+    order = count()
+    # Prefixes with their state, and complete strings (no state), by their score.
+    start: _Reached = {0: (0.0, None)}
+    heap = [(-onward[0][0], next(order), "", 0, start)]
+    found: list[Path] = []
+    while heap and len(found) < MOST:
+        _, _, text, state, reached = heapq.heappop(heap)
+        if state < 0:
+            score, taken = reached[places]
+            found.append(Path(text, score, _unwound(taken)))
+            continue
+        children: dict[int, _Reached] = {}
+        bounds: dict[int, float] = {}
+        for place in range(min(reached), places + 1):
+            if place not in reached:
+                continue
+            score, taken = reached[place]
+            if place == places or score + onward[place][state] < floor:
+                continue
+            _offer(reached, place + 1, score + segmentation.skips[place], taken)
+            for arc in arcs[place]:
+                following = table[state][arc.character]
+                if following < 0:
                     continue
-                for index in arcs[place]:
-                    candidate = segmentation.candidates[index]
-                    for digit, log in rivals[index]:
-                        taken = Path(
-                            path.text + digit,
-                            path.score + candidate.prior + log,
-                            (*path.candidates, index),
-                        )
-                        _offer(beams[candidate.last], count + 1 if lengths else 0, taken)
-    ends = [
-        path
-        for count, beam in beams[places].items()
-        if lengths is None or lengths[0] <= count <= lengths[1]
-        for path in beam.values()
-        if accepts is None or accepts(path.text)
-    ]
-    return heapq.nlargest(BEAM, ends, key=lambda path: path.score)
+                through = score + arc.score
+                bound = through + onward[arc.last][following]
+                if bound >= floor:
+                    child = children.setdefault(arc.character, {})
+                    _offer(child, arc.last, through, (taken, arc.candidate))
+                    bounds[arc.character] = max(bound, bounds.get(arc.character, bound))
+        if accepting[state] and places in reached:
+            end = {places: reached[places]}
+            if reached[places][0] >= floor:
+                heapq.heappush(heap, (-reached[places][0], next(order), text, -1, end))
+        for character, child in children.items():
+            following = table[state][character]
+            longer = text + automaton.characters[character]
+            heapq.heappush(heap, (-bounds[character], next(order), longer, following, child))
+    # Bounds are sums in another order, so that equals may have come out the wrong way round.
+    return sorted(found, key=lambda path: -path.score)
+
+
+def _arcs(
+    segmentation: Segmentation,
+    probabilities: NDArray[np.float32],
+    classes: str,
+    automaton: Automaton,
+) -> list[list[_Arc]]:
+    """Return what may be taken at each place."""
+    arcs: list[list[_Arc]] = [[] for _ in segmentation.skips]
+    columns = [automaton.characters.find(c) for c in classes]
+    likeliest = np.argsort(-probabilities, axis=1)[:, :RIVALS].tolist()
+    for index, (candidate, row, order) in enumerate(
+        zip(segmentation.candidates, probabilities.tolist(), likeliest, strict=True)
+    ):
+        arcs[candidate.first] += [
+            _Arc(columns[k], candidate.prior + math.log(row[k]), candidate.last, index)
+            for k in order
+            if row[k] > HOPELESS and columns[k] >= 0
+        ]
+    return arcs
+
+
+def _onward(
+    segmentation: Segmentation, arcs: list[list[_Arc]], automaton: Automaton
+) -> list[list[float]]:
+    """Return the log of the likeliest legal way to the end, from each place in each state."""
+    places = len(segmentation.skips)
+    # One state more, the last, from which nothing is legal: where -1 points to.
+    onward = np.full((places + 1, len(automaton.table) + 1), -np.inf)
+    onward[places, :-1][automaton.accepting] = 0.0
+    for place in reversed(range(places)):
+        here = onward[place, :-1]
+        np.add(onward[place + 1, :-1], segmentation.skips[place], out=here)
+        for arc in arcs[place]:
+            taken = onward[arc.last][automaton.table[:, arc.character]] + arc.score
+            np.maximum(here, taken, out=here)
+    result: list[list[float]] = onward.tolist()
+    return result
+
+
+def _offer(reached: _Reached, place: int, score: float, taken: _Taken) -> None:
+    known = reached.get(place)
+    if known is None or known[0] < score:
+        reached[place] = (score, taken)
+
+
+def _unwound(taken: _Taken) -> tuple[int, ...]:
+    candidates = []
+    while taken is not None:
+        taken, candidate = taken
+        candidates.append(candidate)
+    return tuple(reversed(candidates))
 
 
 def shares(paths: list[Path], rival: float = 0.0) -> list[float]:
@@ -90,10 +167,3 @@ def shares(paths: list[Path], rival: float = 0.0) -> list[float]:
     weights = [math.exp(path.score) for path in paths]
     total = max(1.0, math.fsum(weights) + rival)
     return [weight / total for weight in weights]
-
-
-def _offer(beams: dict[int, dict[str, Path]], count: int, path: Path) -> None:
-    beam = beams.setdefault(count, {})
-    known = beam.get(path.text)
-    if known is None or known.score < path.score:
-        beam[path.text] = path

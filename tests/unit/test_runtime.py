@@ -44,8 +44,8 @@ def test_a_card_of_another_network_is_refused() -> None:
 
 
 def test_unknown_weights_are_named() -> None:
-    with pytest.raises(ConfigError, match="'micr'"):
-        Model.bundled("micr")
+    with pytest.raises(ConfigError, match="'none'"):
+        Model.bundled("none")
 
 
 def test_batches_of_any_size_agree(model: Model) -> None:

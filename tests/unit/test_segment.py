@@ -1,12 +1,16 @@
 """Pieces of ink and the characters that they may form."""
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.automaton import FREE, Automaton
 from pipeline.ink import Ink
+from pipeline.languages import checksum, digits, one_of
 from pipeline.readers.lattice import best_paths, shares
 from pipeline.segment import (
     Candidate,
@@ -168,12 +172,65 @@ def test_the_best_strings_come_with_their_probabilities() -> None:
 
 def test_a_grammar_picks_the_best_legal_string() -> None:
     found, seen = chain([0.9, 0.1], [0.6, 0.4])
-    paths = best_paths(found, seen, classes="01", lengths=(2, 2), accepts=lambda t: t[1] == "1")
-    assert paths[0].text == "01"
-    shorter = best_paths(found, seen, classes="01", lengths=(1, 1))
+    paths = best_paths(found, seen, classes="01", automaton=one_of(("01", "11", "000")))
+    assert [path.text for path in paths] == ["01", "11"]
+    shorter = best_paths(found, seen, classes="01", automaton=digits(1, 1))
     assert {len(path.text) for path in shorter} == {1}
     assert shares(shorter)[0] < 1e-4
-    assert best_paths(found, seen, classes="01", lengths=(3, 9)) == []
+    assert best_paths(found, seen, classes="01", automaton=digits(3, 9)) == []
+
+
+def all_strings(
+    found: Segmentation, seen: np.ndarray, classes: str, automaton: Automaton
+) -> dict[str, float]:
+    """Return the score of every legal string, from all ways to read."""
+    best: dict[str, float] = {}
+
+    def walk(place: int, text: str, score: float) -> None:
+        if place == len(found.skips):
+            if automaton.accepts(text):
+                best[text] = max(score, best.get(text, score))
+            return
+        walk(place + 1, text, score + found.skips[place])
+        for candidate, row in zip(found.candidates, seen, strict=True):
+            if candidate.first == place:
+                for digit, p in zip(classes, row, strict=True):
+                    walk(candidate.last, text + digit, score + candidate.prior + float(np.log(p)))
+
+    walk(0, "", 0.0)
+    return best
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    places=st.integers(1, 5),
+    automaton=st.sampled_from(
+        [FREE, digits(1, 9), digits(2, 3), one_of(("012", "2", "11")), checksum("luhn", 3)]
+    ),
+)
+def test_the_search_agrees_with_brute_force(seed: int, places: int, automaton: Automaton) -> None:
+    rng = np.random.default_rng(seed)
+    blank = Glyph(Box(0, 0, 1, 1), np.zeros((28, 28), np.uint8))
+    candidates = tuple(
+        Candidate(first, last, blank, float(-rng.exponential()))
+        for first in range(places)
+        for last in range(first + 1, min(first + 2, places) + 1)
+        if rng.random() < 0.8
+    )
+    found = Segmentation(tuple((-4 * rng.exponential(size=places)).tolist()), candidates, 1.0)
+    seen = rng.dirichlet(np.ones(3), len(candidates)).astype(np.float32).reshape(-1, 3)
+    seen = np.maximum(seen, 0.001)  # none so unlikely that it is not followed
+    paths = best_paths(found, seen, classes="012", automaton=automaton)
+    expected = all_strings(found, seen, "012", automaton)
+    best = sorted(expected.values(), reverse=True)[:8]
+    assert [path.score for path in paths] == pytest.approx(best)
+    for path in paths:
+        assert path.score == pytest.approx(expected[path.text])
+        taken = [candidates[index] for index in path.candidates]
+        assert len(taken) == len(path.text)
+        assert all(a.last <= b.first for a, b in pairwise(taken))
+    assert len({path.text for path in paths}) == len(paths)
 
 
 @settings(max_examples=50, deadline=None)

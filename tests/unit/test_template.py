@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from core.errors import NotFoundError, TemplateError
+from pipeline.grammar import KNOWN_GRAMMARS
 from pipeline.template import (
     MAX_CHARACTERS,
     Anchors,
@@ -181,6 +183,12 @@ def test_the_schema_agrees_with_the_parser_on_what_is_wrong() -> None:
     jsonschema.validate(yaml.safe_load(GOOD), SCHEMA)
     for old, new in (
         ("digits(8)", "digit(8)"),
+        ("digits(8)", "amount(decimals)"),
+        ("digits(8)", "date(DDMM)"),
+        ("digits(8)", "date(DDMMYYYY,2000)"),
+        ("digits(8)", "checksum(luhn)"),
+        ("digits(8)", "one_of()"),
+        ("digits(8)", "range(1)"),
         ("box: [0.5, 0.25, 0.25, 0.05]", "box: [1.5, 0.25, 0.25, 0.05]"),
         ("required: false", "requierd: false"),
         ("name: claim\n", ""),
@@ -190,6 +198,17 @@ def test_the_schema_agrees_with_the_parser_on_what_is_wrong() -> None:
         _refusal(text)
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(yaml.safe_load(text), SCHEMA)
+
+
+def test_known_and_documented_grammars_keep_the_schema() -> None:
+    table = (ROOT / "docs" / "templates.md").read_text("utf-8").split("| grammar |")[1]
+    documented = re.findall(r"^\| `([^`]*)` \|", table.split("\n\n")[0], re.MULTILINE)
+    known = [name.replace("(n)", "(6)").replace("min,max", "1,8") for name in KNOWN_GRAMMARS]
+    assert {name.partition("(")[0] for name in known} == {n.partition("(")[0] for n in documented}
+    for name in (*known, *documented, "amount(EUR,grouping=lakhs,decimals=0)"):
+        text = GOOD.replace("digits(8)", name, 1)
+        assert parse_template(text).fields[0].grammar.name == name
+        jsonschema.validate(yaml.safe_load(text), SCHEMA)
 
 
 def test_the_documented_example_is_right() -> None:

@@ -69,20 +69,26 @@ def develop(
     """Return `cover` (0 paper to 1 ink) as a scan: paper, ink, shadow and noise."""
     paper, ink = (INK, PAPER) if dark_paper else (PAPER, INK)
     grey = paper + (ink - paper) * cover
-    rows, columns = cover.shape
     if shadow != "none":
-        # A shadow lies across the page at any angle; an edge is soft over a tenth of its width.
-        angle = rng.uniform(-0.6, 0.6)
-        along = (
-            np.linspace(0, 1, columns)[None, :]
-            + angle * np.linspace(0, rows / columns, rows)[:, None]
-        )
-        if shadow == "edge":
-            along = 1 / (1 + np.exp(-(along - rng.uniform(0.3, 0.7)) * 40))
-        if rng.random() < 0.5:
-            along = 1 - along
-        grey = grey * (1 - 0.5 * np.clip(along, 0, 1))
+        rows, columns = cover.shape
+        grey = grey * shade(rows, columns, shadow, rng)
     if noise:
         grey = grey + rng.normal(0, noise, grey.shape)
     developed: Image = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
     return developed
+
+
+def shade(
+    rows: int, columns: int, shadow: Shadow, rng: np.random.Generator, depth: float = 0.5
+) -> NDArray[np.float64]:
+    """Return what share of the light reaches each pixel, (rows, columns) of 1 - `depth` to 1."""
+    # A shadow lies across the page at any angle; an edge is soft over a tenth of its width.
+    angle = rng.uniform(-0.6, 0.6)
+    along = (
+        np.linspace(0, 1, columns)[None, :] + angle * np.linspace(0, rows / columns, rows)[:, None]
+    )
+    if shadow == "edge":
+        along = 1 / (1 + np.exp(-(along - rng.uniform(0.3, 0.7)) * 40))
+    if rng.random() < 0.5:
+        along = 1 - along
+    return 1 - depth * np.clip(along, 0, 1)

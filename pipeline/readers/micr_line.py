@@ -1,0 +1,276 @@
+"""Finds the E-13B line of a page and cuts it into cells of one character each.
+
+E-13B is printed at a fixed pitch of 1/8 inch from right edge to right edge, on characters 9 modules
+of 0.013 inch high (ANSI X9.27, ISO 1004-1). Few other rows of ink on a page have their right edges
+on such a lattice, so the lattice is looked for, not the words beside it; symbols of several pieces
+and broken characters then come out by their place alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.types import Box, Image
+
+MODULE_INCH = 0.013
+HEIGHT = 9.0  # modules, of a digit
+PITCH = 0.125 / MODULE_INCH  # modules
+CELL_ROWS, CELL_COLUMNS = 28, 24  # pixels: one pitch wide
+CELL_MODULE = CELL_COLUMNS / PITCH  # pixels of a cell, 2.5
+_RIGHT = 1.3  # modules of a cell on the right of its character: a 0 sits in the middle
+_BELOW = (CELL_ROWS / CELL_MODULE - HEIGHT) / 2  # modules below and above
+
+WORK_WIDTH = 1600  # pixels that a page is brought to: a cheque then has 1.9 to 3.8 a module
+_HEIGHTS = (14.0, 40.0)  # pixels at that width: pages from 5 to 12 inches
+_BAND = 0.4  # of the page, from below: photographs show the table under the cheque
+_LEVELS = (0.5, 0.35, 0.65, 0.22)  # of full ink: faint print, thick print, print over a pattern
+_MIN_LINKS = 5  # neighbours on the lattice: fewer come about by chance in a line of type
+_MOST_BOXES = 1000  # shaped as digits: more are a texture, and would take long to try
+_REACH = 31  # pixels at the working width: wider than any stroke of E-13B
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A lattice of character cells: where the lower right corner of each character lies.
+
+    `corners` is (n, 2) float64, x and y in pixels of the image that they were found in; `module`
+    is the size of a module in it, across and down, and `slope` the fall of the line.
+    """
+
+    corners: NDArray[np.float64]
+    module: tuple[float, float]
+    slope: float
+
+    def box(self, first: int, last: int) -> Box:
+        """Return the upright box around the characters `first` to `last`, inclusive."""
+        across, down = self.module
+        rights, bottoms = self.corners[first : last + 1].T
+        left, top = rights.min() - 7 * across, bottoms.min() - HEIGHT * down
+        return Box(left, top, rights.max() - left, bottoms.max() - top)
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """The lower part of a page at the working width.
+
+    `darkness` (h, w) is how much darker than the paper around it each pixel is. A pixel x, y of it
+    is x / scale, top + y / scale on the page.
+    """
+
+    darkness: Image
+    scale: float
+    top: float
+
+    def on_page(self, box: Box) -> Box:
+        s = self.scale
+        return Box(box.x / s, self.top + box.y / s, box.w / s, box.h / s)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line found in a band: its lattice from edge to edge, and how dark its ink is."""
+
+    cells: Cells
+    ink: float  # of darkness, 0 to 255
+
+
+def cut_band(grey: Image) -> Band:
+    """Return the lower part of a page, (height, width) uint8, ready to look for the line."""
+    rows, columns = grey.shape
+    top = max(round(rows * (1 - _BAND)), rows - columns)  # a tall page would not end
+    scale = WORK_WIDTH / columns
+    size = (WORK_WIDTH, max(1, round((rows - top) * scale)))
+    # Averaging over odd parts of pixels costs five times as much, and tells only from 400 dpi on.
+    way = cv2.INTER_AREA if scale < 0.6 else cv2.INTER_LINEAR if scale < 1 else cv2.INTER_CUBIC
+    return Band(darkness(np.asarray(cv2.resize(grey[top:], size, interpolation=way))), scale, top)
+
+
+def darkness(grey: Image) -> Image:
+    """Return how much darker than the paper around it each pixel of `grey` (h, w) is, 0 to 255."""
+    smooth = cv2.GaussianBlur(grey, (0, 0), 1.5)  # or the lightest noise would pass for the paper
+    paper = cv2.morphologyEx(smooth, cv2.MORPH_CLOSE, np.ones((_REACH, _REACH), np.uint8))
+    return np.asarray(cv2.subtract(paper, grey), np.uint8)
+
+
+def find_line(dark: Image) -> Line | None:
+    """Return the E-13B line in the darkness (h, w) of a band, or None where there is none."""
+    full = _level(dark, 0.995)
+    if full < 16:  # of 255: the texture of the paper
+        return None
+    for level in _LEVELS:
+        mask = cv2.threshold(dark, level * full, 255, cv2.THRESH_BINARY)[1]
+        _, _, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
+            mask,
+            8,
+            cv2.CV_32S,
+            cv2.CCL_BBDT,  # here three times as fast as the default
+        )
+        boxes = stats[1:].astype(np.float64)
+        boxes = boxes[_shaped_as_digits(boxes)]
+        chain = _longest_chain(boxes) if len(boxes) <= _MOST_BOXES else None
+        if chain is None:
+            continue
+        cells = _lattice(boxes[chain], dark.shape[1])
+        if cells is not None:
+            digits = boxes[chain, :4].astype(int)
+            pixels = np.concatenate([dark[y : y + h, x : x + w].ravel() for x, y, w, h in digits])
+            return Line(cells, float(np.percentile(pixels[pixels > level * full], 80)))
+    return None
+
+
+def _level(dark: Image, share: float) -> float:
+    """Return the darkness below which that share of the pixels is."""
+    counts = np.cumsum(cv2.calcHist([dark], [0], None, [256], [0, 256]))
+    return float(np.searchsorted(counts, share * dark.size))
+
+
+def _shaped_as_digits(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which components (n, 5: x, y, w, h, area) have a digit's proportions, 4 to 7 by 9."""
+    _, _, w, h, area = boxes.T
+    low, high = _HEIGHTS
+    return np.asarray(
+        (h >= low) & (h <= high) & (w >= 0.33 * h) & (w <= 0.95 * h) & (area >= 0.2 * w * h)
+    )
+
+
+def _longest_chain(boxes: NDArray[np.float64]) -> NDArray[np.intp] | None:
+    """Return the largest set of boxes in one row with right edges a pitch apart, from the left."""
+    rights, bottoms, heights = boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3], boxes[:, 3]
+    best: NDArray[np.intp] | None = None
+    links = _MIN_LINKS - 1
+    seen = np.zeros(len(boxes), np.bool_)
+    for seed in np.argsort(-bottoms):
+        if seen[seed]:
+            continue
+        height = heights[seed]
+        away = np.abs(rights - rights[seed])
+        row = np.abs(heights - height) <= 0.12 * height + 1
+        row &= np.abs(bottoms - bottoms[seed]) <= 0.2 * height + 0.05 * away
+        members = np.flatnonzero(row)
+        members = members[np.argsort(rights[members])]
+        members = members[_on_one_line(rights[members], bottoms[members], height)]
+        seen[members] = True
+        found = _count_links(rights[members], _pitch_of(heights[members]))
+        if found > links:
+            best, links = members, found
+    return best
+
+
+def _pitch_of(heights: NDArray[np.float64]) -> float:
+    return float(np.median(heights)) / HEIGHT * PITCH if len(heights) else 1.0
+
+
+def _on_one_line(
+    x: NDArray[np.float64], y: NDArray[np.float64], height: float
+) -> NDArray[np.bool_]:
+    """Tell which points lie on the line through most of them."""
+    if len(x) < 3:
+        return np.ones(len(x), np.bool_)
+    run = np.diff(x)
+    near = (run > 0.3 * height) & (run < 4 * height)
+    slope = float(np.median(np.diff(y)[near] / run[near])) if near.any() else 0.0
+    rest = y - slope * x
+    return np.asarray(np.abs(rest - np.median(rest)) <= 0.25 * height)
+
+
+def _count_links(rights: NDArray[np.float64], pitch: float) -> int:
+    """Count the neighbours that are a whole number of pitches apart, up to three."""
+    steps = np.diff(rights) / pitch
+    whole = np.round(steps)
+    return int(((whole >= 1) & (whole <= 3) & (np.abs(steps - whole) <= 0.12 * whole)).sum())
+
+
+def _lattice(boxes: NDArray[np.float64], width: int) -> Cells | None:
+    """Fit a lattice to a row of boxes from the left, and extend it over the image's width."""
+    rights, bottoms, heights = boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3], boxes[:, 3]
+    steps = np.diff(rights)
+    pitch = _pitch_of(heights)
+    for _ in range(2):  # the second time with the pitch that the first has found
+        whole = np.round(steps / pitch)
+        good = (whole >= 1) & (whole <= 3) & (np.abs(steps / pitch - whole) <= 0.12 * whole)
+        if good.sum() < _MIN_LINKS:
+            return None
+        pitch = float(np.median(steps[good] / whole[good]))
+    if not 0.88 <= pitch / _pitch_of(heights) <= 1.12:
+        return None
+    index = np.concatenate([[0.0], np.cumsum(np.round(steps / pitch))])
+    # Broken pieces and specks that stand in the row are off the lattice; they must not bend it.
+    across = _fit(index, rights, 0.15 * pitch)
+    kept = np.abs(np.polyval(across, index) - rights) <= 0.15 * pitch
+    if kept.sum() < _MIN_LINKS + 1:
+        return None
+    across = _fit(index[kept], rights[kept], 0.05 * pitch)
+    down = _fit(rights[kept], bottoms[kept], 0.05 * pitch)
+    first = np.floor(-rights[0] / pitch)
+    numbers = np.arange(first, first + 2 * width / pitch)
+    x = np.polyval(across, numbers)
+    inside = (x > 0.7 * pitch) & (x < width) & (np.gradient(x) > 0.8 * pitch)
+    x, numbers = x[inside], numbers[inside]
+    module = float(np.polyval(np.polyder(across), index[kept].mean())) / PITCH
+    upright = float(np.clip(heights[kept].mean() / HEIGHT, 0.93 * module, 1.07 * module))
+    middle = float(rights[kept].mean())
+    slope = float(np.polyval(np.polyder(down), middle))
+    off = np.stack([rights - np.polyval(across, index), bottoms - np.polyval(down, rights)], axis=1)
+    corners = np.stack([x, np.polyval(down, x)], axis=1)
+    corners += _strays(numbers, index[kept], off[kept], 0.25 * pitch)
+    return Cells(corners, (module, upright), slope)
+
+
+def _strays(
+    numbers: NDArray[np.float64],
+    index: NDArray[np.float64],
+    off: NDArray[np.float64],
+    most: float,
+) -> NDArray[np.float64]:
+    """Return how far each cell lies off the lattice (n, 2), by the digits next to it.
+
+    Fields that were printed one after the other are up to a module apart from each other's pitch.
+    """
+    near = np.abs(numbers[:, None] - index[None, :])
+    weight = np.where(near <= 2, 1 / (1 + near) ** 2, 0.0)
+    total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-9)
+    return np.asarray(np.clip(weight @ off / total, -most, most))
+
+
+def _fit(x: NDArray[np.float64], y: NDArray[np.float64], near: float) -> NDArray[np.float64]:
+    """Fit a line; or a parabola, where the line misses by more than `near` and points suffice."""
+    line = np.polyfit(x, y, 1)
+    if len(x) < 8 or np.abs(np.polyval(line, x) - y).mean() <= near:
+        return line
+    return np.polyfit(x, y, 2)
+
+
+def cut_cells(dark: Image, cells: Cells, ink: float) -> Image:
+    """Return the characters of a lattice as (n, 28, 24) uint8, full ink 255 on 0.
+
+    The one preprocessing, of reading and of training: `dark` is from `darkness`, `ink` how dark a
+    stroke is in it.
+    """
+    across = ((np.arange(CELL_COLUMNS) + 0.5) / CELL_MODULE + _RIGHT - PITCH) * cells.module[0]
+    down = ((np.arange(CELL_ROWS) + 0.5) / CELL_MODULE - _BELOW - HEIGHT) * cells.module[1]
+    dx, dy = np.meshgrid(across, down)
+    # The corners are edges of pixels, remap counts from their middles. Turned by the slope.
+    x = cells.corners[:, 0, None, None] + dx - cells.slope * dy - 0.5
+    y = cells.corners[:, 1, None, None] + dy + cells.slope * dx - 0.5
+    count = len(cells.corners)
+    flat = (count * CELL_ROWS, CELL_COLUMNS)
+    cut = cv2.remap(
+        dark,
+        x.reshape(flat).astype(np.float32),
+        y.reshape(flat).astype(np.float32),
+        cv2.INTER_LINEAR,
+    )
+    table = np.clip(np.arange(256) * (255 / max(ink, 1.0)), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(cut, table), np.uint8).reshape(count, CELL_ROWS, CELL_COLUMNS)
+
+
+def has_ink(images: Image) -> NDArray[np.bool_]:
+    """Tell which cells, (n, 28, 24), hold more than specks.
+
+    The lightest characters ink a sixth of their cell, and gaps on real paper hold less than 0.025.
+    """
+    return np.asarray((images > 110).mean(axis=(1, 2)) >= 0.04)

@@ -1,0 +1,167 @@
+"""What stands on a strip, before any hand writes it: amounts, dates, codes, and what is no number.
+
+The alphabet of the strip reader is `0123456789.`. The point is one that parts a minor unit (cents,
+paise) from the major one, however the hand shows it: `12.34`, `12,34`, `12-34`, a raised and
+underlined 34, `34/100`. Without it 1234 and 12.34 would read the same, a hundredfold fault. All
+else is background and reads as nothing: separators of groups, currency signs, strokes before and
+after (`/-`, `=`, `.-`), the 100 of a fraction. They carry no value, hands differ in them without
+end, and a grammar need not then allow for them. Sets whose labels hold digits alone are compared
+with the point left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from training.synthesis.allographs import LETTERS
+
+ALPHABET = "0123456789."
+LONGEST = 16  # characters of a text
+
+_LENGTHS = np.array([3, 7, 12, 15, 16, 13, 9, 7, 4, 3, 2, 2, 1, 1, 1, 1], float)
+_SIGNS = ("₹", "$", "£", "€", "Rs", "Rs.")
+_TRAILS = ("/-", "/-", "/=", "=", "-", "--", "only", ".-", ",-", ".=", ".", "'", "#", "xx/100")
+_LEADS = ("=", "-", "*", "**", "#", ".")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One character to write."""
+
+    character: str
+    reads: str = ""  # what it adds to the text of the strip
+    scale: float = 1.0  # of its height
+    lift: float = 0.0  # of its base line, in heights of a digit
+    underlined: bool = False
+    beneath: bool = False  # stands under the underlined ones before it
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What one strip holds."""
+
+    tokens: tuple[Token, ...]
+    traits: frozenset[str]
+    comb: bool = False  # one digit a box
+
+    @property
+    def text(self) -> str:
+        return "".join(token.reads for token in self.tokens)
+
+
+def draw_line(rng: np.random.Generator) -> Line:
+    """Draw a number as it stands in a field: an amount, a plain number or one in a comb."""
+    kind = rng.random()
+    if kind < 0.62:
+        return draw_amount(rng)
+    comb = kind > 0.82
+    length = int(rng.choice((2, 4, 6, 8, 8, 8, 10, 12, 16))) if comb else _length(rng)
+    digits = _date(rng) if comb and length == 8 else _digits(length, rng)
+    return Line(
+        tuple(Token(digit, digit) for digit in digits),
+        frozenset({"comb" if comb else "plain"}),
+        comb,
+    )
+
+
+def draw_amount(rng: np.random.Generator) -> Line:
+    """Draw an amount: currency sign, groups, minor unit, trailing strokes."""
+    major = _digits(min(_length(rng), 12), rng)
+    traits = {"amount"}
+    tokens: list[Token] = []
+    if rng.random() < 0.3:
+        sign = str(rng.choice(_SIGNS))
+        traits.add(f"sign {sign}")
+        tokens += _plain(sign)
+    elif rng.random() < 0.08:
+        traits.add("lead")
+        tokens += _plain(str(rng.choice(_LEADS)))
+    separator = str(rng.choice(("", "", ".", ",", "'", " ")))
+    grouping = "indian" if rng.random() < (0.5 if separator == "," else 0.1) else "western"
+    if separator and len(major) > 3:
+        traits |= {f"group {separator}", grouping}
+    for index, digit in enumerate(major):
+        if separator and index and _starts_group(len(major) - index, grouping):
+            tokens.append(Token(separator))
+        tokens.append(Token(digit, digit))
+    if rng.random() < 0.26:
+        style, minor = _minor(separator, rng)
+        traits.add(style)
+        tokens += minor
+        if rng.random() < 0.1:
+            tokens += _plain(str(rng.choice(("-", "=", "/-"))))
+    elif rng.random() < 0.5:
+        trail = str(rng.choice(_TRAILS))
+        traits.add(f"trail {trail}")
+        tokens += _plain(trail)
+    return Line(tuple(tokens), frozenset(traits))
+
+
+def draw_words(rng: np.random.Generator) -> Line:
+    """Draw handwriting that is no number: words, or a row of dashes, crosses or stars."""
+    if rng.random() < 0.25:
+        filling = str(rng.choice(("-", "x", "*", "=", "#"))) * int(rng.integers(2, 8))
+        return Line(tuple(_plain(filling)), frozenset({"filling"}))
+    words = ("".join(rng.choice(list(LETTERS), rng.integers(2, 8))) for _ in range(2))
+    return Line(tuple(_plain(" ".join(words))), frozenset({"words"}))
+
+
+def _plain(characters: str) -> list[Token]:
+    small = dict.fromkeys(LETTERS, 0.85)
+    return [Token(character, scale=small.get(character, 1.0)) for character in characters]
+
+
+def _starts_group(left: int, grouping: str) -> bool:
+    """Whether a separator stands before the digit with `left` digits from it to the end."""
+    if grouping == "indian":
+        return left == 3 or (left > 3 and left % 2 == 1)
+    return left % 3 == 0
+
+
+def _minor(separator: str, rng: np.random.Generator) -> tuple[str, list[Token]]:
+    """The minor unit in one of the ways of writing it."""
+    style = str(rng.choice(("point", "raised", "underlined", "over 100", "fraction", "dash")))
+    digits = "00" if rng.random() < 0.4 else f"{rng.integers(100):02d}"
+    first, second = Token(digits[0], f".{digits[0]}"), Token(digits[1], digits[1])
+    if style in ("point", "dash"):
+        mark = "-" if style == "dash" else "," if separator == "." else "."
+        return style, [Token(mark, "."), Token(digits[0], digits[0]), second]
+    scale, lift = float(rng.uniform(0.45, 0.75)), float(rng.uniform(0.25, 0.55))
+    if style == "over 100" and rng.random() < 0.5:
+        scale, lift = 1.0, 0.0
+    small = [replace(token, scale=scale, lift=lift) for token in (first, second)]
+    if style == "over 100":
+        hundred = [Token(c, scale=scale, lift=lift * 0.3) for c in "/100"]
+        return style, [Token(" "), *small, *hundred]
+    if style == "raised":
+        return style, [*([Token(".")] if rng.random() < 0.3 else []), *small]
+    lined = [replace(token, underlined=True) for token in small]
+    if style == "underlined":
+        return style, lined
+    below = [
+        Token(c, scale=scale * 0.9, lift=lift - scale - 0.15, beneath=i == 0)
+        for i, c in enumerate("100")
+    ]
+    return style, [*lined, *below]
+
+
+def _length(rng: np.random.Generator) -> int:
+    return 1 + int(rng.choice(len(_LENGTHS), p=_LENGTHS / _LENGTHS.sum()))
+
+
+def _digits(length: int, rng: np.random.Generator) -> str:
+    """Digits as numbers have them: often round, seldom with a leading 0."""
+    digits = rng.integers(0, 10, length)
+    if rng.random() < 0.12:  # one digit all along, as no other draw would hold it
+        digits[:] = digits[0]
+    if length > 1 and rng.random() < 0.45:
+        digits[-int(rng.integers(1, length)) :] = 0
+    if digits[0] == 0 and rng.random() < 0.9:
+        digits[0] = rng.integers(1, 10)
+    return "".join(map(str, digits))
+
+
+def _date(rng: np.random.Generator) -> str:
+    return f"{rng.integers(1, 32):02d}{rng.integers(1, 13):02d}{rng.integers(1990, 2036)}"

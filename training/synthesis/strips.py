@@ -1,0 +1,239 @@
+"""Labelled strips without end, to train and to validate the strip reader on.
+
+    strips = StripSynthesizer([load_mnist(data, "train"), load_femnist(data)])
+    strip = strips(np.random.default_rng(7))     # strip.grey, strip.text
+
+The same sets, seed and generator state give the same strip. To validate on hands that did not
+train, split MNIST by writer and make one synthesizer of each part. What a text may hold and why is
+said in `training.synthesis.amounts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.types import Box, Image
+from training.datasets import DigitSet
+from training.synthesis.amounts import Line, draw_line, draw_words
+from training.synthesis.backdrops import Backdrops, Frame
+from training.synthesis.capture import capture
+from training.synthesis.strings import Handwriting, draw_hand, write
+from training.synthesis.writers import Archive
+
+Floats = NDArray[np.float32]
+
+_NOTHING = ("empty", "empty", "writing", "writing", "signature", "smudge", "print")
+HEIGHTS = (13.0, 60.0)  # pixels of a digit, drawn evenly on a log scale
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledStrip:
+    """One strip and what is to be read on it."""
+
+    grey: Image  # (h, w), as scanned
+    text: str  # of ALPHABET; "" where no number is
+    traits: frozenset[str]  # what was drawn and done, to find out what a reader fails on
+
+
+class StripSynthesizer:
+    """Draws strips. `sets` are the real digits to write with; without any, all is drawn by pen.
+
+    `empties` is the share of strips that hold no number. Raises ConfigError for a set that weights
+    to be shipped must not see.
+    """
+
+    def __init__(
+        self, sets: Sequence[DigitSet] = (), *, empties: float = 0.1, seed: int = 0
+    ) -> None:
+        self._archive = Archive(sets) if sets else None
+        self._backdrops = Backdrops(seed)
+        self._empties = empties
+
+    def __call__(self, rng: np.random.Generator) -> LabelledStrip:
+        """Draw one strip, about 15 to 130 rows high and up to 1,500 columns wide."""
+        low, high = np.log(HEIGHTS)
+        height = float(np.exp(rng.uniform(low, high)))
+        if rng.random() < self._empties:
+            return self._empty(height, rng)
+        line = draw_line(rng)
+        return self._written(line, height, rng)
+
+    def _written(self, line: Line, height: float, rng: np.random.Generator) -> LabelledStrip:
+        hand = draw_hand(self._archive, rng)
+        cell = float(rng.uniform(0.95, 1.7)) if line.comb else 0.0
+        ink = write(line, hand, height, rng, cell=cell)
+        frame, rows, columns = _place(ink, height, rng, comb=line.comb)
+        page, depth, traits = self._backdrops.paper(rows, columns, rng)
+        traits |= line.traits | hand.traits | ink.shapes
+        traits |= self._furnish(page, frame, cell * height, rng)
+        _lay(page, ink.cover, frame.box, depth, rng)
+        grey, happened = capture(page, height, rng)
+        return LabelledStrip(grey, line.text, frozenset(traits | happened))
+
+    def _empty(self, height: float, rng: np.random.Generator) -> LabelledStrip:
+        """A strip that holds no number, yet seldom nothing."""
+        kind = str(rng.choice(_NOTHING))
+        if kind == "writing":
+            return self._written(draw_words(rng), height, rng)
+        nothing = Handwriting(
+            np.zeros((round(1.1 * height), round(height * rng.uniform(1.5, 6))), np.uint8),
+            (),
+            0.0,
+            height,
+            frozenset(),
+        )
+        frame, rows, columns = _place(nothing, height, rng, comb=False)
+        page, _, traits = self._backdrops.paper(rows, columns, rng)
+        cell = float(rng.uniform(0.95, 1.7)) * height if rng.random() < 0.3 else 0.0
+        traits |= self._furnish(page, frame, cell, rng) | {kind}
+        if kind == "signature":
+            self._backdrops.signature(page, frame, rng)
+        elif kind == "print":
+            self._backdrops.print_word(page, frame, rng)
+        elif kind == "smudge":
+            _smudge(page, frame, rng)
+        grey, happened = capture(page, height, rng)
+        return LabelledStrip(grey, "", frozenset(traits | happened))
+
+    def _furnish(
+        self, page: Floats, frame: Frame, cell: float, rng: np.random.Generator
+    ) -> set[str]:
+        """Print the form around the writing; `cell` is the width of a comb's box in pixels."""
+        traits = set()
+        tone = float(rng.uniform(0.3, 0.85))
+        thick = max(1, round(frame.height * rng.uniform(0.02, 0.08)))
+        if cell:
+            if rng.random() < 0.85:
+                traits.add("cells")
+                _comb(page, frame, cell, thick, tone, rng)
+            if rng.random() < 0.35:
+                traits.add("caption")
+                self._backdrops.caption(page, frame, rng)
+        elif (kind := rng.random()) < 0.3:
+            traits.add("box")
+            _border(page, frame, thick, tone, rng)
+        elif kind < 0.55:
+            traits.add("base line")
+            y = frame.base + rng.uniform(-0.05, 0.35) * frame.height
+            end = (page.shape[1], y + rng.normal(0, 0.02 * frame.height))
+            dash = rng.uniform(0.05, 0.5) * frame.height if rng.random() < 0.2 else 0.0
+            _line(page, (0, y), end, thick, tone, dash=dash)
+        if not cell and rng.random() < 0.15:
+            traits.add("printed sign")
+            self._backdrops.print_sign(page, frame, rng)
+        if rng.random() < 0.15:
+            traits.add(self._backdrops.intrude(page, frame, rng))
+        return traits
+
+
+def _place(
+    ink: Handwriting, height: float, rng: np.random.Generator, *, comb: bool
+) -> tuple[Frame, int, int]:
+    """Cut the strip around the ink: where the ink stands, and the strip's rows and columns."""
+    tall, wide = ink.cover.shape
+
+    def margin(far: float, chance: float) -> int:
+        if rng.random() < chance:
+            return round(rng.uniform(0.4, far) * height)
+        return round(rng.uniform(-0.04, 0.4) * height)
+
+    side = 0.45 if comb else -0.02
+    left = margin(2.0, 0.25) + round(side * height)
+    right = margin(4.0, 0.3) + round(side * height)
+    top, bottom = margin(0.9, 0.2), margin(0.9, 0.2)
+    rows, columns = max(12, tall + top + bottom), max(12, wide + left + right)
+    box = Box(left, top, wide, tall)
+    return Frame(box, top + ink.base, height, left + ink.start), rows, columns
+
+
+def _lay(page: Floats, cover: Image, box: Box, pattern: float, rng: np.random.Generator) -> None:
+    """Lay the ink on the paper, in place: uneven as it flows, from pencil to felt pen.
+
+    It takes more of the light than the `pattern` of the paper does.
+    """
+    rows, columns = page.shape
+    moved = np.array([[1, 0, box.x], [0, 1, box.y]], np.float32)
+    laid = cv2.warpAffine(cover, moved, (columns, rows), flags=cv2.INTER_NEAREST)
+    depth = rng.uniform(0.4, 0.7) if rng.random() < 0.25 else rng.uniform(0.65, 0.95)
+    depth = max(depth, min(0.25 + 1.5 * pattern, 0.8))
+    flow = rng.uniform(rng.uniform(0.6, 1), 1, (4, 4 + columns // 20)).astype(np.float32)
+    even = np.asarray(cv2.resize(flow, (columns, rows)), np.float32)
+    if rng.random() < 0.2:  # pencil and dry pens leave grain
+        even *= 1 - np.float32(0.5) * rng.random((rows, columns), dtype=np.float32)
+    page *= 1 - np.float32(depth / 255) * even * laid
+
+
+def _border(page: Floats, frame: Frame, thick: int, tone: float, rng: np.random.Generator) -> None:
+    """The sides of a box, each where the cut has left it."""
+    rows, columns = page.shape
+    box, far = frame.box, 0.45 * frame.height
+    left, right = box.x - rng.uniform(-0.02, 1) * far, box.x + box.w + rng.uniform(-0.02, 1) * far
+    top, bottom = box.y - rng.uniform(-0.1, 1) * far, box.y + box.h + rng.uniform(-0.1, 1) * far
+    x0, x1 = (0.0 if rng.random() < 0.3 else left), (columns if rng.random() < 0.3 else right)
+    for x in (left, right):
+        if rng.random() < 0.75:
+            _line(page, (x, top), (x, bottom), thick, tone)
+    for y in (top, bottom):
+        if rng.random() < 0.75:
+            _line(page, (x0, min(y, rows)), (x1, min(y, rows)), thick, tone)
+
+
+def _comb(
+    page: Floats, frame: Frame, cell: float, thick: int, tone: float, rng: np.random.Generator
+) -> None:
+    """Boxes with a digit each; a comb proper has short teeth and no lid."""
+    count = max(1, round((frame.box.x + frame.box.w - frame.start) / cell + 0.2))
+    start = frame.start + rng.normal(0, 0.04) * cell
+    bottom = frame.base + rng.uniform(0.05, 0.3) * frame.height
+    top = frame.base - frame.height * rng.uniform(1.05, 1.4)
+    teeth = top if rng.random() < 0.75 else bottom - rng.uniform(0.2, 0.6) * frame.height
+    for i in range(count + 1):
+        _line(page, (start + i * cell, teeth), (start + i * cell, bottom), thick, tone)
+    end = start + count * cell
+    _line(page, (start, bottom), (end, bottom), thick, tone)
+    if teeth == top:
+        _line(page, (start, top), (end, top), thick, tone)
+
+
+def _line(
+    page: Floats,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    thick: int,
+    tone: float,
+    *,
+    dash: float = 0.0,
+) -> None:
+    """Draw a printed line in place; `tone` is how much of the light it takes, `dash` the length
+    in pixels of its dashes, 0 for none."""
+    ink = np.zeros(page.shape, np.uint8)
+    first, last = ((round(x * 8), round(y * 8)) for x, y in (start, end))
+    cv2.line(ink, first, last, 255, thick, cv2.LINE_AA, 3)
+    if dash:
+        ink[:, np.arange(page.shape[1]) % (1.6 * dash + 1) > dash + 0.5] = 0
+    page *= 1 - np.float32(tone / 255) * ink
+
+
+def _smudge(page: Floats, frame: Frame, rng: np.random.Generator) -> None:
+    """Blots, rubbed ink and stray strokes, in place."""
+    rows, columns = page.shape
+    ink = np.zeros(page.shape, np.uint8)
+    for _ in range(int(rng.integers(1, 5))):
+        at = (int(rng.integers(columns)), int(rng.integers(rows)))
+        axes = (
+            int(frame.height * rng.uniform(0.05, 1.2)),
+            int(frame.height * rng.uniform(0.03, 0.4)),
+        )
+        cv2.ellipse(ink, at, axes, rng.uniform(-30, 30), 0, 360, int(rng.integers(60, 256)), -1)
+    if rng.random() < 0.6:
+        soft = float(rng.uniform(0.05, 0.3)) * frame.height
+        ink[:] = cv2.GaussianBlur(ink, (0, 0), soft)
+    if rng.random() < 0.5:
+        points = rng.uniform(0, 1, (4, 2)) * [columns, rows]
+        cv2.polylines(ink, [points.astype(np.int32)], False, 255, 2, cv2.LINE_AA)
+    page *= 1 - np.float32(rng.uniform(0.2, 0.8) / 255) * ink

@@ -1,0 +1,144 @@
+"""Characters drawn as a pen draws them: smooth curves through the points of an allograph.
+
+A `PenHand` is one writer: which allographs it uses and how it bends them. It writes the same
+character nearly, never exactly, the same again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.types import Image
+from training.synthesis.allographs import Allograph, Points, allographs_of
+
+_STEPS = 8  # points of a curve between two control points
+_HABIT = 0.030  # how far a writer's own shape lies from the model, in heights of a digit
+_SLIP = 0.016  # how far one writing of it lies from the next
+_OTHER = 0.12  # how often a writer uses another allograph than usual
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One character as curves, in heights of a digit; x from 0, base line at y = 1."""
+
+    allograph: str
+    strokes: tuple[Points, ...]  # (n, 2) each, in the order of writing
+
+
+@dataclass(frozen=True, slots=True)
+class PenHand:
+    """One writer of pen strokes. The habits follow from `seed` alone."""
+
+    seed: int
+    width: float = 1.0  # of the digits, against the model
+    roundness: float = 1.0  # of the curves: 0 goes straight from point to point
+    _habits: dict[str, tuple[Allograph, Points]] = field(default_factory=dict, compare=False)
+
+    def draw(self, character: str, rng: np.random.Generator) -> Drawn:
+        """Write one character. Raises KeyError where no shape of it is known."""
+        shape, points = self._habit(character)
+        if rng.random() < _OTHER:
+            others = allographs_of(character)
+            shape = others[int(rng.integers(len(others)))]
+            points = shape.points
+        moved = points + rng.normal(0, _SLIP, points.shape)
+        moved *= self.width * rng.uniform(0.93, 1.07), rng.uniform(0.96, 1.04)
+        basis, ends = _curves(shape, self.roundness)
+        curve = basis @ moved
+        return Drawn(shape.name, tuple(curve[i:j] for i, j in zip((0, *ends), ends, strict=False)))
+
+    def _habit(self, character: str) -> tuple[Allograph, Points]:
+        if character not in self._habits:
+            own = np.random.default_rng((self.seed, ord(character)))
+            shapes = allographs_of(character)
+            shape = shapes[int(own.integers(len(shapes)))]
+            bent = shape.points + own.normal(0, _HABIT, shape.points.shape)
+            self._habits[character] = (shape, bent)
+        return self._habits[character]
+
+
+def plain(shape: Allograph) -> tuple[Points, ...]:
+    """The strokes of an allograph as the model has them."""
+    basis, ends = _curves(shape, 1.0)
+    curve = basis @ shape.points
+    return tuple(curve[i:j] for i, j in zip((0, *ends), ends, strict=False))
+
+
+@cache
+def _curves(shape: Allograph, roundness: float) -> tuple[NDArray[np.float64], tuple[int, ...]]:
+    """The matrix from control points to points of all strokes, and where each stroke ends."""
+    count = len(shape.points)
+    blocks, ends, total = [], [], 0
+    for stroke in shape.strokes:
+        for piece in stroke:
+            block = np.zeros((0, count))
+            if piece.stop - piece.start > 1 or len(stroke) == 1:
+                basis = _spline(piece.stop - piece.start, roundness)
+                block = np.zeros((len(basis), count))
+                block[:, piece] = basis
+            blocks.append(block)
+            total += len(block)
+        ends.append(total)
+    return np.concatenate(blocks), tuple(ends)
+
+
+@cache
+def _spline(count: int, roundness: float) -> NDArray[np.float64]:
+    """The (steps, count) matrix of a Catmull-Rom spline through `count` points.
+
+    `roundness` scales its tangents; at the ends they point at the neighbour.
+    """
+    if count < 2:
+        return np.ones((1, count))
+    t = np.linspace(0, 1, _STEPS, endpoint=False)[:, None]
+    tangents = np.zeros((count, count))
+    for i in range(count):
+        before, after = max(i - 1, 0), min(i + 1, count - 1)
+        tangents[i, after] += roundness / (after - before)
+        tangents[i, before] -= roundness / (after - before)
+    at = np.eye(count)
+    rows = [
+        (2 * t**3 - 3 * t**2 + 1) * at[i]
+        + (t**3 - 2 * t**2 + t) * tangents[i]
+        + (3 * t**2 - 2 * t**3) * at[i + 1]
+        + (t**3 - t**2) * tangents[i + 1]
+        for i in range(count - 1)
+    ]
+    return np.concatenate([*rows, at[-1:]])
+
+
+def join(left: Points, right: Points, rng: np.random.Generator) -> Points:
+    """The way of a pen that is not lifted from the end of `left` to the start of `right`."""
+    start, end = left[-1], right[0]
+    out = start + 1.2 * (start - left[-3]) if len(left) > 3 else start
+    sag = rng.uniform(-0.10, 0.16)
+    middle = (out + end) / 2 + [0, sag * abs(end[0] - start[0])]
+    return np.asarray(_spline(3, 1.0) @ np.stack([start, middle, end]))
+
+
+def ink_strokes(
+    canvas: Image, strokes: Sequence[Points], width: float, rng: np.random.Generator, press: float
+) -> None:
+    """Ink curves of pixels into `canvas` (uint8, ink 255), in place.
+
+    `width` is the pen's in pixels; `press` (0 to 1) how much it changes along a stroke. Edges are
+    hard: draw larger than needed and reduce.
+    """
+    whole = max(1, round(width))
+    for stroke in strokes:
+        eighths = np.rint(stroke * 8).astype(np.int32)
+        last = len(stroke) - 1
+        if press < 0.05 or last < 5:
+            cv2.polylines(canvas, [eighths], False, 255, whole, cv2.LINE_8, 3)
+            continue
+        lighter = rng.random(last // _STEPS + 1)
+        for i, start in enumerate(range(0, last, _STEPS)):
+            thick = max(1, round(width * (1 - 0.7 * press * lighter[i])))
+            part = eighths[start : start + _STEPS + 1]
+            cv2.polylines(canvas, [part], False, 255, thick, cv2.LINE_8, 3)
