@@ -1,7 +1,7 @@
 """The one preprocessing of glyphs and of strips, used by training and by reading alike.
 
-Of glyphs: what NIST's digits went through on their way into MNIST (LeCun et al. 1998, section III-A): fit into
-20 x 20 pixels keeping the aspect, then centre by centre of mass in 28 x 28.
+Of glyphs: what NIST's digits went through on their way into MNIST (LeCun et al. 1998, section
+III-A): fit into 20 x 20 pixels keeping the aspect, then centre by centre of mass in 28 x 28.
 """
 
 from __future__ import annotations
@@ -39,8 +39,10 @@ def normalise_strip(grey: Image) -> Image:
     unit = grey.shape[0] / ROWS
     rows = slice(int(top * unit), max(int(top * unit) + 1, round(bottom * unit)))
     columns = slice(int(left * unit), max(int(left * unit) + 1, round(right * unit)))
-    ink = _flattened(_with_rows(grey[rows, columns])) if bottom - top < ROWS else (
-        whole[:, left:right]
+    ink = (
+        _flattened(_with_rows(grey[rows, columns]))
+        if bottom - top < ROWS
+        else (whole[:, left:right])
     )
     width = min(max(-(-ink.shape[1] // _STEP) * _STEP, _COLUMNS[0]), _COLUMNS[1])
     if ink.shape[1] > width:
@@ -58,9 +60,9 @@ def _with_rows(grey: Image) -> Image:
 
 def _flattened(small: Image) -> Image:
     """Return how much darker than its paper each pixel is (lighter, where the paper is dark)."""
-    padded = cv2.copyMakeBorder(small, *[_PAPER // 2] * 4, cv2.BORDER_REFLECT)
-    inside = slice(_PAPER // 2, -(_PAPER // 2))
-    paper = np.asarray(cv2.medianBlur(padded, _PAPER), np.uint8)[inside, inside]
+    reach = _PAPER // 2
+    padded = np.pad(small, reach, mode="symmetric")
+    paper = np.asarray(cv2.medianBlur(padded, _PAPER), np.uint8)[reach:-reach, reach:-reach]
     dark, light = cv2.subtract(paper, small), cv2.subtract(small, paper)
     if float(np.square(light, dtype=np.float32).sum()) > float(
         np.square(dark, dtype=np.float32).sum()

@@ -35,8 +35,9 @@ LAYOUTS = {
 
 
 def build_strip_network(layout: Layout, columns: int | None = None) -> Any:
-    """Return the untrained `keras.Model`: (n, 32, columns, 1) in [0, 1] to
-    (n, 1, columns/4, 12) logits. With `columns` the width is fixed, as the conversion to LiteRT needs it.
+    """Return the untrained `keras.Model`: (n, 32, columns, 1) to (n, 1, columns / 4, 12) logits.
+
+    Pixels are in [0, 1]. With `columns` the width is fixed, as the conversion to LiteRT needs it.
     """
     from keras import Input, Model, layers
 

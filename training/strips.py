@@ -34,7 +34,7 @@ from training.glyphs import HISTORY, RUN, WEIGHTS, require_keras
 from training.strip_network import CLASSES, COLUMNS_A_STEP, LAYOUTS, build_strip_network
 from training.synthesis.strips import StripSynthesizer
 
-_SHARD = 2_000  # strips that a process makes at once
+_SHARD = 500  # strips that a process makes at once
 _MOST = 16
 
 
@@ -128,28 +128,28 @@ def made_pool(run: StripRun, part: str, count: int) -> Pool:
     if path.is_file():
         return load_pool(path)
     sys.stderr.write(f"Drawing {count:,} strips to {part} …\n")
-    shards = [(run, part, start) for start in range(0, count, _SHARD)]
+    shards = [(run, part, start, min(_SHARD, count - start)) for start in range(0, count, _SHARD)]
     drawn: list[tuple[Image, str]] = []
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as processes:
         for done, shard in enumerate(processes.map(_draw, shards), start=1):
             drawn += shard
             if done % 10 == 0:
                 sys.stderr.write(f"  {len(drawn):,} of {count:,}\n")
-    pool = join_strips(drawn[:count])
+    pool = join_strips(drawn)
     save_pool(path, pool)
     return pool
 
 
-def _draw(shard: tuple[StripRun, str, int]) -> list[tuple[Image, str]]:
+def _draw(shard: tuple[StripRun, str, int, int]) -> list[tuple[Image, str]]:
     """Draw a shard of strips, normalised as the reader does."""
-    run, part, start = shard
+    run, part, start, count = shard
     cv2.setNumThreads(1)
     mnist, held_out = split_by_writer(load_mnist(run.data, "train"), 0.08, seed=run.seed)
     sets = [mnist, load_femnist(run.data), load_nsysu(run.data, "train")]
     synthesizer = StripSynthesizer(sets if part == "train" else [held_out], seed=run.seed)
     rng = np.random.default_rng((run.seed, part == "train", start))
     strips = []
-    for _ in range(_SHARD):
+    for _ in range(count):
         strip = synthesizer(rng)
         image = normalise_strip(strip.grey)
         if len(strip.text) <= _MOST and image.shape[1] >= COLUMNS_A_STEP * steps_of(strip.text):

@@ -25,8 +25,8 @@ BATCH = 8  # strips a call
 def posteriors(strips: Sequence[Image], model: Model) -> list[NDArray[np.float32]]:
     """Return for each strip, (h, w) uint8 of any size, its (steps, 12) probabilities.
 
-    Column 0 is CTC's blank, then come the digits and the decimal point. A step is four columns of the normalised
-    strip; the steps of the padding are left out.
+    The columns are the digits and the decimal point, and last CTC's blank. A step is four columns
+    of the normalised strip; the steps of the padding are left out.
     """
     images = [normalise_strip(strip) for strip in strips]
     by_width: dict[int, list[int]] = defaultdict(list)
@@ -44,5 +44,5 @@ def posteriors(strips: Sequence[Image], model: Model) -> list[NDArray[np.float32
             shares /= shares.sum(axis=-1, keepdims=True)
             for row, index in enumerate(chosen):
                 steps = images[index].shape[1] * shares.shape[1] // width
-                found[index] = shares[row, :steps]
+                found[index] = np.roll(shares[row, :steps], -1, axis=-1)  # the blank comes first
     return [found[index] for index in range(len(images))]
