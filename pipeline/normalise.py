@@ -1,7 +1,7 @@
-"""The one preprocessing of a glyph, used by training and by reading alike.
+"""The one preprocessing of glyphs and of strips, used by training and by reading alike.
 
-What NIST's digits went through on their way into MNIST (LeCun et al. 1998, section III-A): fit into
-20 x 20 pixels keeping the aspect, then centre by centre of mass in 28 x 28.
+Of glyphs: what NIST's digits went through on their way into MNIST (LeCun et al. 1998, section
+III-A): fit into 20 x 20 pixels keeping the aspect, then centre by centre of mass in 28 x 28.
 """
 
 from __future__ import annotations
@@ -16,6 +16,78 @@ _INK_SIDE = 20
 # Of the brightest pixel: fainter fringes of a soft grey stroke do not count as its extent. Digits
 # of MNIST keep their published size up to 0.2; pencil needs more than 0.
 _EXTENT = 0.12
+
+ROWS = 32  # of a strip as the strip reader sees it
+_COLUMNS = (32, 512)  # the fewest and the most: a number of 30 digits at 16 columns each
+_STEP = 16  # columns are a multiple of this: few widths, few plans of the network's tensors
+_PAPER = 21  # pixels at 32 rows: within this window strokes are the minority
+_FAINT = 28.0  # of 255: ink fainter than this share of the paper is not amplified further
+_ROOM = 0.14  # of the height of the ink, left free around it
+
+
+def normalise_strip(grey: Image) -> Image:
+    """Make of one field's image what the strip reader is trained on.
+
+    `grey` is (h, w) uint8 of any size, dark or light paper, shaded or not. Returns (32, columns)
+    uint8: cropped to the rows and columns that hold ink, paper near 0, full ink near 255;
+    columns are a multiple of 16 between 32 and 512, what is too long being squeezed.
+    """
+    if grey.size == 0:
+        return np.zeros((ROWS, _COLUMNS[0]), np.uint8)
+    whole = _flattened(_with_rows(grey))
+    top, bottom, left, right = _extent(whole)
+    unit = grey.shape[0] / ROWS
+    rows = slice(int(top * unit), max(int(top * unit) + 1, round(bottom * unit)))
+    columns = slice(int(left * unit), max(int(left * unit) + 1, round(right * unit)))
+    ink = (
+        _flattened(_with_rows(grey[rows, columns]))
+        if bottom - top < ROWS
+        else (whole[:, left:right])
+    )
+    width = min(max(-(-ink.shape[1] // _STEP) * _STEP, _COLUMNS[0]), _COLUMNS[1])
+    if ink.shape[1] > width:
+        return np.asarray(cv2.resize(ink, (width, ROWS), interpolation=cv2.INTER_AREA), np.uint8)
+    before = (width - ink.shape[1]) // 2
+    return np.pad(ink, ((0, 0), (before, width - ink.shape[1] - before)))
+
+
+def _with_rows(grey: Image) -> Image:
+    height, width = grey.shape
+    size = (max(4, round(width * ROWS / height)), ROWS)
+    way = cv2.INTER_AREA if height > ROWS else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(grey, size, interpolation=way), np.uint8)
+
+
+def _flattened(small: Image) -> Image:
+    """Return how much darker than its paper each pixel is (lighter, where the paper is dark)."""
+    reach = _PAPER // 2
+    padded = np.pad(small, reach, mode="symmetric")
+    paper = np.asarray(cv2.medianBlur(padded, _PAPER), np.uint8)[reach:-reach, reach:-reach]
+    dark, light = cv2.subtract(paper, small), cv2.subtract(small, paper)
+    if float(np.square(light, dtype=np.float32).sum()) > float(
+        np.square(dark, dtype=np.float32).sum()
+    ):
+        dark, paper = light, np.asarray(cv2.bitwise_not(paper), np.uint8)
+    share = np.asarray(cv2.divide(dark, np.maximum(paper, 32), scale=255), np.uint8)
+    full = max(float(np.percentile(share, 97)), _FAINT)
+    return np.asarray(cv2.convertScaleAbs(share, alpha=255 / full), np.uint8)
+
+
+def _extent(ink: Image) -> tuple[int, int, int, int]:
+    """Return the rows and columns (first, past the last) that hold ink, with room around them."""
+    strong = np.asarray(ink >= 96)
+    bounds = []
+    for axis, size in ((1, ink.shape[0]), (0, ink.shape[1])):
+        found = np.flatnonzero(strong.sum(axis=axis) >= 1)
+        bounds.append((int(found[0]), int(found[-1]) + 1) if len(found) else (0, size))
+    (top, bottom), (left, right) = bounds
+    room = max(1, round(_ROOM * (bottom - top)))
+    return (
+        max(0, top - room),
+        min(ink.shape[0], bottom + room),
+        max(0, left - 2 * room),
+        min(ink.shape[1], right + 2 * room),
+    )
 
 
 def normalise_glyph(ink: Image) -> Image:

@@ -1,4 +1,4 @@
-"""Runs a classifier of glyphs on LiteRT: the weights and the card that goes with them."""
+"""Runs a network on LiteRT: the weights and the card that goes with them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class ModelCard:
 
     name: str
     sha256: str  # of the .tflite file
-    input_shape: tuple[int, ...]  # of one glyph: (28, 28, 1)
-    classes: str  # the character of each output
+    input_shape: tuple[int, ...]  # of one glyph: (28, 28, 1); 0 is a side of any length
+    classes: str  # the character of each output; of a strip reader the first is CTC's blank
     scaling: float  # pixel times this is what the network was trained on: 1/255
     temperature: float  # the logits are divided by this, fitted on held-out writers
 
@@ -62,10 +62,13 @@ class Model:
         self._interpreter: Any = Interpreter(model_content=tflite, num_threads=threads)
         self._input: dict[str, Any] = self._interpreter.get_input_details()[0]
         self._output: dict[str, Any] = self._interpreter.get_output_details()[0]
-        self._planned = 0  # the batch size for which the tensors are laid out
+        self._planned: tuple[int, ...] = ()  # the shape for which the tensors are laid out
         shape = tuple(int(side) for side in self._input["shape"][1:])
         outputs = int(self._output["shape"][-1])
-        if shape != card.input_shape or outputs != len(card.classes):
+        fits = len(shape) == len(card.input_shape) and all(
+            side in (0, own) for own, side in zip(shape, card.input_shape, strict=True)
+        )
+        if not fits or outputs != len(card.classes):
             raise ConfigError(
                 f"The model weights take {shape} and give {outputs} classes, but their card "
                 f"says {card.input_shape} and {len(card.classes)}.",
@@ -115,12 +118,16 @@ class Model:
         scaled = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         return np.asarray(scaled / scaled.sum(axis=1, keepdims=True), np.float32)
 
+    def run(self, batch: Image) -> NDArray[np.float32]:
+        """Run the network on pixels of its input's shape, (n, rows, columns, 1) uint8, at once."""
+        with self._lock:
+            return self._run(batch)
+
     def _run(self, batch: Image) -> NDArray[np.float32]:
-        if len(batch) != self._planned:
-            shape = [len(batch), *self.card.input_shape]
-            self._interpreter.resize_tensor_input(self._input["index"], shape)
+        if batch.shape != self._planned:
+            self._interpreter.resize_tensor_input(self._input["index"], batch.shape)
             self._interpreter.allocate_tensors()
-            self._planned = len(batch)
+            self._planned = batch.shape
         # An int8 network takes the pixels as they are; its scale of the input is the card's.
         pixels: NDArray[Any] = batch
         if self._input["dtype"] is not np.uint8:

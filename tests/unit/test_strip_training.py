@@ -1,0 +1,109 @@
+"""Strips as the strip reader sees them, in pools and batches, and a tiny real training run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.normalise import ROWS, normalise_strip
+from training.strips import Pool, batches, greedy, join_strips, load_pool, save_pool, steps_of
+from training.synthesis.digit_strips import Shadow, compose_strip
+
+
+def digits(count: int) -> list[np.ndarray]:
+    """Upright bars: enough of a digit for what is tested here."""
+    bar = np.zeros((28, 28), np.uint8)
+    bar[4:24, 12:16] = 255
+    return [bar] * count
+
+
+def pool(count: int) -> Pool:
+    rng = np.random.default_rng(1)
+    strips = [
+        (normalise_strip(compose_strip(digits(1 + n % 5), 30, rng)), "1" * (1 + n % 5))
+        for n in range(count)
+    ]
+    return join_strips(strips)
+
+
+@settings(max_examples=60, deadline=None)
+@given(height=st.integers(1, 300), width=st.integers(1, 900), seed=st.integers(0, 99))
+def test_any_image_becomes_a_strip(height: int, width: int, seed: int) -> None:
+    grey = np.random.default_rng(seed).integers(0, 256, (height, width)).astype(np.uint8)
+    strip = normalise_strip(grey)
+    assert strip.shape[0] == ROWS
+    assert 32 <= strip.shape[1] <= 512
+    assert strip.shape[1] % 16 == 0
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("height", [20, 60, 180])
+def test_paper_is_dark_and_ink_is_bright_at_any_size(height: int, dark: bool) -> None:
+    rng = np.random.default_rng(3)
+    shadow: Shadow = "none" if dark else "edge"
+    grey = compose_strip(digits(4), height, rng, noise=4, shadow=shadow, dark_paper=dark)
+    strip = normalise_strip(grey)
+    columns = strip.max(axis=0) > 128
+    assert np.count_nonzero(np.diff(columns.astype(int)) == 1) == 4  # four bars stand out
+    assert np.median(strip) < 32
+    rows = np.flatnonzero((strip > 128).any(axis=1))
+    assert rows[-1] - rows[0] >= 0.6 * ROWS  # cropped to the ink, whatever room was around it
+
+
+def test_faint_texture_is_not_made_ink() -> None:
+    grey = np.random.default_rng(2).normal(220, 3, (40, 200)).clip(0, 255).astype(np.uint8)
+    assert np.percentile(normalise_strip(grey), 99) < 128
+
+
+def test_a_pool_comes_back_from_its_file(tmp_path: Path) -> None:
+    made = pool(7)
+    save_pool(tmp_path / "pool.npz", made)
+    kept = load_pool(tmp_path / "pool.npz")
+    assert [str(text) for text in kept.texts] == [str(text) for text in made.texts]
+    np.testing.assert_array_equal(kept.strip(3), made.strip(3))
+
+
+def test_each_strip_is_in_one_batch_with_its_text() -> None:
+    made = pool(33)
+    seen = []
+    for images, labels in batches(made, 8, np.random.default_rng(5)):
+        assert images.max() <= 1
+        for image, row in zip(images, labels, strict=True):
+            bars = np.count_nonzero(np.diff((image[..., 0].max(axis=0) > 0.5).astype(int)) == 1)
+            assert bars == np.count_nonzero(row)
+            seen.append(bars)
+    assert len(seen) == 33
+
+
+def test_greedy_drops_repeats_and_blanks() -> None:
+    logits = np.full((1, 7, 12), -9.0, np.float32)
+    for step, label in enumerate([0, 2, 2, 0, 2, 11, 0]):
+        logits[0, step, label] = 9
+    assert greedy(logits) == ["11."]
+    assert steps_of("1123") == 5
+
+
+@pytest.mark.slow
+def test_a_tiny_run_trains(data_dir: Path, tmp_path: Path) -> None:
+    options = ["--strips", "60", "--validation", "20", "--epochs", "2", "--layout", "small"]
+    folders = ["--data", str(data_dir), "--out", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "training.strips", *folders, *options],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    history = json.loads((tmp_path / "history.json").read_text(encoding="utf-8"))
+    assert len(history) == 2
+    assert history[1]["loss"] < history[0]["loss"]
+    assert (tmp_path / "best.weights.h5").is_file()
+    assert str(data_dir) not in (tmp_path / "run.json").read_text(encoding="utf-8")

@@ -1,0 +1,70 @@
+"""The networks of the strip reader: an image of 32 rows in, one distribution a time step out.
+
+A convolutional stem reduces the rows to one and the columns to a fourth; residual dilated
+convolutions along the line then see some characters to each side. Trained with CTC (Graves et al.
+2006). All is convolution, so that one set of weights reads strips of any width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.normalise import ROWS
+
+CLASSES = "0123456789."  # the point parts minor units from major ones
+BLANK = 0  # CTC's blank is class 0, character i of CLASSES is class i + 1
+COLUMNS_A_STEP = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The size of a network."""
+
+    stem: tuple[int, int, int, int]  # filters of the four convolutions over the image
+    width: int  # channels along the line
+    dilations: tuple[int, ...]  # of the residual convolutions along the line
+    separable: bool = False  # depthwise convolutions along the line, with a 1 x 1 after each
+
+
+LAYOUTS = {
+    "small": Layout((12, 24, 48, 64), 96, (1, 2, 4)),
+    "base": Layout((16, 32, 64, 96), 192, (1, 2, 4, 1)),
+    "separable": Layout((16, 32, 64, 96), 256, (1, 2, 4, 1, 2, 4), separable=True),
+}
+
+
+def build_strip_network(layout: Layout, columns: int | None = None) -> Any:
+    """Return the untrained `keras.Model`: (n, 32, columns, 1) to (n, 1, columns / 4, 12) logits.
+
+    Pixels are in [0, 1]. With `columns` the width is fixed, as the conversion to LiteRT needs it.
+    """
+    from keras import Input, Model, layers
+
+    def convolve(x: Any, filters: int, size: tuple[int, int], **options: Any) -> Any:
+        x = layers.Conv2D(filters, size, use_bias=False, **{"padding": "same", **options})(x)
+        return layers.Activation("relu")(layers.BatchNormalization()(x))
+
+    image = Input((ROWS, columns, 1), name="image")
+    a, b, c, d = layout.stem
+    x = layers.MaxPooling2D((2, 2))(convolve(image, a, (3, 3)))
+    x = layers.MaxPooling2D((2, 2))(convolve(x, b, (3, 3)))
+    x = layers.MaxPooling2D((2, 1))(convolve(x, c, (3, 3)))
+    x = layers.MaxPooling2D((2, 1))(convolve(x, d, (3, 3)))
+    x = layers.Dropout(0.1)(x)
+    x = convolve(x, layout.width, (2, 3), padding="valid")
+    x = layers.ZeroPadding2D(((0, 0), (1, 1)))(x)
+    for dilation in layout.dilations:
+        before = x
+        if layout.separable:
+            x = layers.DepthwiseConv2D(
+                (1, 5), padding="same", use_bias=False, dilation_rate=(1, dilation)
+            )(x)
+            x = layers.BatchNormalization()(x)
+            x = convolve(x, layout.width, (1, 1))
+        else:
+            x = convolve(x, layout.width, (1, 3), dilation_rate=(1, dilation))
+        x = layers.Add()([before, layers.Dropout(0.1)(x)])
+    # The one row stays in the shape: LiteRT would fix the width in a reshape.
+    x = layers.Conv2D(len(CLASSES) + 1, (1, 1), name="logits")(x)
+    return Model(image, x, name="strip")

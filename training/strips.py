@@ -1,0 +1,265 @@
+"""Train a network of the strip reader on synthetic strips.
+
+    python -m training.strips --data DIR --out runs/strips [--layout base]
+
+The strips are made first, by several processes, and kept in the run's folder: a network on two
+cores trains faster than strips are drawn, and a run that is repeated with another layout sees the
+same ones. The validation strips are composed from digits of writers that no training strip has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import ConfigError, CounterfoilError
+from pipeline.normalise import ROWS, normalise_strip
+from pipeline.types import Image
+from training.datasets import load_femnist, load_mnist, load_nsysu, split_by_writer
+from training.glyphs import HISTORY, RUN, WEIGHTS, require_keras
+from training.strip_network import CLASSES, COLUMNS_A_STEP, LAYOUTS, build_strip_network
+from training.synthesis.strips import StripSynthesizer
+
+_SHARD = 500  # strips that a process makes at once
+_MOST = 16
+
+
+@dataclass(frozen=True, slots=True)
+class StripRun:
+    """How a run is trained."""
+
+    data: Path
+    out: Path
+    layout: str = "base"
+    strips: int = 200_000  # to train on
+    validation: int = 4_000
+    epochs: int = 8
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Normalised strips side by side: strip i is `pixels[:, starts[i]:starts[i + 1]]`."""
+
+    pixels: Image  # (32, all columns)
+    starts: NDArray[np.int64]  # (n + 1,)
+    texts: NDArray[np.str_]  # (n,) digits; "" where there is no number
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def strip(self, index: int) -> Image:
+        return self.pixels[:, self.starts[index] : self.starts[index + 1]]
+
+
+def join_strips(strips: list[tuple[Image, str]]) -> Pool:
+    """Put normalised strips and their texts into a pool."""
+    starts = np.cumsum([0, *(image.shape[1] for image, _ in strips)], dtype=np.int64)
+    pixels = np.concatenate([image for image, _ in strips], axis=1)
+    return Pool(pixels, starts, np.array([text for _, text in strips]))
+
+
+def save_pool(path: Path, pool: Pool) -> None:
+    partial = path.with_suffix(".partial.npz")
+    np.savez(partial, pixels=pool.pixels, starts=pool.starts, texts=pool.texts)
+    partial.replace(path)
+
+
+def load_pool(path: Path) -> Pool:
+    with np.load(path) as stored:
+        return Pool(stored["pixels"], stored["starts"], stored["texts"])
+
+
+def batches(
+    pool: Pool, size: int, rng: np.random.Generator
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int32]]]:
+    """Yield every strip once, in batches of like width and random order.
+
+    A batch is (n, 32, columns, 1) float32 in [0, 1], narrower strips being padded with paper, and
+    (n, 16) labels: places in CLASSES plus one, then 0.
+    """
+    widths = np.diff(pool.starts)
+    # Like widths go together, so that little of a batch is padding; which ones is random.
+    order = np.argsort(widths * rng.uniform(0.9, 1.1, len(pool)), kind="stable")
+    groups = [order[start : start + size] for start in range(0, len(order), size)]
+    for number in rng.permutation(len(groups)):
+        chosen = groups[number]
+        images = np.zeros((len(chosen), ROWS, int(widths[chosen].max()), 1), np.float32)
+        labels = np.zeros((len(chosen), _MOST), np.int32)
+        for row, index in enumerate(chosen):
+            strip, text = pool.strip(int(index)), pool.texts[index]
+            images[row, :, : strip.shape[1], 0] = strip
+            labels[row, : len(text)] = [CLASSES.index(digit) + 1 for digit in text]
+        yield images / np.float32(255), labels
+
+
+def greedy(logits: NDArray[np.float32]) -> list[str]:
+    """Read (n, steps, 12) logits along the likeliest classes; repeats and blanks fall away."""
+    best = logits.argmax(axis=-1)
+    texts = []
+    for row in best:
+        changes = row[np.flatnonzero(np.diff(row, prepend=-1))]
+        texts.append("".join(CLASSES[label - 1] for label in changes if label))
+    return texts
+
+
+def made_pool(run: StripRun, part: str, count: int) -> Pool:
+    """Return the strips of one part, `train` or `validation`: made once, kept in the run's folder.
+
+    No writer of one part is in the other.
+    """
+    path = run.out / f"strips-{part}-{count}.npz"
+    if path.is_file():
+        return load_pool(path)
+    sys.stderr.write(f"Drawing {count:,} strips to {part} …\n")
+    shards = [(run, part, start, min(_SHARD, count - start)) for start in range(0, count, _SHARD)]
+    drawn: list[tuple[Image, str]] = []
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as processes:
+        for done, shard in enumerate(processes.map(_draw, shards), start=1):
+            drawn += shard
+            if done % 10 == 0:
+                sys.stderr.write(f"  {len(drawn):,} of {count:,}\n")
+    pool = join_strips(drawn)
+    save_pool(path, pool)
+    return pool
+
+
+def _draw(shard: tuple[StripRun, str, int, int]) -> list[tuple[Image, str]]:
+    """Draw a shard of strips, normalised as the reader does."""
+    run, part, start, count = shard
+    cv2.setNumThreads(1)
+    mnist, held_out = split_by_writer(load_mnist(run.data, "train"), 0.08, seed=run.seed)
+    sets = [mnist, load_femnist(run.data), load_nsysu(run.data, "train")]
+    synthesizer = StripSynthesizer(sets if part == "train" else [held_out], seed=run.seed)
+    rng = np.random.default_rng((run.seed, part == "train", start))
+    strips = []
+    for _ in range(count):
+        strip = synthesizer(rng)
+        image = normalise_strip(strip.grey)
+        if len(strip.text) <= _MOST and image.shape[1] >= COLUMNS_A_STEP * steps_of(strip.text):
+            strips.append((image, strip.text))
+    return strips
+
+
+def steps_of(text: str) -> int:
+    """Return the fewest time steps in which CTC can say `text`: repeats need a blank between."""
+    return len(text) + sum(a == b for a, b in pairwise(text))
+
+
+def exact_share(network: Any, pool: Pool) -> float:
+    """Return the share of the strips of `pool` whose whole text is read, without any grammar."""
+    right = 0
+    for images, labels in batches(pool, 256, np.random.default_rng(0)):
+        texts = greedy(np.asarray(network(images, training=False))[:, 0])
+        wanted = ["".join(CLASSES[label - 1] for label in row if label) for row in labels]
+        right += sum(text == truth for text, truth in zip(texts, wanted, strict=True))
+    return right / len(pool)
+
+
+def train_strips(run: StripRun, *, command: str = "") -> Path:
+    """Train, and return the folder of the run: best weights, history, and how it was set up.
+
+    Raises ConfigError where Keras, its backend or a set is missing.
+    """
+    keras = require_keras()
+    if run.layout not in LAYOUTS:
+        raise ConfigError(f"There is no layout {run.layout!r}; known are {', '.join(LAYOUTS)}.")
+    keras.utils.set_random_seed(run.seed)
+    run.out.mkdir(parents=True, exist_ok=True)
+    training = made_pool(run, "train", run.strips)
+    validation = made_pool(run, "validation", run.validation)
+    network = build_strip_network(LAYOUTS[run.layout])
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0,
+        run.epochs * -(-len(training) // run.batch_size),
+        warmup_target=run.learning_rate,
+        warmup_steps=200,
+    )
+    network.compile(
+        optimizer=keras.optimizers.AdamW(rate, weight_decay=1e-4, clipnorm=5.0), loss=_loss
+    )
+    about = {
+        "command": command,
+        "keras": f"{keras.__version__} on {keras.config.backend()}",
+        "config": {n: v for n, v in asdict(run).items() if n not in ("data", "out")},
+        "parameters": network.count_params(),
+    }
+    (run.out / RUN).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    history: list[dict[str, float]] = []
+    best = -1.0
+    for epoch in range(run.epochs):
+        started = time.monotonic()
+        loss = _epoch(network, training, run, epoch)
+        share = exact_share(network, validation)
+        seconds = round(time.monotonic() - started, 1)
+        history.append({"loss": loss, "val_exact": share, "seconds": seconds})
+        (run.out / HISTORY).write_text(json.dumps(history, indent=1), encoding="utf-8")
+        sys.stderr.write(f"epoch {epoch + 1}/{run.epochs}  loss {loss:.4f}  ")
+        sys.stderr.write(f"validation exact {100 * share:.2f} %  {seconds:.0f} s\n")
+        if share > best:
+            best = share
+            network.save_weights(run.out / WEIGHTS)
+    return run.out
+
+
+def _epoch(network: Any, pool: Pool, run: StripRun, epoch: int) -> float:
+    total, count = 0.0, 0
+    rng = np.random.default_rng((run.seed, epoch))
+    for images, labels in batches(pool, run.batch_size, rng):
+        total += float(network.train_on_batch(images, labels)) * len(images)
+        count += len(images)
+    return total / count
+
+
+def _loss(labels: Any, logits: Any) -> Any:
+    """CTC over the one row of the logits."""
+    from keras import losses
+
+    return losses.ctc(labels, logits[:, 0])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.strips", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    defaults = StripRun(data=Path(), out=Path())
+    parser.add_argument("--data", type=Path, required=True, help="folder of the .npz sets")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--layout", choices=LAYOUTS, default=defaults.layout)
+    for name in ("strips", "validation", "epochs", "batch-size", "seed"):
+        value = getattr(defaults, name.replace("-", "_"))
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
+    options = vars(parser.parse_args(arguments))
+    run = StripRun(**options)
+    words = [
+        f"--{name.replace('_', '-')} {value}"
+        for name, value in options.items()
+        if name not in ("data", "out") and value != getattr(defaults, name)
+    ]
+    command = " ".join(["python -m training.strips --data DIR --out DIR", *words])
+    try:
+        train_strips(run, command=command)
+    except CounterfoilError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return exc.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
