@@ -66,6 +66,10 @@ class Grammar:
         """Return the value of a legal `text`: `1,00,000/-` is 100000."""
         return "".join(self.spoken[character] for character in text)
 
+    def values(self) -> set[str]:
+        """Return the characters that a value may hold."""
+        return set(self.spoken.values()) - {""}
+
 
 def parse_grammar(text: str) -> Grammar:
     """Return the grammar that `text` states, e.g. `digits(6)` or `date(DDMMYYYY)`.

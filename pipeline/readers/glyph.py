@@ -26,6 +26,9 @@ from pipeline.types import Alternative, Box, FieldReading, GlyphReading, Image, 
 SECOND_WIDE = 0.85  # of the line's height: two narrow digits that touch are hardly wider
 ALTERNATIVES = 5
 EMPTY_BOX = 0.9  # a mark may lie on the border
+# Where the value may hold a character that the reader does not know: 12.50 read as 1250 is a
+# hundredfold fault, and a person has to look.
+UNSEEN = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,8 @@ def _reading(
     if not best.paths:
         return FieldReading(name, None, raw, 0.0, (), box, (), strip.grammar.name)
     trust = _trust(ink, best.segmentation)
+    if strip.grammar.values() - set(classes):
+        trust *= UNSEEN
     probabilities = [trust * share for share in shares(best.paths, best.rival)]
     # Where the raw reading is legal, the search was free and its rivals may not be.
     alternatives = tuple(

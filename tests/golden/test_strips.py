@@ -55,6 +55,18 @@ def test_the_three_first_cases(
     assert [read(grey, readers).value for grey in strips] == [text] * 5
 
 
+def test_where_a_point_may_stand_that_it_does_not_know_it_is_never_sure(
+    sure_digits: dict[str, list[Image]], readers: Readers
+) -> None:
+    rng = np.random.default_rng(5)
+    grey = compose_strip(pick("253", sure_digits, rng), 56, rng)
+    known = read(grey, readers, parse_grammar("amount(USD, decimals=0)"))
+    unknown = read(grey, readers, parse_grammar("amount(USD)"))
+    assert known.value == unknown.value == "253"
+    assert known.confidence > 0.9
+    assert unknown.confidence <= 0.5
+
+
 @pytest.mark.parametrize("height", [20, 56, 200])
 @pytest.mark.parametrize(("noise", "shadow"), [(0, "none"), (1, "none"), (12, "edge")])
 def test_any_size_noise_and_shadow(
