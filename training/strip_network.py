@@ -1,7 +1,7 @@
 """The networks of the strip reader: an image of 32 rows in, one distribution a time step out.
 
-A convolutional stem reduces the rows to one and the columns to a fourth; residual dilated
-convolutions along the line then see some characters to each side. Trained with CTC (Graves et al.
+A convolutional stem reduces the rows to one and the columns to a fourth; residual convolutions
+along the line then see some characters to each side. Trained with CTC (Graves et al.
 2006). All is convolution, so that one set of weights reads strips of any width.
 """
 
@@ -23,14 +23,14 @@ class Layout:
 
     stem: tuple[int, int, int, int]  # filters of the four convolutions over the image
     width: int  # channels along the line
-    dilations: tuple[int, ...]  # of the residual convolutions along the line
+    kernels: tuple[int, ...]  # widths of the residual convolutions along the line
     separable: bool = False  # depthwise convolutions along the line, with a 1 x 1 after each
 
 
 LAYOUTS = {
-    "small": Layout((12, 24, 48, 64), 96, (1, 2, 4)),
-    "base": Layout((16, 32, 64, 96), 192, (1, 2, 4, 1)),
-    "separable": Layout((16, 32, 64, 96), 256, (1, 2, 4, 1, 2, 4), separable=True),
+    "small": Layout((12, 24, 48, 64), 96, (3, 5, 5)),
+    "base": Layout((16, 32, 64, 96), 192, (3, 5, 5, 3)),
+    "separable": Layout((16, 32, 64, 96), 256, (5, 9, 9, 5, 9, 9), separable=True),
 }
 
 
@@ -54,16 +54,15 @@ def build_strip_network(layout: Layout, columns: int | None = None) -> Any:
     x = layers.Dropout(0.1)(x)
     x = convolve(x, layout.width, (2, 3), padding="valid")
     x = layers.ZeroPadding2D(((0, 0), (1, 1)))(x)
-    for dilation in layout.dilations:
+    # Wide rather than dilated: TensorFlow's dilation fails where widths differ between batches.
+    for kernel in layout.kernels:
         before = x
         if layout.separable:
-            x = layers.DepthwiseConv2D(
-                (1, 5), padding="same", use_bias=False, dilation_rate=(1, dilation)
-            )(x)
+            x = layers.DepthwiseConv2D((1, kernel), padding="same", use_bias=False)(x)
             x = layers.BatchNormalization()(x)
             x = convolve(x, layout.width, (1, 1))
         else:
-            x = convolve(x, layout.width, (1, 3), dilation_rate=(1, dilation))
+            x = convolve(x, layout.width, (1, kernel))
         x = layers.Add()([before, layers.Dropout(0.1)(x)])
     # The one row stays in the shape: LiteRT would fix the width in a reshape.
     x = layers.Conv2D(len(CLASSES) + 1, (1, 1), name="logits")(x)

@@ -185,11 +185,9 @@ def train_strips(run: StripRun, *, command: str = "") -> Path:
     training = made_pool(run, "train", run.strips)
     validation = made_pool(run, "validation", run.validation)
     network = build_strip_network(LAYOUTS[run.layout])
+    steps = run.epochs * -(-len(training) // run.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(
-        0.0,
-        run.epochs * -(-len(training) // run.batch_size),
-        warmup_target=run.learning_rate,
-        warmup_steps=200,
+        0.0, steps, warmup_target=run.learning_rate, warmup_steps=min(200, steps // 10)
     )
     network.compile(
         optimizer=keras.optimizers.AdamW(rate, weight_decay=1e-4, clipnorm=5.0), loss=_loss

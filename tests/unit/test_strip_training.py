@@ -92,7 +92,8 @@ def test_greedy_drops_repeats_and_blanks() -> None:
 
 @pytest.mark.slow
 def test_a_tiny_run_trains(data_dir: Path, tmp_path: Path) -> None:
-    options = ["--strips", "60", "--validation", "20", "--epochs", "2", "--layout", "small"]
+    options = ["--strips", "64", "--validation", "20", "--epochs", "2", "--layout", "small"]
+    options += ["--batch-size", "8"]
     folders = ["--data", str(data_dir), "--out", str(tmp_path)]
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "training.strips", *folders, *options],
@@ -104,6 +105,6 @@ def test_a_tiny_run_trains(data_dir: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     history = json.loads((tmp_path / "history.json").read_text(encoding="utf-8"))
     assert len(history) == 2
-    assert history[1]["loss"] < history[0]["loss"]
+    assert history[1]["loss"] < 0.9 * history[0]["loss"]
     assert (tmp_path / "best.weights.h5").is_file()
     assert str(data_dir) not in (tmp_path / "run.json").read_text(encoding="utf-8")
