@@ -39,11 +39,9 @@ def normalise_strip(grey: Image) -> Image:
     unit = grey.shape[0] / ROWS
     rows = slice(int(top * unit), max(int(top * unit) + 1, round(bottom * unit)))
     columns = slice(int(left * unit), max(int(left * unit) + 1, round(right * unit)))
-    ink = (
-        _flattened(_with_rows(grey[rows, columns]))
-        if bottom - top < ROWS
-        else (whole[:, left:right])
-    )
+    ink = whole[:, left:right]
+    if bottom - top < ROWS:
+        ink = _flattened(_with_rows(grey[rows, columns]))
     width = min(max(-(-ink.shape[1] // _STEP) * _STEP, _COLUMNS[0]), _COLUMNS[1])
     if ink.shape[1] > width:
         return np.asarray(cv2.resize(ink, (width, ROWS), interpolation=cv2.INTER_AREA), np.uint8)

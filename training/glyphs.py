@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,9 @@ from training.datasets import (
 )
 from training.network import PARAMETERS, build_network
 from training.synthesis.rescan import rescan
+
+if TYPE_CHECKING:
+    from training.strips import StripRun
 
 WEIGHTS, LAST, HISTORY, RUN = "best.weights.h5", "last.keras", "history.json", "run.json"
 SCANS = "scans.npy"
@@ -334,15 +337,15 @@ def read_run(out: Path, data: Path, emnist: Path | None = None) -> tuple[GlyphRu
     return GlyphRun(data=data, out=out, emnist=emnist, **config), about
 
 
-def command_of(run: GlyphRun, program: str) -> str:
+def command_of(run: GlyphRun | StripRun, program: str) -> str:
     """The command that repeats a run, for its card; folders are left open."""
-    defaults = GlyphRun(data=Path(), out=Path())
+    defaults = type(run)(data=Path(), out=Path())
     words = [program, "--data DIR --out DIR"]
-    if run.emnist is not None:
-        words.append("--emnist DIR")
     for name, value in asdict(run).items():
-        if name not in ("data", "out", "emnist", "workers") and value != getattr(defaults, name):
-            words.append(f"--{name.replace('_', '-')} {value}")
+        if name in ("data", "out", "workers") or value == getattr(defaults, name):
+            continue
+        shown = "DIR" if isinstance(value, Path) else value
+        words.append(f"--{name.replace('_', '-')} {shown}")
     return " ".join(words)
 
 

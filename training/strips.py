@@ -30,7 +30,7 @@ from core.errors import ConfigError, CounterfoilError
 from pipeline.normalise import ROWS, normalise_strip
 from pipeline.types import Image
 from training.datasets import load_femnist, load_mnist, load_nsysu, split_by_writer
-from training.glyphs import HISTORY, RUN, WEIGHTS, require_keras
+from training.glyphs import HISTORY, RUN, WEIGHTS, command_of, require_keras
 from training.strip_network import CLASSES, COLUMNS_A_STEP, LAYOUTS, build_strip_network
 from training.synthesis.strips import StripSynthesizer
 
@@ -243,16 +243,9 @@ def main(arguments: list[str] | None = None) -> int:
         value = getattr(defaults, name.replace("-", "_"))
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
-    options = vars(parser.parse_args(arguments))
-    run = StripRun(**options)
-    words = [
-        f"--{name.replace('_', '-')} {value}"
-        for name, value in options.items()
-        if name not in ("data", "out") and value != getattr(defaults, name)
-    ]
-    command = " ".join(["python -m training.strips --data DIR --out DIR", *words])
+    run = StripRun(**vars(parser.parse_args(arguments)))
     try:
-        train_strips(run, command=command)
+        train_strips(run, command=command_of(run, "python -m training.strips"))
     except CounterfoilError as exc:
         sys.stderr.write(f"{exc}\n")
         return exc.exit_code
