@@ -76,8 +76,9 @@ def glyphs(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     from training.export import export_run
-    from training.glyphs import GlyphRun, command_of, train_glyphs
+    from training.glyphs import GlyphRun, train_glyphs
     from training.litert import require_tensorflow
+    from training.runs import command_of
 
     require_tensorflow()  # say so now, not after hours of training
     if not only_export:

@@ -37,10 +37,11 @@ from training.datasets import (
     load_usps,
 )
 from training.evaluate import Evaluation, calibration_error, evaluate, fit_temperature, summary
-from training.glyphs import HISTORY, WEIGHTS, load_sets, read_run
+from training.glyphs import load_sets, read_run
 from training.litert import convert_float, convert_int8, require_tensorflow
 from training.network import CLASSES, PARAMETERS, build_network
 from training.report import write_report
+from training.runs import HISTORY, WEIGHTS
 
 SHIPPED = Path(__file__).resolve().parent.parent / "pipeline" / "readers" / "weights"
 _REPRESENTATIVE = 1000  # glyphs that the ranges of the int8 activations are measured on

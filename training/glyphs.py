@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,12 +41,9 @@ from training.datasets import (
     split_by_writer,
 )
 from training.network import PARAMETERS, build_network
+from training.runs import HISTORY, LAST, RUN, WEIGHTS, command_of, require_keras
 from training.synthesis.rescan import rescan
 
-if TYPE_CHECKING:
-    from training.strips import StripRun
-
-WEIGHTS, LAST, HISTORY, RUN = "best.weights.h5", "last.keras", "history.json", "run.json"
 SCANS = "scans.npy"
 FINISH_RATE = 0.2  # of the learning rate, where the finish begins
 FINISH_CHANGES = 0.5  # of the changes to the images, in the finish
@@ -147,20 +144,6 @@ def train_glyphs(run: GlyphRun, *, resume: bool = False, command: str = "") -> P
         mild, scans = Augment().scaled(FINISH_CHANGES), _scanned(images, run)
         fit(mild, main + run.finish, [_falling(keras, run, main)], scans)
     return run.out
-
-
-def require_keras() -> Any:
-    """Import Keras, or raise ConfigError that says what to install."""
-    try:
-        import keras
-    except ImportError as exc:
-        raise ConfigError(
-            f"Keras or its backend is not installed ({exc.name or exc}); training needs it.",
-            hint="Install the extra `train`: pip install 'counterfoil[train]' "
-            "(in a checkout: pip install -e '.[train]').",
-            code="tensorflow-missing",
-        ) from exc
-    return keras
 
 
 def _past(out: Path) -> list[dict[str, float]]:
@@ -335,18 +318,6 @@ def read_run(out: Path, data: Path, emnist: Path | None = None) -> tuple[GlyphRu
         ) from exc
     config = {name: value for name, value in about["config"].items() if name != "emnist"}
     return GlyphRun(data=data, out=out, emnist=emnist, **config), about
-
-
-def command_of(run: GlyphRun | StripRun, program: str) -> str:
-    """The command that repeats a run, for its card; folders are left open."""
-    defaults = type(run)(data=Path(), out=Path())
-    words = [program, "--data DIR --out DIR"]
-    for name, value in asdict(run).items():
-        if name in ("data", "out", "workers") or value == getattr(defaults, name):
-            continue
-        shown = "DIR" if isinstance(value, Path) else value
-        words.append(f"--{name.replace('_', '-')} {shown}")
-    return " ".join(words)
 
 
 def main(arguments: list[str] | None = None) -> int:

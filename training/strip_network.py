@@ -25,11 +25,15 @@ class Layout:
     width: int  # channels along the line
     kernels: tuple[int, ...]  # widths of the residual convolutions along the line
     separable: bool = False  # depthwise convolutions along the line, with a 1 x 1 after each
+    strided: bool = False  # the first convolution halves the image, not a pooling after it
 
 
 LAYOUTS = {
     "small": Layout((12, 24, 48, 64), 96, (3, 5, 5)),
     "base": Layout((16, 32, 64, 96), 192, (3, 5, 5, 3)),
+    "strided": Layout((24, 32, 64, 96), 192, (3, 5, 5, 3), strided=True),
+    "light": Layout((24, 48, 64, 96), 160, (3, 5, 5, 3), strided=True),
+    "narrow": Layout((16, 32, 64, 96), 144, (5, 7, 7, 5), strided=True),
     "separable": Layout((16, 32, 64, 96), 256, (5, 9, 9, 5, 9, 9), separable=True),
 }
 
@@ -47,7 +51,10 @@ def build_strip_network(layout: Layout, columns: int | None = None) -> Any:
 
     image = Input((ROWS, columns, 1), name="image")
     a, b, c, d = layout.stem
-    x = layers.MaxPooling2D((2, 2))(convolve(image, a, (3, 3)))
+    if layout.strided:
+        x = convolve(image, a, (3, 3), strides=2)
+    else:
+        x = layers.MaxPooling2D((2, 2))(convolve(image, a, (3, 3)))
     x = layers.MaxPooling2D((2, 2))(convolve(x, b, (3, 3)))
     x = layers.MaxPooling2D((2, 1))(convolve(x, c, (3, 3)))
     x = layers.MaxPooling2D((2, 1))(convolve(x, d, (3, 3)))

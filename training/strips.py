@@ -30,10 +30,12 @@ from core.errors import ConfigError, CounterfoilError
 from pipeline.normalise import ROWS, normalise_strip
 from pipeline.types import Image
 from training.datasets import load_femnist, load_mnist, load_nsysu, split_by_writer
-from training.glyphs import HISTORY, RUN, WEIGHTS, command_of, require_keras
-from training.strip_network import CLASSES, COLUMNS_A_STEP, LAYOUTS, build_strip_network
+from training.runs import HISTORY, RUN, WEIGHTS, command_of, require_keras
+from training.strip_network import BLANK, CLASSES, COLUMNS_A_STEP, LAYOUTS, build_strip_network
 from training.synthesis.strips import StripSynthesizer
 
+LAST_WEIGHTS = "last.weights.h5"
+_KEEP = 200  # steps after which the weights are written: a run cut short goes on with --start
 _SHARD = 500  # strips that a process makes at once
 _MOST = 16
 
@@ -50,6 +52,7 @@ class StripRun:
     epochs: int = 8
     batch_size: int = 64
     learning_rate: float = 1e-3
+    start: Path | None = None  # weights to begin from: those of another run of this layout
     seed: int = 1
 
 
@@ -185,17 +188,21 @@ def train_strips(run: StripRun, *, command: str = "") -> Path:
     training = made_pool(run, "train", run.strips)
     validation = made_pool(run, "validation", run.validation)
     network = build_strip_network(LAYOUTS[run.layout])
+    if run.start is not None:
+        network.load_weights(run.start)
     steps = run.epochs * -(-len(training) // run.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, steps, warmup_target=run.learning_rate, warmup_steps=min(200, steps // 10)
     )
     network.compile(
-        optimizer=keras.optimizers.AdamW(rate, weight_decay=1e-4, clipnorm=5.0), loss=_loss
+        optimizer=keras.optimizers.AdamW(rate, weight_decay=1e-4, clipnorm=5.0),
+        loss=_loss,
+        jit_compile=False,  # XLA would compile anew for every width, and is slower here
     )
     about = {
         "command": command,
         "keras": f"{keras.__version__} on {keras.config.backend()}",
-        "config": {n: v for n, v in asdict(run).items() if n not in ("data", "out")},
+        "config": {n: v for n, v in asdict(run).items() if n not in ("data", "out", "start")},
         "parameters": network.count_params(),
     }
     (run.out / RUN).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
@@ -219,17 +226,38 @@ def train_strips(run: StripRun, *, command: str = "") -> Path:
 def _epoch(network: Any, pool: Pool, run: StripRun, epoch: int) -> float:
     total, count = 0.0, 0
     rng = np.random.default_rng((run.seed, epoch))
-    for images, labels in batches(pool, run.batch_size, rng):
+    for number, (images, labels) in enumerate(batches(pool, run.batch_size, rng), start=1):
         total += float(network.train_on_batch(images, labels)) * len(images)
         count += len(images)
+        if number % _KEEP == 0:
+            network.save_weights(run.out / LAST_WEIGHTS)
+            sys.stderr.write(f"  {count:,} of {len(pool):,} strips  loss {total / count:.4f}\n")
     return total / count
 
 
 def _loss(labels: Any, logits: Any) -> Any:
     """CTC over the one row of the logits."""
-    from keras import losses
+    from keras import config, losses
 
-    return losses.ctc(labels, logits[:, 0])
+    steps = logits[:, 0]
+    if config.backend() != "tensorflow":
+        return losses.ctc(labels, steps)
+    import tensorflow as tf
+
+    # Keras asks TensorFlow with dense labels, for which it runs a loop of small operations; the
+    # kernel for sparse ones gives the same in a tenth of the time. It refuses empty labels, which
+    # are all blank: their place is held by any class meanwhile.
+    empty = labels[:, 0] == 0
+    first = tf.where(empty, tf.ones_like(labels[:, 0]), labels[:, 0])
+    labels = tf.concat([first[:, None], labels[:, 1:]], axis=1)
+    places = tf.where(labels > 0)
+    sparse = tf.SparseTensor(
+        places, tf.cast(tf.gather_nd(labels, places), tf.int32), tf.shape(labels, tf.int64)
+    )
+    lengths = tf.fill([tf.shape(steps)[0]], tf.shape(steps)[1])
+    loss = tf.nn.ctc_loss(sparse, steps, None, lengths, logits_time_major=False, blank_index=BLANK)
+    blank = -tf.reduce_sum(tf.nn.log_softmax(steps)[:, :, BLANK], axis=1)
+    return tf.where(empty, blank, loss)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -243,6 +271,7 @@ def main(arguments: list[str] | None = None) -> int:
         value = getattr(defaults, name.replace("-", "_"))
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
+    parser.add_argument("--start", type=Path, help="weights of another run to begin from")
     run = StripRun(**vars(parser.parse_args(arguments)))
     try:
         train_strips(run, command=command_of(run, "python -m training.strips"))

@@ -1,0 +1,43 @@
+"""What the training runs of all readers share: the files of a run's folder, and its command."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+WEIGHTS, LAST, HISTORY, RUN = "best.weights.h5", "last.keras", "history.json", "run.json"
+
+
+def require_keras() -> Any:
+    """Import Keras, or raise ConfigError that says what to install."""
+    try:
+        import keras
+    except ImportError as exc:
+        raise ConfigError(
+            f"Keras or its backend is not installed ({exc.name or exc}); training needs it.",
+            hint="Install the extra `train`: pip install 'counterfoil[train]' "
+            "(in a checkout: pip install -e '.[train]').",
+            code="tensorflow-missing",
+        ) from exc
+    return keras
+
+
+def command_of(run: DataclassInstance, program: str) -> str:
+    """The command that repeats a run, for its card; folders are left open.
+
+    `run` is the dataclass of a run: all its fields are options, `data` and `out` are required.
+    """
+    words = [program, "--data DIR --out DIR"]
+    for option in fields(run):
+        value = getattr(run, option.name)
+        if option.name in ("data", "out", "workers") or value == option.default:
+            continue
+        shown = "DIR" if isinstance(value, Path) else value
+        words.append(f"--{option.name.replace('_', '-')} {shown}")
+    return " ".join(words)
