@@ -21,6 +21,7 @@ ROWS = 32  # of a strip as the strip reader sees it
 _COLUMNS = (32, 512)  # the fewest and the most: a number of 30 digits at 16 columns each
 _STEP = 16  # columns are a multiple of this: few widths, few plans of the network's tensors
 _PAPER = 21  # pixels at 32 rows: within this window strokes are the minority
+_DARK = 80  # of 255: on darker paper the ink is light; a light edge on grey paper is no ink
 _FAINT = 28.0  # of 255: ink fainter than this share of the paper is not amplified further
 _ROOM = 0.14  # of the height of the ink, left free around it
 
@@ -61,14 +62,16 @@ def _flattened(small: Image) -> Image:
     reach = _PAPER // 2
     padded = np.pad(small, reach, mode="symmetric")
     paper = np.asarray(cv2.medianBlur(padded, _PAPER), np.uint8)[reach:-reach, reach:-reach]
-    dark, light = cv2.subtract(paper, small), cv2.subtract(small, paper)
-    if float(np.square(light, dtype=np.float32).sum()) > float(
-        np.square(dark, dtype=np.float32).sum()
-    ):
-        dark, paper = light, np.asarray(cv2.bitwise_not(paper), np.uint8)
+    if float(np.median(paper)) < _DARK:
+        small, paper = _negative(small), _negative(paper)  # white on black
+    dark = cv2.subtract(paper, small)
     share = np.asarray(cv2.divide(dark, np.maximum(paper, 32), scale=255), np.uint8)
     full = max(float(np.percentile(share, 97)), _FAINT)
     return np.asarray(cv2.convertScaleAbs(share, alpha=255 / full), np.uint8)
+
+
+def _negative(grey: Image) -> Image:
+    return np.asarray(cv2.bitwise_not(grey), np.uint8)
 
 
 def _extent(ink: Image) -> tuple[int, int, int, int]:

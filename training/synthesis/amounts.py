@@ -20,7 +20,8 @@ from training.synthesis.allographs import LETTERS
 ALPHABET = "0123456789."
 LONGEST = 16  # characters of a text
 
-_LENGTHS = np.array([3, 7, 12, 15, 16, 13, 9, 7, 4, 3, 2, 2, 1, 1, 1, 1], float)
+# Of numbers, in digits: most are as long as amounts are, no length up to LONGEST is missing.
+_LENGTHS = np.array([3, 8, 14, 17, 18, 15, 10, 6, 3, 2, 1, 1, 0.5, 0.5, 0.5, 0.5])
 _SIGNS = ("₹", "$", "£", "€", "Rs", "Rs.")
 _TRAILS = ("/-", "/-", "/=", "=", "-", "--", "only", ".-", ",-", ".=", ".", "'", "#", "xx/100")
 _LEADS = ("=", "-", "*", "**", "#", ".")
@@ -57,7 +58,7 @@ def draw_line(rng: np.random.Generator) -> Line:
     if kind < 0.62:
         return draw_amount(rng)
     comb = kind > 0.82
-    length = int(rng.choice((2, 4, 6, 8, 8, 8, 10, 12, 16))) if comb else _length(rng)
+    length = int(rng.choice((2, 4, 5, 6, 8, 8, 8, 8, 10, 12))) if comb else _length(rng)
     digits = _date(rng) if comb and length == 8 else _digits(length, rng)
     return Line(
         tuple(Token(digit, digit) for digit in digits),

@@ -140,7 +140,9 @@ def _place(
     def margin(far: float, chance: float) -> int:
         if rng.random() < chance:
             return round(rng.uniform(0.4, far) * height)
-        return round(rng.uniform(-0.04, 0.4) * height)
+        # Often cut as closely as a person would.
+        close = 0.06 if rng.random() < 0.35 else 0.4
+        return round(rng.uniform(-0.04, close) * height)
 
     side = 0.45 if comb else -0.02
     left = margin(2.0, 0.25) + round(side * height)
