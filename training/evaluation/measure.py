@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import tempfile
 import time
@@ -33,6 +34,7 @@ from training.metrics import (
     wilson,
 )
 
+_AS_THEY_ARE = frozenset({".jpg", ".jpeg", ".png"})  # any system decodes these alike
 BUDGETS = (0.01, 0.001)  # shares of the released that may be wrong
 Json = dict[str, Any]
 Say = Callable[[int], None]  # how many fields are done
@@ -302,9 +304,10 @@ def _outcome(
 
 
 def _as_file(example: Example, path: Path) -> Path:
-    """Return a file that is the strip alone."""
-    if example.box is None and example.page == 1:
+    """Return a file that is the strip alone; none is there where the image cannot be decoded."""
+    if example.box is None and example.file.suffix.lower() in _AS_THEY_ARE:
         return example.file
-    grey = cut(decode_page(page_bytes(example)).grey, example.box)
-    path.write_bytes(cv2.imencode(".png", grey)[1].tobytes())
+    with contextlib.suppress(InputError):
+        grey = cut(decode_page(page_bytes(example)).grey, example.box)
+        path.write_bytes(cv2.imencode(".png", grey)[1].tobytes())
     return path

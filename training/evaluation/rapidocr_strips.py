@@ -20,7 +20,9 @@ def main() -> None:
     for line in sys.stdin:
         image = cv2.imread(line.strip())
         start = time.perf_counter()
-        result, _ = engine(image, use_det=False, use_cls=False, use_rec=True)
+        result = None
+        if image is not None:
+            result, _ = engine(image, use_det=False, use_cls=False, use_rec=True)
         milliseconds = (time.perf_counter() - start) * 1000
         text, confidence = (result[0][0], float(result[0][1])) if result else ("", 0.0)
         answer = {"text": text, "confidence": confidence, "milliseconds": milliseconds}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import difflib
-import html
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from statistics import median
@@ -17,6 +16,19 @@ import numpy as np
 from pipeline.types import Image
 from training.evaluation.charts import reliability_diagram, risk_coverage
 from training.evaluation.labelled import LabelledSet
+from training.evaluation.markup import (
+    bar_cell,
+    cell,
+    escape,
+    note_lines,
+    part_of,
+    percent,
+    percent_down,
+    row_head,
+    section,
+    short_percent,
+    table,
+)
 from training.evaluation.measure import BUDGETS, Comparison, Figures, Outcome, picture_of
 from training.metrics import (
     Release,
@@ -84,7 +96,7 @@ def report(evaluation: Evaluation) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_e(title)}</title>\n<style>\n{style}</style>\n</head>\n"
+        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n"
         f"<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
     )
 
@@ -95,11 +107,11 @@ def report(evaluation: Evaluation) -> str:
 def _head(evaluation: Evaluation, title: str) -> str:
     first = evaluation.ours[0]
     low, high = wilson(first.right, first.count)
-    exact = f"{_of(first.right, first.count)}; 95 %: {_percent(low)} to {_percent(high)}"
+    exact = f"{part_of(first.right, first.count)}; 95 %: {percent(low)} to {percent(high)}"
     tiles = [
-        (_percent(first.right / first.count), "read exactly", exact),
+        (percent(first.right / first.count), "read exactly", exact),
         (
-            _percent(first.character_errors),
+            percent(first.character_errors),
             "of the characters wrong",
             "to insert, take out or replace",
         ),
@@ -109,23 +121,23 @@ def _head(evaluation: Evaluation, title: str) -> str:
         tiles.insert(
             1,
             (
-                _percent(release.coverage if release else 0.0),
-                f"released by itself, at most {_budget(BUDGETS[0])} of it wrong",
-                _of(release.released if release else 0, first.count),
+                percent(release.coverage if release else 0.0),
+                f"released by itself, at most {short_percent(BUDGETS[0])} of it wrong",
+                part_of(release.released if release else 0, first.count),
             ),
         )
     if times := first.milliseconds():
         what = "a page" if evaluation.pages else "a field"
         tiles.append((f"{median(times):.1f} ms", f"{what}, one core", "median"))
     shown = "".join(
-        f"<div><dd>{_e(figure)}</dd><dt>{_e(words)}<small>{_e(note)}</small></dt></div>"
+        f"<div><dd>{escape(figure)}</dd><dt>{escape(words)}<small>{escape(note)}</small></dt></div>"
         for figure, words, note in tiles
     )
     fields = f"{first.count:,} fields"
     about = f"{fields} · {evaluation.part} · {evaluation.target} · {evaluation.about['date']}"
-    reader = f"<p class='reader'>{_e(first.system)}</p>" if len(evaluation.ours) > 1 else ""
+    reader = f"<p class='reader'>{escape(first.system)}</p>" if len(evaluation.ours) > 1 else ""
     return (
-        f"<header><p class='about'>{_e(about)}</p><h1>{_e(title)}</h1></header>\n"
+        f"<header><p class='about'>{escape(about)}</p><h1>{escape(title)}</h1></header>\n"
         f"{reader}<dl class='tiles'>{shown}</dl>\n"
     )
 
@@ -142,24 +154,24 @@ def _side_by_side(evaluation: Evaluation) -> str:
         times = figures.milliseconds()
         rows.append(
             [
-                _th(figures.system),
-                _bar(figures.right / figures.count),
-                _td(_of(figures.right, figures.count)),
-                _td(f"{_percent(low)} to {_percent(high)}"),
-                _td(_percent(figures.character_errors)),
-                *map(_td, released),
-                _td(f"{median(times):.1f}" if times else "–"),
+                row_head(figures.system),
+                bar_cell(figures.right / figures.count),
+                cell(part_of(figures.right, figures.count)),
+                cell(f"{percent(low)} to {percent(high)}"),
+                cell(percent(figures.character_errors)),
+                *map(cell, released),
+                cell(f"{median(times):.1f}" if times else "–"),
             ]
         )
     columns = ["", "read exactly", "fields", "95 % interval", "characters wrong"]
-    columns += [f"released at ≤ {_budget(budget)} wrong" for budget in BUDGETS]
+    columns += [f"released at ≤ {short_percent(budget)} wrong" for budget in BUDGETS]
     columns += ["ms a page" if evaluation.pages else "ms a field"]
     notes = [*evaluation.absent]
     if any(not figures.rates_itself for figures in evaluation.rivals):
         notes.append("–: this system does not say how sure it is.")
     if evaluation.pages:
         notes.append("Other systems read strips, not pages with a template: not measured.")
-    return _section("Side by side", _table(columns, rows) + _notes(notes))
+    return section("Side by side", table(columns, rows) + note_lines(notes))
 
 
 def _released(evaluation: Evaluation) -> str:
@@ -172,14 +184,14 @@ def _released(evaluation: Evaluation) -> str:
             observed = released_within(curve, budget)
             proven = released_surely(curve, budget) if budget else None
             cells = [
-                _td("none" if not budget else f"at most {_budget(budget)}"),
-                _td(_coverage(observed)),
-                _td(f"{observed.wrong} of {observed.released:,}" if observed else "–"),
-                _td(_sure(observed.threshold) if observed else "–"),
-                _td(_percent(observed.bound, 2) if observed else "–"),
-                _td(_coverage(proven) if budget else "–"),
+                cell("none" if not budget else f"at most {short_percent(budget)}"),
+                cell(_coverage(observed)),
+                cell(f"{observed.wrong} of {observed.released:,}" if observed else "–"),
+                cell(percent_down(observed.threshold) if observed else "–"),
+                cell(percent(observed.bound, 2) if observed else "–"),
+                cell(_coverage(proven) if budget else "–"),
             ]
-            rows.append(cells if number else [_th(name, rows=len(allowances)), *cells])
+            rows.append(cells if number else [row_head(name, rows=len(allowances)), *cells])
     columns = ["", "wrong allowed", "released", "wrong among them", "from a confidence of"]
     columns += ["bound of the share wrong", "released, proven"]
     least = upper_bound(0, len(evaluation.ours[0].outcomes))
@@ -193,23 +205,23 @@ def _released(evaluation: Evaluation) -> str:
         "will do a little worse. The bound is the one-sided 95 % Clopper-Pearson bound; proven is "
         "the most that can be released so that this bound keeps the allowance too.",
         f"A set of {len(evaluation.ours[0].outcomes):,} fields can prove no share wrong below "
-        f"{_percent(least, 2)}, even without a mistake.",
+        f"{percent(least, 2)}, even without a mistake.",
         "The scale of the curve widens the small shares.",
     ]
     chart = f"<figure>{risk_coverage(curves, BUDGETS)}</figure>"
-    return _section(
+    return section(
         "What the machine can release by itself",
-        words + chart + _table(columns, rows) + _notes(notes),
+        words + chart + table(columns, rows) + note_lines(notes),
     )
 
 
 def _calibration(evaluation: Evaluation) -> str:
-    figures_ = []
+    drawn = []
     for number, figures in enumerate(evaluation.ours):
-        bins = figures.bins()
+        bins, name = figures.bins(), escape(figures.system)
         error = calibration_error(bins)
-        figures_.append(
-            f"<figure>{reliability_diagram(bins, number)}<figcaption><strong>{_e(figures.system)}"
+        drawn.append(
+            f"<figure>{reliability_diagram(bins, number)}<figcaption><strong>{name}"
             f"</strong>: expected calibration error {error:.3f} over {len(bins)} bins of "
             f"{_about([part.count for part in bins])} fields each.</figcaption></figure>"
         )
@@ -217,9 +229,9 @@ def _calibration(evaluation: Evaluation) -> str:
         "<p>Of the fields that the machine calls 90 % sure, 90 % should be right: then the dots "
         "lie on the diagonal. Below it the machine claims too much, above it too little.</p>"
     )
-    charts = f"<div class='side'>{''.join(figures_)}</div>"
+    charts = f"<div class='side'>{''.join(drawn)}</div>"
     notes = ["Each dot is a bin of equally many fields, with the 95 % interval of its share right."]
-    return _section("Whether its confidence can be trusted", words + charts + _notes(notes))
+    return section("Whether its confidence can be trusted", words + charts + note_lines(notes))
 
 
 def _by(evaluation: Evaluation, title: str, column: str, rows_of: Rows) -> str:
@@ -229,21 +241,21 @@ def _by(evaluation: Evaluation, title: str, column: str, rows_of: Rows) -> str:
     systems = [{row[0]: row for row in rows_of(figures)} for figures in evaluation.systems]
     rows = []
     for name, _, count in first:
-        cells = [_th(name or "–"), _td(f"{count:,}")]
+        cells = [row_head(name or "–"), cell(f"{count:,}")]
         for by_name in systems:
             _, right, of = by_name[name]
             low, high = wilson(right, of)
-            cells.append(_bar(right / of, f"{_percent(low)} to {_percent(high)}"))
+            cells.append(bar_cell(right / of, f"{percent(low)} to {percent(high)}"))
         rows.append(cells)
     columns = [column, "fields", *(figures.system for figures in evaluation.systems)]
     notes = ["Share read exactly, with its 95 % interval."]
-    return _section(title, _table(columns, rows) + _notes(notes))
+    return section(title, table(columns, rows) + note_lines(notes))
 
 
 def _mistakes(figures: Figures) -> str:
     mistakes = figures.mistakes()
     if not mistakes:
-        return _section(f"Mistakes: {figures.system}", "<p>There is none.</p>")
+        return section(f"Mistakes: {figures.system}", "<p>There is none.</p>")
     nothing = sum(not outcome.read for outcome in mistakes)
     words = (
         f"<p>{len(mistakes):,} of {figures.count:,} fields were read wrong, {nothing} of these as "
@@ -252,7 +264,7 @@ def _mistakes(figures: Figures) -> str:
     )
     cards = "".join(_card(outcome) for outcome in mistakes[:MISTAKES])
     title = f"The worst mistakes: {figures.system}"
-    return _section(title, f"{words}<div class='cards'>{cards}</div>")
+    return section(title, f"{words}<div class='cards'>{cards}</div>")
 
 
 def _times(evaluation: Evaluation) -> str:
@@ -262,7 +274,7 @@ def _times(evaluation: Evaluation) -> str:
         times = figures.milliseconds()
         if times:
             marks = (median(times), float(np.quantile(times, 0.95)), max(times))
-            rows.append([_th(figures.system), *(_td(f"{mark:.1f}") for mark in marks)])
+            rows.append([row_head(figures.system), *(cell(f"{mark:.1f}") for mark in marks)])
     for outcome in sorted(evaluation.ours[0].outcomes, key=lambda o: -(o.milliseconds or 0)):
         if outcome.example.file not in [seen.example.file for seen in slow]:
             slow.append(outcome)
@@ -270,9 +282,9 @@ def _times(evaluation: Evaluation) -> str:
             break
     what = "page" if evaluation.pages else "field"
     cards = "".join(_card(outcome, timed=True) for outcome in slow)
-    table = _table(["", "median ms", "95th percentile", "slowest"], rows)
-    return _section(
-        f"Time for one {what}", f"{table}<h3>The slowest</h3><div class='cards'>{cards}</div>"
+    body = table(["", "median ms", "95th percentile", "slowest"], rows)
+    return section(
+        f"Time for one {what}", f"{body}<h3>The slowest</h3><div class='cards'>{cards}</div>"
     )
 
 
@@ -285,17 +297,17 @@ def _method(evaluation: Evaluation) -> str:
         "its start and decoding included)"
     )
     facts = [
-        ("command", f"<code>{_e(about['command'])}</code>"),
-        ("set", f"{_e(evaluation.labelled.name)}: {_e(evaluation.labelled.form)}"),
-        ("part", _e(evaluation.part)),
-        ("what a field may hold", _e(evaluation.target)),
-        ("right", f"the whole string is the truth; {_e(str(evaluation.comparison))}"),
+        ("command", f"<code>{escape(about['command'])}</code>"),
+        ("set", f"{escape(evaluation.labelled.name)}: {escape(evaluation.labelled.form)}"),
+        ("part", escape(evaluation.part)),
+        ("what a field may hold", escape(evaluation.target)),
+        ("right", f"the whole string is the truth; {escape(str(evaluation.comparison))}"),
         ("interval", "Wilson, 95 %"),
-        ("time", _e(f"wall clock, one thread, one at a time, {timed}")),
-        ("weights", f"<code>{_e(about['weights'])}</code>"),
+        ("time", escape(f"wall clock, one thread, one at a time, {timed}")),
+        ("weights", f"<code>{escape(about['weights'])}</code>"),
         (
             "machine",
-            _e(
+            escape(
                 f"{about['processor']}, {about['cores']} cores, Python {about['python']}; load "
                 f"average {about['load_before']} when it began"
             ),
@@ -306,12 +318,12 @@ def _method(evaluation: Evaluation) -> str:
             (
                 "other systems",
                 "they know no grammar: of what they say only characters count that occur in the "
-                "truths of this set",
+                "truths of this set; Tesseract is asked for digits only",
             )
         )
-    facts += [("left out", _e(remark)) for remark in evaluation.labelled.remarks]
+    facts += [("left out", escape(remark)) for remark in evaluation.labelled.remarks]
     rows = "".join(f"<tr><th scope='row'>{name}</th><td>{text}</td></tr>" for name, text in facts)
-    return _section("How this was measured", f"<table class='facts'>{rows}</table>")
+    return section("How this was measured", f"<table class='facts'>{rows}</table>")
 
 
 # ---- pieces ----
@@ -322,21 +334,24 @@ def _card(outcome: Outcome, *, timed: bool = False) -> str:
     picture = picture_of(outcome)
     told = read if read else "nothing" if read == "" else "nothing legal"
     shown = (
-        f"<img src='{_data_uri(picture)}' alt='{_e(f'The field: {truth} is written there')}'>"
+        f"<img src='{_data_uri(picture)}' alt='{escape(f'The field: {truth} is written there')}'>"
         if picture is not None
         else "<p>There is no picture.</p>"
     )
-    lines = [("written", _e(truth) or "nothing"), ("read", _marked(read, truth) if read else told)]
+    lines = [
+        ("written", escape(truth) or "nothing"),
+        ("read", _marked(read, truth) if read else told),
+    ]
     if timed:
         lines.append(("time", f"{outcome.milliseconds or 0:.1f} ms"))
     elif outcome.confidence is not None:
-        lines.append(("sure", _sure(outcome.confidence)))
+        lines.append(("sure", percent_down(outcome.confidence)))
     if outcome.example.field:
-        lines.append(("field", _e(outcome.example.field)))
+        lines.append(("field", escape(outcome.example.field)))
     if outcome.error:
-        lines.append(("error", _e(outcome.error)))
+        lines.append(("error", escape(outcome.error)))
     facts = "".join(f"<div><dt>{name}</dt><dd>{text}</dd></div>" for name, text in lines)
-    file = _e(outcome.example.file.name)
+    file = escape(outcome.example.file.name)
     return f"<figure>{shown}<figcaption><dl>{facts}</dl><p>{file}</p></figcaption></figure>"
 
 
@@ -344,7 +359,7 @@ def _marked(read: str, truth: str) -> str:
     """`read` with what differs from the truth marked; a gap where something is missing."""
     parts = []
     for kind, a, b, _, _ in difflib.SequenceMatcher(None, read, truth, False).get_opcodes():
-        text = _e(read[a:b])
+        text = escape(read[a:b])
         parts.append(text if kind == "equal" else f"<mark>{text or '‸'}</mark>")
     return "".join(parts)
 
@@ -357,61 +372,10 @@ def _data_uri(image: Image) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def _section(title: str, body: str) -> str:
-    return f"<section>\n<h2>{_e(title)}</h2>\n{body}\n</section>\n"
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th scope='col'>{_e(column)}</th>" for column in columns)
-    body = "".join(f"<tr>{''.join(row)}</tr>\n" for row in rows)
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f"<div class='wide'>{table}</div>"
-
-
-def _notes(notes: Sequence[str]) -> str:
-    return "".join(f"<p class='note'>{_e(note)}</p>" for note in notes)
-
-
-def _th(text: str, rows: int = 1) -> str:
-    scope = "row" if rows == 1 else f"rowgroup' rowspan='{rows}"
-    return f"<th scope='{scope}'>{_e(text)}</th>"
-
-
-def _td(text: str) -> str:
-    return f"<td>{_e(text)}</td>"
-
-
-def _bar(share: float, note: str = "") -> str:
-    small = f"<small>{_e(note)}</small>" if note else ""
-    track = f"<span class='track'><span style='width:{100 * share:.1f}%'></span></span>"
-    return f"<td class='bar'>{track}{_percent(share)}{small}</td>"
-
-
 def _about(counts: Sequence[int]) -> str:
     least, most = min(counts), max(counts)
     return f"{least}" if least == most else f"{least} or {most}"
 
 
 def _coverage(release: Release | None) -> str:
-    return f"{_percent(release.coverage)} ({release.released:,})" if release else "0 % (0)"
-
-
-def _of(part: int, count: int) -> str:
-    return f"{part:,} of {count:,}"
-
-
-def _percent(share: float, places: int = 1) -> str:
-    return f"{100 * share:.{places}f} %"
-
-
-def _budget(share: float) -> str:
-    return f"{100 * share:g} %"
-
-
-def _sure(confidence: float) -> str:
-    """Rounded down: 99.96 % never shows as 100 %."""
-    return f"{int(confidence * 1000) / 10:.1f} %"
-
-
-def _e(text: str) -> str:
-    return html.escape(text, quote=True)
+    return f"{percent(release.coverage)} ({release.released:,})" if release else "0 % (0)"
