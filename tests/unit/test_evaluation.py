@@ -75,6 +75,13 @@ def test_whole_pages_with_boxes_or_a_template(tmp_path: Path) -> None:
         load_labelled(tmp_path, pages=False)
 
 
+def test_images_named_without_their_ending(tmp_path: Path) -> None:
+    picture(tmp_path / "0001.png")
+    (tmp_path / "labels.json").write_text('{"0001": {"amount": "7", "date": "01012026"}}')
+    found = load_labelled(tmp_path, pages=True).examples
+    assert truths(found) == [("0001.png", "amount", "7"), ("0001.png", "date", "01012026")]
+
+
 def test_a_csv_with_and_without_fields(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         picture(tmp_path / name)
@@ -105,7 +112,7 @@ def test_of_an_export_only_what_a_person_verified_counts(tmp_path: Path) -> None
     assert "1 fields that no person" in found.remarks[0]
 
 
-@pytest.mark.parametrize("text", ["{}", "[1]", '[{"text": "1"}]', "not json"])
+@pytest.mark.parametrize("text", ["{}", '{"a": 1}', "[1]", '[{"text": "1"}]', "not json"])
 def test_what_is_no_labels_file_is_said_to_be_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "labels.json").write_text(text)
     with pytest.raises(InputError):

@@ -115,6 +115,8 @@ def _from_json(labels: Path, pages: bool) -> _Found:
         entries = json.loads(labels.read_text(encoding="utf-8"))
     except (ValueError, OSError) as exc:
         raise InputError(f"{labels} is not JSON ({exc}).") from exc
+    if isinstance(entries, dict):
+        entries = _by_stem(labels.parent, entries)
     if not isinstance(entries, list) or not all(
         isinstance(entry, dict) and isinstance(entry.get("file"), str) for entry in entries
     ):
@@ -141,6 +143,15 @@ def _from_json(labels: Path, pages: bool) -> _Found:
     remarks = [f"{nulls} fields are labelled illegible and were left out."] if nulls else []
     where = "fields found by the template" if pages else "fields cut out by their boxes"
     return f"labels.json of whole pages, {where}", examples, remarks
+
+
+def _by_stem(folder: Path, entries: dict[str, Any]) -> list[Any]:
+    """`{"0001": {"amount": …}}`: images named without their ending."""
+    files = {path.stem: path.name for path in folder.iterdir() if path.suffix != ".json"}
+    return [
+        {"file": files.get(stem, stem), **fields} if isinstance(fields, dict) else None
+        for stem, fields in entries.items()
+    ]
 
 
 def _fields_with_box(entry: dict[str, Any]) -> list[str]:
