@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 _LEAST_IN_A_BIN = 20  # fewer say nothing of a share
 _MOST_BINS = 15
+_SURE = 0.95  # of the bounds
 
 
 def wilson(part: int, count: int) -> tuple[float, float]:
@@ -29,11 +30,11 @@ def wilson(part: int, count: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def upper_bound(part: int, count: int, *, confidence: float = 0.95) -> float:
-    """The one-sided upper bound of the share `part` of `count` (Clopper, Pearson 1934).
+def upper_bound(part: int, count: int) -> float:
+    """The one-sided 95 % upper bound of the share `part` of `count` (Clopper, Pearson 1934).
 
-    The largest share under which `part` or fewer would still be seen with a chance of
-    1 - `confidence`; 1 of nothing.
+    The largest share under which `part` or fewer would still be seen with a chance of 5 %; 1 of
+    nothing.
     """
     if not 0 <= part <= count:
         raise ValueError(f"{part} of {count} is no share")
@@ -42,7 +43,7 @@ def upper_bound(part: int, count: int, *, confidence: float = 0.95) -> float:
     low, high = part / count, 1.0
     for _ in range(50):  # halves: well below 1e-12
         middle = (low + high) / 2
-        if _at_most(part, count, middle) > 1 - confidence:
+        if _at_most(part, count, middle) > 1 - _SURE:
             low = middle
         else:
             high = middle
@@ -172,6 +173,8 @@ def released_within(curve: Sequence[Release], budget: float) -> Release | None:
 def released_surely(curve: Sequence[Release], budget: float) -> Release | None:
     """The most that can be released so that the upper bound of its risk keeps the budget."""
     for point in reversed(curve):
-        if point.risk <= budget and point.bound <= budget:
+        # The bound is at most the budget where so few would be rare under it: one sum, no search.
+        rare = _at_most(point.wrong, point.released, budget) <= 1 - _SURE
+        if point.risk <= budget and rare:
             return point
     return None

@@ -87,6 +87,9 @@ def test_the_curve_agrees_with_every_threshold_tried(
         kept = [r for r in curve if r.wrong <= budget * r.released]
         best = released_within(curve, budget)
         assert (best.released if best else 0) == max((r.released for r in kept), default=0)
+        proven = [r.released for r in curve if r.bound <= budget]
+        sure = released_surely(curve, budget)
+        assert (sure.released if sure else 0) == max(proven, default=0)
 
 
 def test_proof_needs_more_than_luck() -> None:

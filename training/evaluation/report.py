@@ -222,8 +222,9 @@ def _calibration(evaluation: Evaluation) -> str:
         error = calibration_error(bins)
         drawn.append(
             f"<figure>{reliability_diagram(bins, number)}<figcaption><strong>{name}"
-            f"</strong>: expected calibration error {error:.3f} over {len(bins)} bins of "
-            f"{_about([part.count for part in bins])} fields each.</figcaption></figure>"
+            f"</strong>: expected calibration error {error:.3f} over {len(bins)} "
+            f"bin{'s' * (len(bins) > 1)} of {_about([part.count for part in bins])} fields."
+            "</figcaption></figure>"
         )
     words = (
         "<p>Of the fields that the machine calls 90 % sure, 90 % should be right: then the dots "
@@ -257,9 +258,11 @@ def _mistakes(figures: Figures) -> str:
     if not mistakes:
         return section(f"Mistakes: {figures.system}", "<p>There is none.</p>")
     nothing = sum(not outcome.read for outcome in mistakes)
+    failed = sum(bool(outcome.error) for outcome in mistakes)
+    unread = f"; {failed} lie on pages that could not be read" if failed else ""
     words = (
         f"<p>{len(mistakes):,} of {figures.count:,} fields were read wrong, {nothing} of these as "
-        f"nothing at all. The most confident come first: these are the dangerous ones."
+        f"nothing at all{unread}. The most confident come first: these are the dangerous ones."
         f"{f' {MISTAKES} are shown.' if len(mistakes) > MISTAKES else ''}</p>"
     )
     cards = "".join(_card(outcome) for outcome in mistakes[:MISTAKES])
@@ -348,11 +351,11 @@ def _card(outcome: Outcome, *, timed: bool = False) -> str:
         lines.append(("sure", percent_down(outcome.confidence)))
     if outcome.example.field:
         lines.append(("field", escape(outcome.example.field)))
-    if outcome.error:
-        lines.append(("error", escape(outcome.error)))
     facts = "".join(f"<div><dt>{name}</dt><dd>{text}</dd></div>" for name, text in lines)
-    file = escape(outcome.example.file.name)
-    return f"<figure>{shown}<figcaption><dl>{facts}</dl><p>{file}</p></figcaption></figure>"
+    below = f"<p>{escape(outcome.example.file.name)}</p>"
+    if outcome.error:
+        below += f"<p>{escape(outcome.error)}</p>"
+    return f"<figure>{shown}<figcaption><dl>{facts}</dl>{below}</figcaption></figure>"
 
 
 def _marked(read: str, truth: str) -> str:
