@@ -278,7 +278,8 @@ def _times(evaluation: Evaluation) -> str:
         if times:
             marks = (median(times), float(np.quantile(times, 0.95)), max(times))
             rows.append([row_head(figures.system), *(cell(f"{mark:.1f}") for mark in marks)])
-    for outcome in sorted(evaluation.ours[0].outcomes, key=lambda o: -(o.milliseconds or 0)):
+    timed = [outcome for outcome in evaluation.ours[0].outcomes if outcome.milliseconds]
+    for outcome in sorted(timed, key=lambda o: -(o.milliseconds or 0)):
         if outcome.example.file not in [seen.example.file for seen in slow]:
             slow.append(outcome)
         if len(slow) == SLOWEST:
@@ -335,7 +336,7 @@ def _method(evaluation: Evaluation) -> str:
 def _card(outcome: Outcome, *, timed: bool = False) -> str:
     truth, read = outcome.example.truth, outcome.read
     picture = picture_of(outcome)
-    told = read if read else "nothing" if read == "" else "nothing legal"
+    told = "nothing" if read == "" else "not read" if outcome.error else "nothing legal"
     shown = (
         f"<img src='{_data_uri(picture)}' alt='{escape(f'The field: {truth} is written there')}'>"
         if picture is not None
