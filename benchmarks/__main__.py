@@ -20,9 +20,10 @@ import cv2
 from rich.console import Console
 
 from benchmarks import readers, stages, system
-from benchmarks.report import Section, machine, markdown
+from benchmarks.report import Section, markdown
 from core.errors import CounterfoilError
 from pipeline.read import load_readers
+from training.machine import machine
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "summary.md"

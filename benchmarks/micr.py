@@ -27,7 +27,7 @@ from pipeline.readers.micr_fields import parse_fields
 from pipeline.readers.micr_line import cut_cells, darkness
 from pipeline.readers.runtime import Model
 from pipeline.types import Box, Image, Page
-from training.evaluate import wilson
+from training.metrics import wilson
 from training.micr import render_cells
 from training.synthesis.micr import CHARACTERS, Wear, random_wear, render_line
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,14 +20,12 @@ from benchmarks.samples import temporary
 from pipeline.grammar import ANY_DIGITS
 from pipeline.page import decode_page
 from pipeline.read import Readers, read_strip
-from training.evaluate import wilson
+from training.evaluation.rivals import TESSERACT_AT_ONCE, Rival, find_rivals
+from training.metrics import wilson
 from training.synthesis.digit_strips import compose_strip
 
-RAPIDOCR = Path(__file__).with_name("rapidocr_strips.py")
 HEIGHTS = (28, 40, 56, 80, 112)
 NOISE = 4.0
-_TESSERACT_AT_ONCE = 20
-_ONE_THREAD = {"OMP_THREAD_LIMIT": "1", "OMP_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +78,7 @@ def measure(
         "Right: all digits of the line and no others. Everything but digits is taken out of what "
         "each system says, and out of the truth, before they are compared. Milliseconds: median "
         "of wall-clock time a strip on one thread, without decoding the image (Tesseract: mean "
-        f"of {_TESSERACT_AT_ONCE} strips that one process reads, its start and decoding "
+        f"of {TESSERACT_AT_ONCE} strips that one process reads, its start and decoding "
         f"included). Composed strings: heights {', '.join(map(str, HEIGHTS))} px, noise σ = "
         f"{NOISE:g}. Interval: Wilson, 95 %.",
     )
@@ -98,19 +93,10 @@ def measure(
 
 def _systems(readers: Readers, rapidocr: Path | None) -> tuple[dict[str, Reader], list[str]]:
     systems: dict[str, Reader] = {"Counterfoil (glyph reader)": lambda items: _ours(items, readers)}
-    notes = []
-    if program := shutil.which("tesseract"):
-        version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
-        systems[version.stdout.splitlines()[0].capitalize()] = lambda items: _tesseract(
-            items, program
-        )
-    else:
-        notes.append("Not measured: Tesseract (the program is not installed).")
-    if rapidocr is not None and (version_of := _rapidocr_version(rapidocr)):
-        systems[f"RapidOCR {version_of}"] = lambda items: _rapidocr(items, rapidocr)
-    else:
-        notes.append("Not measured: RapidOCR (`make bench` installs it, given a network).")
-    return systems, notes
+    rivals, absent = find_rivals([] if rapidocr is None else [rapidocr])
+    for name, rival in rivals.items():
+        systems[name] = partial(_theirs, rival=rival)
+    return systems, absent
 
 
 def _say_done(say: Say, what: str, done: int, count: int) -> None:
@@ -181,64 +167,6 @@ def _ours(items: Iterable[Item], readers: Readers) -> Answers:
         yield (reading.fields[0].value or "" if reading.fields else ""), milliseconds
 
 
-def _tesseract(items: Sequence[Item], program: str) -> Answers:
-    for start in range(0, len(items), _TESSERACT_AT_ONCE):
-        part = items[start : start + _TESSERACT_AT_ONCE]
-        begin = time.perf_counter()
-        texts = _run_tesseract(part, program)
-        milliseconds: float | None = 1e3 * (time.perf_counter() - begin) / len(part)
-        if len(texts) != len(part):  # it leaves out images that it finds too small: one by one
-            milliseconds = None
-            texts = ["".join(_run_tesseract([item], program)) for item in part]
-        yield from ((text, milliseconds) for text in texts)
-
-
-def _run_tesseract(items: Sequence[Item], program: str) -> list[str]:
-    """Return the text of each image; of fewer where it leaves some out."""
-    listing = "\n".join(str(item.path.resolve()) for item in items) + "\n"
-    with temporary("tesseract") as folder:
-        path = Path(folder) / "list.txt"
-        path.write_text(listing)
-        command = [program, str(path), "stdout", "--psm", "7"]
-        command += ["-c", "tessedit_char_whitelist=0123456789"]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=os.environ | _ONE_THREAD
-        )
-    texts = done.stdout.split("\f")  # between pages; some builds put one behind the last as well
-    return texts[:-1] if len(texts) > len(items) and not texts[-1].strip() else texts
-
-
-def _rapidocr_version(python: Path) -> str | None:
-    code = (
-        "import importlib.metadata as m, rapidocr_onnxruntime; "
-        "print(m.version('rapidocr-onnxruntime'))"
-    )
-    try:
-        done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _rapidocr(items: Sequence[Item], python: Path) -> Answers:
-    with subprocess.Popen(
-        [python, str(RAPIDOCR)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=os.environ | _ONE_THREAD,
-    ) as process:
-        if process.stdin is None or process.stdout is None:
-            raise AssertionError("it is started with pipes")
-        try:
-            for item in items:
-                process.stdin.write(f"{item.path.resolve()}\n")
-                process.stdin.flush()
-                line = process.stdout.readline()
-                if not line:
-                    raise SystemExit(f"RapidOCR ended at {item.path.name}.")
-                answer = json.loads(line)
-                yield str(answer["text"]), float(answer["milliseconds"])
-        finally:
-            process.kill()
+def _theirs(items: Sequence[Item], rival: Rival) -> Answers:
+    for answer in rival([item.path for item in items]):
+        yield answer.text, answer.milliseconds

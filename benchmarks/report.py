@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -49,17 +45,6 @@ class Section:
         return "\n".join(lines) + "\n"
 
 
-def machine() -> Json:
-    """Return what the figures depend on: processor, cores, system and date."""
-    return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "load_before": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-    }
-
-
 def markdown(command: str, about: Json, sections: Sequence[Section]) -> str:
     """Return the whole report as a Markdown page."""
     head = (
@@ -75,12 +60,3 @@ def share(right: int, count: int, bounds: tuple[float, float]) -> str:
     """Return "9/10 = 90.0 % (59.6 to 98.2 %)"."""
     low, high = (100 * bound for bound in bounds)
     return f"{right}/{count} = {100 * right / count:.1f} % ({low:.1f} to {high:.1f} %)"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

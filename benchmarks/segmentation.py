@@ -38,7 +38,7 @@ from pipeline.page import decode_page
 from pipeline.read import Readers, load_readers
 from pipeline.readers.glyph import StripToRead, read_strips
 from pipeline.types import Box, Image, Strip
-from training.evaluate import wilson
+from training.metrics import wilson
 from training.synthesis.digit_strips import Shadow, compose_strip
 
 HEIGHTS = (20, 28, 40, 56, 80, 112, 160, 200)

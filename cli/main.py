@@ -281,6 +281,74 @@ def read(
     )
 
 
+@app.command(
+    epilog=_examples(
+        "counterfoil evaluate labelled/ --out report.html",
+        'counterfoil evaluate amounts/ --field "amount(INR)" --ignore ".," --select 0:2',
+        "counterfoil evaluate cheques.csv --template our-cheque.yaml --out report.html",
+        "counterfoil evaluate labelled/ --alone --json | jq '.systems[].exact'",
+    )
+)
+def evaluate(
+    labels: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SET", help="A folder with labels.json or labels.csv, or such a file."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the report there: one HTML file with pictures."),
+    ] = None,
+    template: TemplateOption = None,
+    field: Annotated[
+        str,
+        typer.Option("--field", "-f", metavar="GRAMMAR", help="What may stand in an image."),
+    ] = "digits",
+    reader: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="May be repeated. Default: all.")
+    ] = None,
+    select: Annotated[
+        str | None,
+        typer.Option(metavar="START:STEP", help="Only every STEPth image from START, e.g. 0:2."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Images at most.")] = None,
+    ignore: Annotated[
+        str,
+        typer.Option(
+            metavar="CHARS", help='Characters that do not count, e.g. ".,". Default: none.'
+        ),
+    ] = "",
+    ignore_leading_zeros: Annotated[
+        bool, typer.Option("--ignore-leading-zeros", help="007 and 7 are the same.")
+    ] = False,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Do not read with Tesseract and RapidOCR as well.")
+    ] = False,
+    rapidocr: Annotated[
+        Path | None, typer.Option(metavar="PYTHON", help="The interpreter that has RapidOCR.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how well a labelled set is read, beside other systems, with a report to look at."""
+    from cli.evaluate import evaluate
+    from training.evaluation.measure import Comparison
+
+    evaluate(
+        labels,
+        out=out,
+        template=template,
+        field=field,
+        readers=reader or [],
+        select=select,
+        limit=limit,
+        comparison=Comparison(ignore, ignore_leading_zeros),
+        alone=alone,
+        rapidocr=rapidocr,
+        as_json=as_json,
+    )
+
+
 @app.command(epilog=_examples("counterfoil playground", "counterfoil playground --port 7861"))
 def playground(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",

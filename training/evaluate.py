@@ -11,21 +11,10 @@ from numpy.typing import NDArray
 
 from pipeline.types import Image
 from training.datasets import DigitSet, Labels
+from training.metrics import wilson
 
 Probabilities = NDArray[np.float32]
 _LENGTHS = range(1, 13)
-
-
-def wilson(part: int, count: int) -> tuple[float, float]:
-    """The 95 % interval of the share `part` of `count` (Wilson 1927); 0 to 1 of nothing."""
-    if count == 0:
-        return 0.0, 1.0
-    z = 1.959964
-    share = part / count
-    wide = 1 + z * z / count
-    middle = (share + z * z / (2 * count)) / wide
-    half = z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2) / wide
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ COMMANDS = list(_commands(get_command(app)))
 def test_the_commands_of_the_documentation_are_there() -> None:
     assert {path[0] for path in COMMANDS} >= {
         *("up", "submit", "status", "results", "export"),
-        *("read", "train", "template", "keys", "playground"),
+        *("read", "evaluate", "train", "template", "keys", "playground"),
     }
 
 

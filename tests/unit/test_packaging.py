@@ -45,6 +45,12 @@ def test_migrations_are_packaged() -> None:
     assert packaged >= set((ROOT / "db" / "migrations").rglob("*.py"))
 
 
+def test_the_style_of_the_report_is_packaged() -> None:
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]["training"]
+    packaged = {path for pattern in patterns for path in (ROOT / "training").glob(pattern)}
+    assert packaged == set((ROOT / "training").rglob("*.css")) != set()
+
+
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
 def test_locks_pin_and_hash_every_dependency(lock: str) -> None:
     text = (ROOT / lock).read_text()

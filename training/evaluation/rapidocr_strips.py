@@ -1,8 +1,9 @@
-"""Read strips with RapidOCR; run by an interpreter of its own (`make bench` makes it).
+"""Read strips with RapidOCR; run by an interpreter that has it (`make bench` makes one).
 
 `rapidocr-onnxruntime` brings another build of OpenCV, which would overwrite ours in a shared
 environment. Reads image paths from stdin, one a line; writes one JSON object a line:
-`{"text": str, "milliseconds": float}`. Recognition only: each image is one line of text.
+`{"text": str, "confidence": float, "milliseconds": float}`. Recognition only: each image is one
+line of text.
 """
 
 import json
@@ -19,10 +20,14 @@ def main() -> None:
     for line in sys.stdin:
         image = cv2.imread(line.strip())
         start = time.perf_counter()
-        result, _ = engine(image, use_det=False, use_cls=False, use_rec=True)
+        result = None
+        if image is not None:
+            result, _ = engine(image, use_det=False, use_cls=False, use_rec=True)
         milliseconds = (time.perf_counter() - start) * 1000
-        text = result[0][0] if result else ""
-        print(json.dumps({"text": text, "milliseconds": milliseconds}), flush=True)
+        text, confidence = (result[0][0], float(result[0][1])) if result else ("", 0.0)
+        answer = {"text": text, "confidence": confidence, "milliseconds": milliseconds}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,180 @@
+"""Pairs and triples of digits that touch, composed from digits of test writers.
+
+    python -m benchmarks.touching [--count 1000] [--reader glyph] [--sheet touching.png] [--write]
+
+The digits of a string are of one writer of MNIST's test set (QMNIST's ids); no digit of these
+writers trains. They are moved together until their ink is one connected piece and the boxes
+around the ink of neighbours overlap, as no contour can separate. Everything follows from the seed.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.by_reader import SURE, parser, run
+from benchmarks.report import Section, share
+from core.errors import ConfigError
+from pipeline.grammar import ANY_DIGITS, parse_grammar
+from pipeline.types import Image, Page
+from training.contact_sheet import lay_out
+from training.datasets import DigitSet, load_mnist
+from training.evaluation.readers import Reads
+from training.metrics import wilson
+from training.synthesis.digit_strips import develop
+
+Floats = NDArray[np.float32]
+
+HEIGHTS = (16.0, 64.0)  # pixels of a digit, evenly on a log scale
+LENGTHS = {"pairs": 2, "triples": 3}
+NOISE = 4.0
+_HALF = 128  # darker is ink
+_DEEPEST = 0.4  # of the narrower digit's width may lie within the other's
+_SEED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Touching:
+    grey: Image  # (h, w)
+    text: str
+    writer: int
+
+
+def compose(digits: DigitSet, length: int, rng: np.random.Generator) -> Touching:
+    """Compose one string of `length` digits that touch, of one writer."""
+    if digits.writers is None:
+        raise ConfigError(f"The set {digits.name!r} does not say who wrote its digits.")
+    while True:
+        writer = int(rng.choice(np.unique(digits.writers)))
+        own = np.flatnonzero(digits.writers == writer)
+        if len(own) < length:
+            continue
+        chosen = rng.choice(own, length, replace=False)
+        low, high = np.log(HEIGHTS)
+        scale = float(np.exp(rng.uniform(low, high))) / 20
+        cover = _join([_ink(digits.images[i], scale) for i in chosen], rng)
+        if cover is not None:
+            margin = max(3, round(6 * scale))
+            page = np.pad(cover.astype(np.float32) / np.float32(255), margin)
+            text = "".join(str(digits.labels[i]) for i in chosen)
+            return Touching(develop(page, rng, noise=NOISE), text, writer)
+
+
+def _ink(image: Image, scale: float) -> Image:
+    """One digit at its size, cut to its ink."""
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    sized = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=way), np.uint8)
+    ys, xs = np.nonzero(sized >= _HALF)
+    return sized[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
+
+
+def _join(inks: Sequence[Image], rng: np.random.Generator) -> Image | None:
+    """Move digits together, from left to right; None where they do not become one piece."""
+    rows = 2 * max(ink.shape[0] for ink in inks)
+    canvas = np.zeros((rows, sum(ink.shape[1] for ink in inks) + 4), np.uint8)
+    start, end = 0, 0  # of the digit before
+    for ink in inks:
+        tall, wide = ink.shape
+        y = rows - tall - round(rng.uniform(0, 0.12) * tall)
+        x = end
+        if end:
+            x = _place(canvas, ink, y, start, end)
+            x -= round(rng.uniform(0, 0.06) * tall)
+            if end - x > _DEEPEST * min(end - start, wide) or x < 0:
+                return None
+        part = canvas[y : y + tall, x : x + wide]
+        np.maximum(part, ink, out=part)
+        start, end = x, x + wide
+    pieces = cv2.connectedComponents(np.asarray(canvas >= _HALF, np.uint8), connectivity=8)[0] - 1
+    if pieces != 1:
+        return None
+    ys, xs = np.nonzero(canvas)
+    return canvas[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
+
+
+def _place(canvas: Image, ink: Image, y: int, start: int, end: int) -> int:
+    """The first column, from the right, at which `ink` touches what is there, boxes overlapping."""
+    tall, wide = ink.shape
+    ink_there = np.asarray(canvas >= _HALF, np.uint8)
+    there = np.asarray(cv2.dilate(ink_there, np.ones((3, 3), np.uint8))) > 0
+    mask = ink >= _HALF
+    for x in range(end - 1, start, -1):
+        if (there[y : y + tall, x : x + wide] & mask[:, : there.shape[1] - x]).any():
+            return x
+    return start
+
+
+def draw(digits: DigitSet, length: int, count: int) -> list[Touching]:
+    rng = np.random.default_rng((_SEED, length))
+    return [compose(digits, length, rng) for _ in range(count)]
+
+
+def measure(readers: dict[str, Reads], sets: dict[str, list[Touching]]) -> Section:
+    """Read every set with each reader, its length unknown and known."""
+    rows, figures = [], {}
+    for kind, strips in sets.items():
+        for name, reads in readers.items():
+            known = parse_grammar(f"digits({len(strips[0].text)})")
+            for words, grammar in (("any length", ANY_DIGITS), ("length known", known)):
+                right, sure, fooled, times = 0, 0, 0, []
+                for strip in strips:
+                    begin = time.perf_counter()
+                    field = reads([Page(strip.grey)], grammar)[0].fields[0]
+                    times.append(1e3 * (time.perf_counter() - begin))
+                    right += field.value == strip.text
+                    if field.value and field.confidence >= SURE:
+                        sure += 1
+                        fooled += field.value != strip.text
+                bounds = wilson(right, len(strips))
+                key = f"{kind}, {name} reader, {words}"
+                figures[key] = {
+                    "right": right,
+                    "count": len(strips),
+                    "interval_95": bounds,
+                    "confident": sure,
+                    "confident_wrong": fooled,
+                }
+                exact = share(right, len(strips), bounds)
+                rows.append((key, exact, str(sure), str(fooled), f"{median(times):.1f}"))
+    return Section(
+        title="Touching digits of test writers",
+        columns=("strings", "exact", f"confident (≥ {SURE:g})", "of these wrong", "ms"),
+        rows=tuple(rows),
+        figures=figures,
+        notes=(
+            "Digits of MNIST's test set, those of a string of one writer, 16 to 64 pixels high, "
+            f"on plain paper with noise σ = {NOISE:g}. The ink is one piece, and the boxes of "
+            "neighbours overlap. Interval: Wilson, 95 %.",
+        ),
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser("touching", __doc__, "touching.md")
+    options.add_argument("--count", type=int, default=1000, help="pairs, and as many triples")
+    options.add_argument("--sheet", type=Path, help="write a picture of the first strings there")
+    chosen = options.parse_args(arguments)
+
+    def work(readers: dict[str, Reads]) -> list[Section]:
+        digits = load_mnist(chosen.data, "test")
+        sets = {name: draw(digits, length, chosen.count) for name, length in LENGTHS.items()}
+        if chosen.sheet:
+            shown = [
+                (s.grey, f"{s.text} (writer {s.writer})") for t in sets.values() for s in t[:40]
+            ]
+            cv2.imwrite(str(chosen.sheet), lay_out(shown, 8))
+        return [measure(readers, sets)]
+
+    return run("touching", chosen, arguments, work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""`counterfoil evaluate`: how well a labelled set is read, beside other systems, as one report."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+import cv2
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from cli.read import load_quietly
+from cli.template import load_template
+from core.errors import ConfigError, InputError
+from pipeline.grammar import Grammar, parse_grammar
+from pipeline.template import Template
+from training.evaluation.labelled import LabelledSet, Part, load_labelled
+from training.evaluation.measure import (
+    BUDGETS,
+    Comparison,
+    Figures,
+    Say,
+    read_fields,
+    read_with_rival,
+)
+from training.evaluation.readers import readers_by_name
+from training.evaluation.report import Evaluation, report
+from training.evaluation.rivals import find_rivals, here
+from training.machine import machine
+from training.metrics import released_within, wilson
+
+
+def evaluate(
+    labels: Path,
+    *,
+    out: Path | None,
+    template: str | None,
+    field: str,
+    readers: Sequence[str],
+    select: str | None,
+    limit: int | None,
+    comparison: Comparison,
+    alone: bool,
+    rapidocr: Path | None,
+    as_json: bool,
+) -> None:
+    """Read a labelled set, and show the figures: as a table or JSON, and as a report in `out`.
+
+    Raises InputError for a set that is none, ConfigError for options that do not go together.
+    """
+    if out is not None and not out.parent.is_dir():
+        raise InputError(f"there is no folder {out.parent} to write the report into.")
+    part = parse_part(select, limit)
+    target = parse_grammar(field) if template is None else load_template(template)
+    labelled = load_labelled(labels, pages=template is not None, part=part)
+    about = machine() | {"command": shlex.join(["counterfoil", *sys.argv[1:]])}
+    cv2.setNumThreads(1)
+    loaded = load_quietly()
+    about["weights"] = loaded.glyph.card.sha256
+    known = readers_by_name(loaded)
+    for name in readers:
+        if name not in known:
+            raise ConfigError(f"there is no reader '{name}'; there are: {', '.join(known)}.")
+    rivals, absent = ({}, []) if alone or template is not None else find_rivals(_have(rapidocr))
+
+    with _progress() as progress:
+
+        def say(system: str) -> Say:
+            task = progress.add_task(system, total=len(labelled.examples))
+            return lambda done: progress.update(task, completed=done)
+
+        ours, theirs = [], []
+        for name in readers or known:
+            system = f"Counterfoil, {name} reader"
+            outcomes = read_fields(known[name], labelled.examples, target, comparison, say(system))
+            ours.append(Figures(system, outcomes, comparison))
+        for name, rival in rivals.items():
+            outcomes = read_with_rival(rival, labelled.examples, comparison, say(name))
+            theirs.append(Figures(name, outcomes, comparison))
+    evaluation = Evaluation(
+        labelled=_with_remark(labelled, target, comparison),
+        part=str(part),
+        target=f"template {target.name}" if isinstance(target, Template) else target.name,
+        pages=template is not None,
+        comparison=comparison,
+        ours=tuple(ours),
+        rivals=tuple(theirs),
+        absent=tuple(absent),
+        about=about,
+    )
+    if as_json:
+        print(json.dumps(evaluation.as_json(), ensure_ascii=False, indent=1))
+    else:
+        _show(evaluation)
+    if out is not None:
+        try:
+            out.write_text(report(evaluation), encoding="utf-8")
+        except OSError as exc:
+            raise InputError(f"{out} cannot be written: {exc.strerror}.") from exc
+        print(f"Report: {out}", file=sys.stderr)
+
+
+def parse_part(select: str | None, limit: int | None) -> Part:
+    """Return which images are meant: `START:STEP`, as of a Python slice without its stop."""
+    if select is None:
+        return Part(limit=limit)
+    start, _, step = select.partition(":")
+    if not (start.isdecimal() and step.isdecimal() and int(step) > 0):
+        raise ConfigError(
+            f"--select {select} is not START:STEP;",
+            hint="0:2 is every second image from the first.",
+        )
+    return Part(int(start), int(step), limit)
+
+
+def _have(rapidocr: Path | None) -> list[Path]:
+    return here() if rapidocr is None else [rapidocr]
+
+
+def _with_remark(
+    labelled: LabelledSet, target: Template | Grammar, comparison: Comparison
+) -> LabelledSet:
+    """Say so where truths hold what the grammar does not allow: no reader can be right there."""
+    if isinstance(target, Template):
+        return labelled
+    allowed = target.values()
+    beyond = sum(not set(comparison.plain(e.truth)) <= allowed for e in labelled.examples)
+    if not beyond:
+        return labelled
+    remark = (
+        f"nothing, but {beyond} of the truths hold characters that {target.name} does not allow: "
+        "they cannot be read rightly (--field states another grammar, --ignore what not to compare)"
+    )
+    return LabelledSet(labelled.name, labelled.form, labelled.examples, (*labelled.remarks, remark))
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+def _show(evaluation: Evaluation) -> None:
+    table = Table(title=f"{evaluation.labelled.name}, {evaluation.part}", title_justify="left")
+    table.add_column("")
+    columns = ["exact", "95 %", "characters wrong"]
+    columns += [f"released at ≤ {100 * budget:g} % wrong" for budget in BUDGETS]
+    for column in (*columns, "ms"):
+        table.add_column(column, justify="right")
+    for figures in evaluation.systems:
+        low, high = wilson(figures.right, figures.count)
+        curve = figures.curve() if figures.rates_itself else []
+        most = [released_within(curve, budget) for budget in BUDGETS]
+        times = figures.milliseconds()
+        table.add_row(
+            figures.system,
+            f"{figures.right}/{figures.count} = {100 * figures.right / figures.count:.1f} %",
+            f"{100 * low:.1f} to {100 * high:.1f} %",
+            f"{100 * figures.character_errors:.1f} %",
+            *(
+                f"{100 * (release.coverage if release else 0):.1f} %" if curve else "-"
+                for release in most
+            ),
+            f"{median(times):.1f}" if times else "-",
+        )
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 160)
+    console.print(table)
+    for remark in (*evaluation.labelled.remarks, *evaluation.absent):
+        console.print(remark, style="dim", markup=False)

@@ -1,0 +1,27 @@
+"""Who reads, by name: a new reader is one line here, and every figure has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pipeline.grammar import Grammar
+from pipeline.read import Readers, read_pages, read_strip
+from pipeline.template import Template
+from pipeline.types import Page, PageReading
+
+# Whole pages with a template, or images that are one field each with what it may hold.
+Reads = Callable[[Sequence[bytes | Page], Template | Grammar], list[PageReading]]
+
+
+def readers_by_name(loaded: Readers) -> dict[str, Reads]:
+    """Return each known reader: `glyph`."""
+    return {"glyph": _door(loaded)}
+
+
+def _door(readers: Readers) -> Reads:
+    def read(images: Sequence[bytes | Page], target: Template | Grammar) -> list[PageReading]:
+        if isinstance(target, Template):
+            return read_pages(images, target, readers)
+        return [read_strip(image, target, readers) for image in images]
+
+    return read
