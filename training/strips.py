@@ -37,7 +37,9 @@ from training.synthesis.strips import StripSynthesizer
 LAST_WEIGHTS = "last.weights.h5"
 _KEEP = 200  # steps after which the weights are written: a run cut short goes on with --start
 _SHARD = 500  # strips that a process makes at once
+_SPLIT = 1  # seed of the split by writer, the same for all runs: one may begin where another ended
 _MOST = 16
+_ALIGNED = 16  # columns of a batch are a multiple of this
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +91,44 @@ def load_pool(path: Path) -> Pool:
         return Pool(stored["pixels"], stored["starts"], stored["texts"])
 
 
+def changed(strip: Image, text: str, rng: np.random.Generator) -> Image:
+    """Return a normalised strip of other proportions, slant and stroke, wide enough for its text.
+
+    Cut out of a box or as closely as a person would, digits come higher and narrower than with
+    what else is on a strip; what the pool holds of either is only where this begins.
+    """
+    rows, columns = strip.shape
+    tall, wide = np.exp(rng.uniform(np.log((0.85, 0.75)), np.log((1.5, 1.25))))
+    lean = rng.normal(-0.04, 0.1)  # x a y, from the middle
+    weight = strip.sum(axis=1, dtype=np.float64) + 1
+    middle = float(weight @ np.arange(rows) / weight.sum()) + rng.normal(0, 1.0)
+    reach = abs(lean) * rows / 2
+    width = max(round(columns * wide + 2 * reach), COLUMNS_A_STEP * steps_of(text))
+    warp = np.array(
+        [
+            [wide, -lean * tall, lean * tall * middle + reach],
+            [0, tall, rows / 2 - tall * middle],
+        ]
+    )
+    out = cv2.warpAffine(strip, warp, (width, rows), flags=cv2.INTER_LINEAR)
+    stroke = rng.random()
+    if stroke < 0.15:
+        out = cv2.dilate(out, np.ones((2, 2), np.uint8))
+    elif stroke < 0.3:
+        out = cv2.erode(out, np.ones((2, 2), np.uint8))
+    elif stroke < 0.45:
+        out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.4, 0.9))
+    return np.asarray(cv2.convertScaleAbs(out, alpha=rng.uniform(0.75, 1.25)), np.uint8)
+
+
 def batches(
-    pool: Pool, size: int, rng: np.random.Generator
+    pool: Pool, size: int, rng: np.random.Generator, *, change: bool = False
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int32]]]:
     """Yield every strip once, in batches of like width and random order.
 
     A batch is (n, 32, columns, 1) float32 in [0, 1], narrower strips being padded with paper, and
-    (n, 16) labels: places in CLASSES plus one, then 0.
+    (n, 16) labels: places in CLASSES plus one, then 0. With `change`, nine strips of ten come
+    changed.
     """
     widths = np.diff(pool.starts)
     # Like widths go together, so that little of a batch is padding; which ones is random.
@@ -103,13 +136,21 @@ def batches(
     groups = [order[start : start + size] for start in range(0, len(order), size)]
     for number in rng.permutation(len(groups)):
         chosen = groups[number]
-        images = np.zeros((len(chosen), ROWS, int(widths[chosen].max()), 1), np.float32)
+        strips = [pool.strip(int(index)) for index in chosen]
+        if change:
+            strips = [
+                changed(strip, str(pool.texts[index]), rng) if rng.random() < 0.9 else strip
+                for strip, index in zip(strips, chosen, strict=True)
+            ]
+        columns = -(-max(strip.shape[1] for strip in strips) // _ALIGNED) * _ALIGNED
+        images = np.zeros((len(chosen), ROWS, columns, 1), np.float32)
         labels = np.zeros((len(chosen), _MOST), np.int32)
-        for row, index in enumerate(chosen):
-            strip, text = pool.strip(int(index)), pool.texts[index]
+        for row, (index, strip) in enumerate(zip(chosen, strips, strict=True)):
+            text = pool.texts[index]
             images[row, :, : strip.shape[1], 0] = strip
             labels[row, : len(text)] = [CLASSES.index(digit) + 1 for digit in text]
-        yield images / np.float32(255), labels
+        images *= np.float32(1 / 255)
+        yield images, labels
 
 
 def greedy(logits: NDArray[np.float32]) -> list[str]:
@@ -147,7 +188,7 @@ def _draw(shard: tuple[StripRun, str, int, int]) -> list[tuple[Image, str]]:
     """Draw a shard of strips, normalised as the reader does."""
     run, part, start, count = shard
     cv2.setNumThreads(1)
-    mnist, held_out = split_by_writer(load_mnist(run.data, "train"), 0.08, seed=run.seed)
+    mnist, held_out = split_by_writer(load_mnist(run.data, "train"), 0.08, seed=_SPLIT)
     sets = [mnist, load_femnist(run.data), load_nsysu(run.data, "train")]
     synthesizer = StripSynthesizer(sets if part == "train" else [held_out], seed=run.seed)
     rng = np.random.default_rng((run.seed, part == "train", start))
@@ -226,7 +267,9 @@ def train_strips(run: StripRun, *, command: str = "") -> Path:
 def _epoch(network: Any, pool: Pool, run: StripRun, epoch: int) -> float:
     total, count = 0.0, 0
     rng = np.random.default_rng((run.seed, epoch))
-    for number, (images, labels) in enumerate(batches(pool, run.batch_size, rng), start=1):
+    for number, (images, labels) in enumerate(
+        batches(pool, run.batch_size, rng, change=True), start=1
+    ):
         total += float(network.train_on_batch(images, labels)) * len(images)
         count += len(images)
         if number % _KEEP == 0:

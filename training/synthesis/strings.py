@@ -108,7 +108,8 @@ def draw_hand(archive: Archive | None, rng: np.random.Generator) -> Hand:
         redrawn=bool(rng.random() < 0.75),
         nib=float(np.clip(np.exp(rng.normal(-2.6, 0.33)), 0.03, 0.16)),
         press=float(rng.uniform(0, 0.7)),
-        slant=float(rng.normal(0.12, 0.17)),
+        # Published digits have their writer's slant already.
+        slant=float(rng.normal(-0.02 if real else 0.1, 0.17)),
         gap=float(gap),
         unevenness=float(rng.uniform(0.02, 0.12)),
         zero=float(rng.uniform(0.5, 1.0)) if rng.random() < 0.4 else 1.0,
