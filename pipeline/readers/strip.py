@@ -1,25 +1,54 @@
 """The strip reader: a whole field at once, without segmentation, as a posterior over time.
 
 A convolutional network with CTC reads digits that touch, lean or overlap, which no contour
-separates. What it returns is not a string but probabilities, in which `pipeline.search` finds
-the likeliest legal strings.
+separates. It gives not a string but probabilities, in which `pipeline.search` finds the likeliest
+legal ones.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.grammar import Grammar
 from pipeline.normalise import ROWS, normalise_strip
 from pipeline.readers.runtime import Model
-from pipeline.types import Image
+from pipeline.search import likeliest
+from pipeline.types import Alternative, Image
 
 # Strips are padded with paper to one of these widths: each width is a plan of tensors of its own.
 WIDTHS = (64, 96, 128, 160, 192, 256, 384, 512)
 BATCH = 8  # strips a call
+ALTERNATIVES = 5
+_SURELY = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class StripOpinion:
+    """What the strip reader says of one strip.
+
+    `raw` is the string along the likeliest classes, whatever the grammar; `legal` the likeliest
+    legal values, best first; `nothing` the probability that no character stands there. The
+    probabilities are those of the network with its temperature: together they are at most 1.
+    """
+
+    raw: str
+    legal: tuple[Alternative, ...]
+    nothing: float
+
+
+def form_opinions(
+    strips: Sequence[Image], grammars: Sequence[Grammar], model: Model
+) -> list[StripOpinion]:
+    """Read each strip, (h, w) uint8 of any size, under its grammar."""
+    return [
+        _opinion(posterior, grammar, model.card.classes[1:])
+        for posterior, grammar in zip(posteriors(strips, model), grammars, strict=True)
+    ]
 
 
 def posteriors(strips: Sequence[Image], model: Model) -> list[NDArray[np.float32]]:
@@ -46,3 +75,14 @@ def posteriors(strips: Sequence[Image], model: Model) -> list[NDArray[np.float32
                 steps = images[index].shape[1] * shares.shape[1] // width
                 found[index] = np.roll(shares[row, :steps], -1, axis=-1)  # the blank comes first
     return [found[index] for index in range(len(images))]
+
+
+def _opinion(posterior: NDArray[np.float32], grammar: Grammar, classes: str) -> StripOpinion:
+    best = posterior.argmax(axis=-1)
+    changes = best[np.flatnonzero(np.diff(best, prepend=-1))]
+    raw = "".join(classes[label] for label in changes if label < len(classes))
+    nothing = float(np.prod(posterior[:, -1], dtype=np.float64))
+    if nothing > _SURELY:  # no number is worth the search
+        return StripOpinion(raw, (), nothing)
+    legal = likeliest(posterior, grammar, classes=classes, most=ALTERNATIVES)
+    return StripOpinion(raw, legal.values, nothing)
