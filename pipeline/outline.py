@@ -1,4 +1,4 @@
-"""Find the sheet on a photograph, and the border printed on it: four sides, seen in perspective.
+"""Find the sheet on a photograph: four sides, seen in perspective.
 
 A side is looked for as a straight line that most of its samples agree on, so that what lies on
 it (a thumb, a shadow, a moiré, the dots of a halftone) does not move it. Everything happens on a
@@ -7,6 +7,7 @@ small copy of the page.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry import Matrix, Points, invert, transform_points
+from pipeline.geometry import Matrix, Points, invert
 from pipeline.types import Image
 
 SIDE: Final = 1000  # pixels of the longer side of the small copy
@@ -23,16 +24,12 @@ SIDE: Final = 1000  # pixels of the longer side of the small copy
 _COARSE: Final = 4  # how much smaller still the copy is that the sheet is first seen on
 _LEAST: Final = 0.2  # of the image that a sheet covers
 _FILLS: Final = 0.9  # a sheet that covers so much is the image, as a scan is
-_EDGE: Final = 0.015  # of the image's side: a side as near as this to its rim is cut there
+EDGE: Final = 0.015  # of the image's side: a side as near as this to its rim is cut there
 _STEP: Final = 12.0  # grey levels between the sheet and what it lies on
-_AGREED: Final = 0.6  # of a side's samples, that it is one
+AGREED: Final = 0.6  # of a side's samples, that it is one
 _SEEN: Final = 0.75  # of the samples of each side of a sheet that is seen
-_SAMPLES: Final = 64
+SAMPLES: Final = 64
 _NEAR: Final = 0.02  # of SIDE: how far the first look may be off
-_REACH: Final = 0.15  # of the page, from its edge, in which its printed border lies
-_THICK: Final = 0.03  # of the longer side: a border is thinner
-_SURE: Final = 0.9  # the score at which no rival is looked for
-_TURN: Final = 6.0  # degrees that a side of the border may lean
 _WORST: Final = 0.25  # how much shorter a side may look than the one across from it, at most
 
 Line = NDArray[np.float64]  # (4,): a point, and a direction of length 1
@@ -63,39 +60,13 @@ def find_sheet(grey: Image) -> Outline | None:
     The sheet is of one tone and what it lies on of another, lighter or darker, all the way round
     or where it is seen; where the photograph is cut at the sheet, its rim is the side.
     """
-    small, scale = _small(grey, 5)
-    quads = _quads(_coarse(small))
-    found = [sheet for quad in quads if (sheet := _fitted(small, (quad + 0.5) * _COARSE - 0.5))]
+    small, scale = shrink(grey, 5)
+    found = [sheet for quad in rough_quads(small) if (sheet := _fitted(small, quad))]
     if not found:
         return None
     # A part of the sheet may look as good as the whole of it, never the other way round.
     best = max(found, key=lambda sheet: sheet.score + _area(sheet.corners) / small.size)
     return Outline((best.corners + 0.5) * scale, best.score)
-
-
-def find_border(grey: Image) -> Outline | None:
-    """Return the outermost border printed around a page, (h, w) grey; None where there is none.
-
-    It is a dark band along all four edges of the page, or of the sheet on a photograph: solid, or
-    of dots and dashes. The outline runs along the middle of the band.
-    """
-    best = _border(grey)
-    if best is not None and best.score >= _SURE:
-        return best
-    small, scale = _small(grey, 5)
-    sheet = find_sheet(grey)
-    # A sliver of what the sheet lies on would look like a border.
-    places = [] if sheet is None else [_grown(sheet.corners, 0.99)]
-    # Where the sheet is not seen for what it lies on, its border may be.
-    rough = [_grown((quad + 0.5) * _COARSE * scale, 1.1) for quad in _quads(_coarse(small))]
-    for place in places + [quad for quad in rough if _like_a_sheet(quad.corners, grey.shape)]:
-        flat, to_page = flatten(grey, place)
-        found = _border(flat)
-        if found is not None and (best is None or found.score > best.score):
-            best = Outline(transform_points(to_page, found.corners), found.score)
-            if best.score >= _SURE:
-                break
-    return best
 
 
 def flatten(grey: Image, outline: Outline) -> tuple[Image, Matrix]:
@@ -116,7 +87,7 @@ def flatten(grey: Image, outline: Outline) -> tuple[Image, Matrix]:
     return np.asarray(flat, np.uint8), np.asarray(to_page, np.float64)
 
 
-def _small(grey: Image, smooth: int) -> tuple[Image, float]:
+def shrink(grey: Image, smooth: int) -> tuple[Image, float]:
     """Return a small, smoothed copy, and how many pixels of the page one of its pixels is."""
     scale = max(1.0, max(grey.shape) / SIDE)
     size = (max(1, round(grey.shape[1] / scale)), max(1, round(grey.shape[0] / scale)))
@@ -124,16 +95,13 @@ def _small(grey: Image, smooth: int) -> tuple[Image, float]:
     return np.asarray(cv2.blur(small, (smooth, smooth)), np.uint8), scale
 
 
-def _coarse(small: Image) -> Image:
-    size = (max(1, round(side / _COARSE)) for side in small.shape[::-1])
-    return np.asarray(cv2.resize(small, tuple(size), interpolation=cv2.INTER_AREA), np.uint8)
-
-
 # The sheet
 
 
-def _quads(coarse: Image) -> list[Points]:
+def rough_quads(small: Image) -> list[Points]:
     """Return large four-sided shapes that stand out by their tone or edge, in its pixels."""
+    size = [max(1, round(side / _COARSE)) for side in small.shape[::-1]]
+    coarse = cv2.resize(small, size, interpolation=cv2.INTER_AREA)
     otsu = cv2.threshold(coarse, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)[0]
     levels = {round(otsu), *(round(level) for level in np.percentile(coarse, (15, 30, 45, 60)))}
     masks = []
@@ -154,7 +122,7 @@ def _quads(coarse: Image) -> list[Points]:
             if cv2.contourArea(hull) >= _LEAST * coarse.size:
                 quad = _four_corners(hull)
                 if quad is not None:
-                    quads.append(quad)
+                    quads.append((quad + 0.5) * _COARSE - 0.5)
     return quads
 
 
@@ -191,8 +159,8 @@ def _fitted(small: Image, quad: Points) -> Outline | None:
             return None
         lines.append(found[0])
         scores.append(found[1])
-    corners = _crossings([lines[0], lines[1], lines[2], lines[3]]) if scores else None
-    if corners is None or not _like_a_sheet(corners, small.shape):
+    corners = crossings([lines[0], lines[1], lines[2], lines[3]]) if scores else None
+    if corners is None or not like_a_sheet(corners, small.shape):
         return None
     if not _LEAST * small.size <= _area(corners) <= _FILLS * small.size or min(scores) < _SEEN:
         return None
@@ -209,7 +177,7 @@ def _at_the_rim(
     """Return the rim of the image that a side runs along, if it does."""
     for axis, last in ((0, width - 0.5), (1, height - 0.5)):
         for rim in (-0.5, last):
-            if max(abs(start[axis] - rim), abs(end[axis] - rim)) <= _EDGE * max(width, height):
+            if max(abs(start[axis] - rim), abs(end[axis] - rim)) <= EDGE * max(width, height):
                 point = np.array([rim, 0.0] if axis == 0 else [0.0, rim])
                 return np.array([*point, axis == 1, axis == 0], np.float64)
     return None
@@ -222,7 +190,7 @@ def _side(
     along = (end - start) / max(float(np.hypot(*(end - start))), 1e-6)
     outward = np.array([along[1], -along[0]])  # of a side that runs clockwise
     reach = round(_NEAR * SIDE)
-    at = start + np.linspace(0.04, 0.96, _SAMPLES)[:, None] * (end - start)
+    at = start + np.linspace(0.04, 0.96, SAMPLES)[:, None] * (end - start)
     tones = _tones(small, at, outward, np.arange(-2 * reach, 2 * reach + 1))
     inside, outside = tones[:, :reach].mean(axis=1), tones[:, -reach:].mean(axis=1)
     sign = np.sign(np.median(inside - outside))
@@ -232,7 +200,7 @@ def _side(
     places = at[:, None] + afar[:, None] * outward
     seen = ((places >= 0) & (places < small.shape[::-1])).all(axis=2)
     other = sign * (inside[:, None] - _tones(small, at, outward, afar)) >= _STEP / 2
-    if seen.any() and other[seen].mean() < _AGREED:
+    if seen.any() and other[seen].mean() < AGREED:
         return None
     window = 4
     total = np.cumsum(np.pad(tones, ((0, 0), (1, 0))), axis=1)
@@ -242,7 +210,7 @@ def _side(
     parted &= middle.max(axis=1) >= _STEP
     places = at + (middle.argmax(axis=1) + window - 0.5 - reach)[:, None] * outward
     within = ((places >= 0) & (places <= small.shape[::-1])).all(axis=1)
-    return _fit(places[parted], int(within.sum()))
+    return fit_line(places[parted], int(within.sum()))
 
 
 def _tones(
@@ -256,7 +224,7 @@ def _tones(
     return np.asarray(tones, np.float64)
 
 
-def _like_a_sheet(corners: Points, shape: tuple[int, ...]) -> bool:
+def like_a_sheet(corners: Points, shape: tuple[int, ...]) -> bool:
     """Say whether four corners may be those of a sheet: convex, near the image, not too flat."""
     size = np.array(shape[::-1])
     lengths = np.hypot(*(np.roll(corners, -1, axis=0) - corners).T)
@@ -271,114 +239,40 @@ def _like_a_sheet(corners: Points, shape: tuple[int, ...]) -> bool:
     )
 
 
-# The printed border
-
-
-def _border(grey: Image) -> Outline | None:
-    """Return the outline of dark bands along the four edges of an image."""
-    small, scale = _small(grey, max(3, round(max(grey.shape) / 400) | 1))
-    low, middle = np.percentile(small[::3, ::3], (2, 50))
-    least = max(6.0, 0.2 * float(middle - low))
-    lines, scores = [], []
-    for turns in range(4):  # counter-clockwise: the right side comes up second, then the lower
-        upper = np.ascontiguousarray(np.rot90(small, turns))
-        found = _upper_side(upper, least)
-        if found is None:
-            return None
-        line, score = found
-        lines.append(_turned_back(line, turns, small.shape[1], small.shape[0]))
-        scores.append(score)
-    corners = _crossings(lines)
-    if corners is None or not _like_a_sheet(corners, small.shape):
-        return None
-    return Outline((corners + 0.5) * scale, float(np.mean(scores)))
-
-
-def _grown(corners: Points, factor: float) -> Outline:
-    middle = corners.mean(axis=0)
-    return Outline(middle + factor * (corners - middle), 0.0)
-
-
-def _upper_side(image: Image, least: float) -> tuple[Line, float] | None:
-    """Return the outermost dark line that runs along the upper edge, and how much of it is dark.
-
-    It is `least` grey levels darker than what is above and below it, where the image goes on.
-    """
-    width = image.shape[1]
-    reach = round(_REACH * image.shape[0])
-    if min(reach, width) < 8:
-        return None
-    part = image[: 2 * reach]
-    height = part.shape[0]
-    # What is thicker than the kernel is no band: a table that the sheet lies on.
-    kernel = np.ones((max(5, round(_THICK * max(image.shape))), 1), np.uint8)
-    dark = cv2.morphologyEx(part, cv2.MORPH_BLACKHAT, kernel)
-    dark = np.asarray(cv2.threshold(dark, least, 0, cv2.THRESH_TOZERO)[1], np.uint8)
-    ink = np.asarray(cv2.dilate((dark > 0).astype(np.uint8), np.ones((3, 1), np.uint8)))
-    columns = np.linspace(0.06 * width, 0.94 * width, 80).astype(np.intp)
-    slopes = np.tan(np.radians(np.arange(-_TURN, _TURN + 0.01, 0.5)))
-    drops = np.rint(slopes[:, None] * (columns - width / 2)).astype(np.intp)
-    # Rows are those of the line's middle; beyond the image there is no ink.
-    most = int(drops.max())
-    blank = np.pad(ink[:, columns], ((most, most + reach), (0, 0)))
-    rows = np.arange(most, most + reach)[None, :, None] + drops[:, None, :]
-    covered = blank[rows, np.arange(len(columns))].mean(axis=2)  # (slopes, rows)
-    some = np.flatnonzero(covered.max(axis=0) >= _AGREED)
-    if len(some) == 0:
-        return None
-    band = covered[:, : int(some[0]) + max(4, width // 100)]
-    slope, row = np.unravel_index(int(band.argmax()), band.shape)
-    # The middle of the band, column by column.
-    near = max(3, width // 120)
-    offsets = np.arange(-near, near + 1)
-    columns = np.linspace(0.02 * width, 0.98 * width, 4 * _SAMPLES).astype(np.intp)
-    lines = row + slopes[slope] * (columns - width / 2)
-    rows = np.clip(np.rint(lines).astype(np.intp)[:, None] + offsets, 0, height - 1)
-    weight = dark[rows, columns[:, None]].astype(np.float64)
-    total = weight.sum(axis=1)
-    middle = (weight * rows).sum(axis=1) / np.maximum(total, 1e-9)
-    points = np.stack([columns, middle], axis=1)[total > 0]
-    return _fit(points, len(columns))
-
-
-def _turned_back(line: Line, turns: int, width: int, height: int) -> Line:
-    """Return a line of an image turned counter-clockwise by quarters, in the image itself."""
-    x, y, dx, dy = line
-    for quarter in range(turns, 0, -1):
-        # The image before this turn was as wide as the turned one is high.
-        before = width if quarter % 2 == 1 else height
-        x, y, dx, dy = before - 1 - y, x, -dy, dx
-    return np.array([x, y, dx, dy])
-
-
 # Lines
 
 
-def _fit(points: Points, expected: int) -> tuple[Line, float] | None:
-    """Return the line most points lie on, and their share of `expected`; None below `_AGREED`."""
+def fit_line(points: Points, expected: int) -> tuple[Line, float] | None:
+    """Return the line most points lie on, and their share of `expected`; None below `AGREED`."""
     tolerance = 0.004 * SIDE  # a sheet is a little curved, and so is what a lens makes of it
     kept = points
     for _ in range(4):
-        if len(kept) < _AGREED * expected or len(kept) < 8:
+        if len(kept) < AGREED * expected or len(kept) < 8:
             return None
         fitted = cv2.fitLine(kept.astype(np.float32), cv2.DIST_HUBER, 0, 0.001, 0.001)
         dx, dy, x, y = (float(value) for value in fitted.ravel())
         off = np.abs((points[:, 0] - x) * dy - (points[:, 1] - y) * dx)
         kept = points[off <= max(tolerance, float(np.median(off)))]
     agreed = int((off <= tolerance).sum()) / max(expected, 1)
-    return (np.array([x, y, dx, dy]), min(agreed, 1.0)) if agreed >= _AGREED else None
+    return (np.array([x, y, dx, dy]), min(agreed, 1.0)) if agreed >= AGREED else None
 
 
-def _crossings(lines: list[Line]) -> Points | None:
+def crossings(lines: Sequence[Line]) -> Points | None:
     """Return where each side meets the one before it, clockwise from the top left.
 
     `lines` are the upper, right, lower and left side.
     """
-    corners = []
-    for one, other in zip([lines[3], *lines[:3]], lines, strict=True):
-        system = np.array([[one[2], -other[2]], [one[3], -other[3]]])
-        if abs(np.linalg.det(system)) < 0.2:  # sides that run almost alike
-            return None
-        along = np.linalg.solve(system, other[:2] - one[:2])[0]
-        corners.append(one[:2] + along * one[2:])
-    return np.array(corners)
+    corners = [
+        crossing(one, other) for one, other in zip([lines[3], *lines[:3]], lines, strict=True)
+    ]
+    found = [corner for corner in corners if corner is not None]
+    return np.array(found) if len(found) == 4 else None
+
+
+def crossing(one: Line, other: Line) -> NDArray[np.float64] | None:
+    """Return where two sides meet, or None where they run almost alike."""
+    system = np.array([[one[2], -other[2]], [one[3], -other[3]]])
+    if abs(np.linalg.det(system)) < 0.2:
+        return None
+    along = np.linalg.solve(system, other[:2] - one[:2])[0]
+    return np.asarray(one[:2] + along * one[2:])

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from core.errors import TemplateError
+from pipeline.border import find_border
 from pipeline.frames import find_rules, match_frames
 from pipeline.geometry import (
     Matrix,
@@ -20,7 +21,7 @@ from pipeline.geometry import (
     transform_points,
     translation,
 )
-from pipeline.outline import find_border, find_sheet, flatten
+from pipeline.outline import find_sheet, flatten
 from pipeline.template import Anchors, Template
 from pipeline.types import Box, Page, Strip
 
@@ -88,10 +89,11 @@ def _frames_on_sheet(
 
 def _border(page: Page, template: Template) -> tuple[Matrix, float]:
     """Lay the template on the border printed around the page."""
-    border = find_border(page.grey)
+    border = find_border(page.grey, template.width / template.height)
     if border is None:
         return np.eye(3), 0.0
-    return border.matrix(), min(border.score, _likeness(border.size(), template))
+    # Squared: a sheet is cut to no exact shape, its print is of one.
+    return border.matrix(), min(border.score, _likeness(border.size(), template) ** 2)
 
 
 def _whole_page(page: Page, template: Template) -> tuple[Matrix, float]:

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import TemplateError
+from pipeline.border import find_border
 from pipeline.geometry import corners, scaling, transform_points
-from pipeline.outline import find_border, find_sheet, flatten
+from pipeline.outline import find_sheet, flatten
 from pipeline.page import decode_page
 from pipeline.register import cut_strips, register
 from pipeline.template import Template, bundled_template, parse_template
@@ -109,10 +110,21 @@ def test_a_printed_border_is_found_on_a_photograph(
 ) -> None:
     size = (1300, 1020)
     photo, matrix = _photo(_sheet(border=True), _quad(moves, size), size, table, light)
-    border = find_border(photo)
+    border = find_border(photo, (WIDTH - 40) / (HEIGHT - 40))
     assert border is not None
     wanted = transform_points(matrix, corners(Box(20, 20, WIDTH - 40, HEIGHT - 40)))
     assert np.abs(border.corners - wanted).max() <= 0.01 * 0.8 * size[0]
+
+
+def test_a_border_cut_off_below_is_where_its_shape_says() -> None:
+    ratio = (WIDTH - 40) / (HEIGHT - 40)
+    page = _sheet(border=True)
+    wanted = corners(Box(20, 20, WIDTH - 40, HEIGHT - 40))
+    for top, foot in ((0, HEIGHT - 40), (40, HEIGHT)):
+        border = find_border(page[top:foot], ratio)
+        assert border is not None
+        assert np.abs(border.corners + np.array([0, top]) - wanted).max() <= 6
+    assert find_border(np.ascontiguousarray(page[:, 40:]), ratio) is None
 
 
 def test_a_photograph_cut_at_the_sheet_has_its_rim_as_a_side() -> None:
@@ -139,7 +151,7 @@ def test_odd_images_have_no_sheet(shape: tuple[int, int]) -> None:
     noise = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
     for image in (noise, np.zeros(shape, np.uint8)):
         assert find_sheet(image) is None
-        assert find_border(image) is None
+        assert find_border(image, 1.5) is None
 
 
 def test_a_flattened_sheet_leads_back_to_the_photograph() -> None:
