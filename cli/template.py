@@ -1,4 +1,4 @@
-"""`counterfoil template`: check a template file, and look at where it falls on a scan."""
+"""`counterfoil template`: start a template, check it, and look at where it falls on a scan."""
 
 from __future__ import annotations
 
@@ -12,12 +12,39 @@ from core.errors import InputError, TemplateError
 if TYPE_CHECKING:
     from pipeline.template import Template
 
-app = typer.Typer(help="Check templates: where the fields of a page are.", no_args_is_help=True)
+app = typer.Typer(
+    help="Start and check templates: where the fields of a page are.", no_args_is_help=True
+)
 
 
-@app.callback()
-def _template() -> None:
-    """The group; `check` is its first command."""
+@app.command(
+    epilog="[bold]Examples[/]\n\n  $ counterfoil template new empty-form.png\n\n"
+    "  $ counterfoil template new scan.jpg --name travel-claim --out templates/travel.yaml\n\n"
+    "  $ counterfoil template new scan.jpg --json"
+)
+def new(
+    image: Annotated[
+        Path, typer.Argument(metavar="IMAGE", help="A JPEG or PNG of a page, best an empty one.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The template to write. Default: NAME.yaml."),
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(metavar="PNG", help="Where to draw the boxes. Default: beside the template."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The template's name. Default: the image's.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Tell what was found as one JSON object.")
+    ] = False,
+) -> None:
+    """Start a template: propose the boxes, combs and blanks found on a page, numbered."""
+    from cli.template_new import new_template
+
+    print(new_template(image, out, picture, name, as_json=as_json))
 
 
 @app.command(

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from core.errors import TemplateError
+from pipeline.border import find_border
 from pipeline.frames import find_rules, match_frames
 from pipeline.geometry import (
     Matrix,
@@ -20,12 +21,14 @@ from pipeline.geometry import (
     transform_points,
     translation,
 )
+from pipeline.outline import find_sheet, flatten
 from pipeline.template import Anchors, Template
 from pipeline.types import Box, Page, Strip
 
 MIN_SCORE: Final = 0.6  # of frame edges found, or of the two aspect ratios' likeness
 MIN_SCORE_FEW: Final = 0.7  # where few frames are expected: two of three fit by chance sooner
 FEW_FRAMES: Final = 8
+SURE: Final = 0.9  # of the frames; below, the page may be a photograph, in perspective
 MARGIN: Final = 0.1  # of a box's height, around it: digits overflow, and scans are not exact
 MAX_STRIP_HEIGHT: Final = 256  # pixels; a reader wants about 30 for a digit
 
@@ -35,7 +38,7 @@ class Placement:
     """Where a template lies on a page.
 
     `matrix` is (3, 3) float64, from fractions of the template's page to pixels of the scan,
-    of which the first covers 0 to 1.
+    of which the first covers 0 to 1: affine on a scan, a homography on a photograph.
     """
 
     matrix: Matrix
@@ -47,14 +50,19 @@ def register(page: Page, template: Template) -> Placement:
 
     Raises TemplateError (code "template-mismatch") where the page is not of this kind.
     """
-    rules = find_rules(page.grey)
-    if template.anchors is Anchors.FRAMES:
-        matrix, score = match_frames(rules, template.frames, (template.width, template.height))
-        missing = "of its printed frames"
-    else:
-        matrix, score = _whole_page(page, template, rules.skew)
-        missing = "likeness of shape"
     needed = MIN_SCORE_FEW if 0 < len(template.frames) < FEW_FRAMES else MIN_SCORE
+    if template.anchors is Anchors.FRAMES:
+        size = (template.width, template.height)
+        matrix, score = match_frames(find_rules(page.grey), template.frames, size)
+        if score < SURE:
+            matrix, score = _frames_on_sheet(page, template, matrix, score)
+        missing = "of its printed frames"
+    elif template.anchors is Anchors.BORDER:
+        matrix, score = _border(page, template)
+        missing = "likeness of its border"
+    else:
+        matrix, score = _whole_page(page, template)
+        missing = "likeness of shape"
     if score < needed:
         raise TemplateError(
             f"this page does not look like a '{template.name}':"
@@ -66,18 +74,58 @@ def register(page: Page, template: Template) -> Placement:
     return Placement(matrix, score)
 
 
-def _whole_page(page: Page, template: Template, skew: float) -> tuple[Matrix, float]:
-    """Lay the template over the whole scan, turned as its lines are."""
+def _frames_on_sheet(
+    page: Page, template: Template, matrix: Matrix, score: float
+) -> tuple[Matrix, float]:
+    """Look for the frames on the flattened sheet of a photograph; keep the better placement."""
+    sheet = find_sheet(page.grey)
+    if sheet is None:
+        return matrix, score
+    flat, to_page = flatten(page.grey, sheet)
+    size = (template.width, template.height)
+    placed, found = match_frames(find_rules(flat), template.frames, size)
+    return (_unit(to_page @ placed), found) if found >= score else (matrix, score)
+
+
+def _border(page: Page, template: Template) -> tuple[Matrix, float]:
+    """Lay the template on the border printed around the page."""
+    border = find_border(page.grey, template.width / template.height)
+    if border is None:
+        return np.eye(3), 0.0
+    # Squared: a sheet is cut to no exact shape, its print is of one.
+    return border.matrix(), min(border.score, _likeness(border.size(), template) ** 2)
+
+
+def _whole_page(page: Page, template: Template) -> tuple[Matrix, float]:
+    """Lay the template on the sheet of a photograph, or over the whole scan, turned as its lines.
+
+    A sheet of another shape than the template is something else, such as a tinted part of a form.
+    """
+    sheet = find_sheet(page.grey)
+    if sheet is not None:
+        score = _likeness(sheet.size(), template)
+        if score >= MIN_SCORE:
+            return sheet.matrix(), min(score, sheet.score)
+    skew = find_rules(page.grey).skew
     height, width = page.grey.shape
     sine, cosine = np.sin(np.radians(abs(skew))), np.cos(np.radians(skew))
-    shape = template.width / template.height
     # A scan that was turned either kept its size, or grew to hold the corners.
     grown = np.linalg.solve([[cosine, sine], [sine, cosine]], [width, height])
     sizes = [(float(width), float(height)), (float(grown[0]), float(grown[1]))]
-    w, h = min(sizes, key=lambda size: abs(np.log(max(size[0] / size[1], 1e-6) / shape)))
-    score = float(np.exp(-2 * abs(np.log(max(w / h, 1e-6) / shape))))
+    w, h = max(sizes, key=lambda size: _likeness(size, template))
     turn = rotation(skew, (width / 2, height / 2))
-    return turn @ translation((width - w) / 2, (height - h) / 2) @ scaling(w, h), score
+    matrix = turn @ translation((width - w) / 2, (height - h) / 2) @ scaling(w, h)
+    return matrix, _likeness((w, h), template)
+
+
+def _likeness(size: tuple[float, float], template: Template) -> float:
+    """Return 1 for the shape of the template's page, less for others, 0.6 for one 1.29 times."""
+    ratio = max(size[0] / max(size[1], 1e-6), 1e-6) * template.height / template.width
+    return float(np.exp(-2 * abs(np.log(ratio))))
+
+
+def _unit(matrix: Matrix) -> Matrix:
+    return np.asarray(matrix / matrix[2, 2], np.float64)
 
 
 def cut_strips(page: Page, template: Template, placement: Placement) -> list[Strip]:
@@ -115,9 +163,12 @@ def _cut(page: Page, matrix: Matrix, name: str, box: Box, paper: float) -> Strip
     part = page.grey[top : max(bottom, 0), left : max(right, 0)]
     if part.size == 0:
         return Strip(name, on_page, np.full(size[::-1], paper, np.uint8))
-    strip = cv2.warpAffine(
+    to_part = translation(-left, -top) @ to_page
+    # Most pages are flat, and that is cheaper.
+    flat = np.allclose(to_part[2] / to_part[2, 2], (0, 0, 1), rtol=0, atol=1e-12)
+    strip = (cv2.warpAffine if flat else cv2.warpPerspective)(
         part,
-        (translation(-left, -top) @ to_page)[:2],
+        to_part[:2] / to_part[2, 2] if flat else to_part,
         size,
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT,

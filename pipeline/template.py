@@ -38,6 +38,7 @@ class Anchors(StrEnum):
 
     PAGE = "page"  # the page itself: boxes are fractions of the whole image
     FRAMES = "frames"  # printed rectangles, wherever they lie on the scan
+    BORDER = "border"  # the border printed around the page: boxes are fractions of it
 
 
 @dataclass(frozen=True, slots=True)
