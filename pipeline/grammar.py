@@ -57,6 +57,7 @@ class Grammar:
     spoken: dict[str, str] = field(repr=False, compare=False)
     min_length: int = field(compare=False)
     max_length: int = field(compare=False)
+    _plain: Automaton | None = field(default=None, repr=False, compare=False)
 
     def accepts(self, text: str) -> bool:
         """Say whether `text` may be written so: never the empty one, and only ASCII digits."""
@@ -65,6 +66,18 @@ class Grammar:
     def value(self, text: str) -> str:
         """Return the value of a legal `text`: `1,00,000/-` is 100000."""
         return "".join(self.spoken[character] for character in text)
+
+    def plainly(self) -> Grammar:
+        """Return the same values as a reader says them that reads signs without value as nothing.
+
+        Of an amount it says digits alone, and a point before the minor unit, whatever mark stands
+        on the paper.
+        """
+        if self._plain is None:
+            return self
+        spoken = {character: character for character in "0123456789."} | dict.fromkeys("/-=", "")
+        least, most = self._plain.lengths()
+        return Grammar(f"{self.name} as said", self._plain, spoken, least, most)
 
     def values(self) -> set[str]:
         """Return the characters that a value may hold."""
@@ -83,13 +96,18 @@ def parse_grammar(text: str) -> Grammar:
     return parse(text, [] if arguments is None else [part.strip() for part in arguments.split(",")])
 
 
-def _grammar(name: str, automaton: Automaton, changed: dict[str, str] | None = None) -> Grammar:
+def _grammar(
+    name: str,
+    automaton: Automaton,
+    changed: dict[str, str] | None = None,
+    plain: Automaton | None = None,
+) -> Grammar:
     spoken = {character: character for character in automaton.characters}
     for character, value in (changed or {}).items():
         if character in spoken:
             spoken[character] = value
     least, most = automaton.lengths()
-    return Grammar(name, automaton, spoken, least, most)
+    return Grammar(name, automaton, spoken, least, most, plain)
 
 
 def _digits(text: str, arguments: list[str]) -> Grammar:
@@ -134,7 +152,8 @@ def _amount(text: str, arguments: list[str]) -> Grammar:
     silent = {character: "" for character in automaton.characters if character not in DIGITS}
     if decimals:
         silent[decimal_mark(grouping)] = "."
-    return _grammar(f"amount({','.join(parts)})" if parts else "amount", automaton, silent)
+    name = f"amount({','.join(parts)})" if parts else "amount"
+    return _grammar(name, automaton, silent, amounts("", Grouping.NONE, decimals, most))
 
 
 def _date(text: str, arguments: list[str]) -> Grammar:

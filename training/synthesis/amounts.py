@@ -57,6 +57,8 @@ def draw_line(rng: np.random.Generator) -> Line:
     kind = rng.random()
     if kind < 0.62:
         return draw_amount(rng)
+    if kind < 0.68:
+        return draw_date(rng)
     comb = kind > 0.82
     length = int(rng.choice((2, 4, 5, 6, 8, 8, 8, 8, 10, 12))) if comb else _length(rng)
     digits = _date(rng) if comb and length == 8 else _digits(length, rng)
@@ -98,6 +100,21 @@ def draw_amount(rng: np.random.Generator) -> Line:
         traits.add(f"trail {trail}")
         tokens += _plain(trail)
     return Line(tuple(tokens), frozenset(traits))
+
+
+def draw_date(rng: np.random.Generator) -> Line:
+    """Draw a date with its day, month and year parted; only the digits are read."""
+    day, month = f"{rng.integers(1, 32):02d}", f"{rng.integers(1, 13):02d}"
+    if rng.random() < 0.4:
+        day, month = day.lstrip("0"), month.lstrip("0")
+    year = f"{rng.integers(1990, 2036)}"[0 if rng.random() < 0.6 else 2 :]
+    parts = [day, month, year] if rng.random() < 0.8 else [year, month, day]
+    separator = str(rng.choice(("/", "/", "/", "-", ".", " ")))
+    tokens: list[Token] = []
+    for part in parts:
+        tokens += [Token(separator)] if tokens else []
+        tokens += [Token(digit, digit) for digit in part]
+    return Line(tuple(tokens), frozenset({"date", f"date {separator}"}))
 
 
 def draw_words(rng: np.random.Generator) -> Line:
