@@ -37,7 +37,7 @@ from training.synthesis.strips import StripSynthesizer
 LAST_WEIGHTS = "last.weights.h5"
 _KEEP = 200  # steps after which the weights are written: a run cut short goes on with --start
 _SHARD = 500  # strips that a process makes at once
-_SPLIT = 1  # seed of the split by writer, the same for all runs: one may begin where another ended
+SPLIT = 1  # seed of the split by writer, the same for all runs: one may begin where another ended
 _MOST = 16
 _ALIGNED = 16  # columns of a batch are a multiple of this
 
@@ -188,7 +188,7 @@ def _draw(shard: tuple[StripRun, str, int, int]) -> list[tuple[Image, str]]:
     """Draw a shard of strips, normalised as the reader does."""
     run, part, start, count = shard
     cv2.setNumThreads(1)
-    mnist, held_out = split_by_writer(load_mnist(run.data, "train"), 0.08, seed=_SPLIT)
+    mnist, held_out = split_by_writer(load_mnist(run.data, "train"), 0.08, seed=SPLIT)
     sets = [mnist, load_femnist(run.data), load_nsysu(run.data, "train")]
     synthesizer = StripSynthesizer(sets if part == "train" else [held_out], seed=run.seed)
     rng = np.random.default_rng((run.seed, part == "train", start))
