@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.erase import remove_rules
 from pipeline.grammar import Grammar
 from pipeline.ink import Ink, is_flat, separate_ink
 from pipeline.readers.lattice import Path, best_paths, shares
 from pipeline.readers.runtime import Model
-from pipeline.rules import remove_rules
 from pipeline.segment import Segmentation, segment_glyphs
 from pipeline.types import Alternative, Box, FieldReading, GlyphReading, Image, Strip
 
