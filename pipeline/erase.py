@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.rules import Rule, Ruling, find_ruling, transposed
+from pipeline.rules import Rule, Ruling, Sides, find_ruling, sides_of, transposed
 from pipeline.types import Image
 
 Mask = NDArray[np.bool_]
@@ -26,11 +26,12 @@ def remove_rules(ink: Image) -> Image:
     Rules must be within about a degree of level or upright. Ink outside a box is dropped unless
     it belongs to a stroke that comes from within.
     """
-    return erase_rules(ink, find_ruling(ink))
+    ruling = find_ruling(ink)
+    return erase_rules(ink, ruling, sides_of(ruling, ink.shape))
 
 
-def erase_rules(ink: Image, ruling: Ruling) -> Image:
-    """Return `ink`, (h, w) 255 on 0, less the rules and the ink that lies wholly beyond them."""
+def erase_rules(ink: Image, ruling: Ruling, sides: Sides) -> Image:
+    """Return `ink`, (h, w) 255 on 0, less the rules and the ink that lies wholly beyond `sides`."""
     if not ruling:
         return ink.copy()
     height, width = ink.shape
@@ -44,7 +45,7 @@ def erase_rules(ink: Image, ruling: Ruling) -> Image:
     without = np.asarray(cv2.subtract(turned, transposed(ruled)), np.uint8)
     gone |= transposed(_erasable(without, posts))
     rest = ink & ~gone
-    _drop_pieces(rest, gone, ruling)
+    _drop_pieces(rest, gone, ruling, sides)
     return rest
 
 
@@ -140,10 +141,11 @@ def _runs(row: Mask, gap: int) -> list[tuple[int, int]]:
     return runs
 
 
-def _drop_pieces(rest: Image, gone: Image, ruling: Ruling) -> None:
-    """Drop from `rest`, in place, the pieces beyond the outer rules, and burrs.
+def _drop_pieces(rest: Image, gone: Image, ruling: Ruling, sides: Sides) -> None:
+    """Drop from `rest`, in place, the pieces beyond the outer rules, remainders, and burrs.
 
-    Burrs are the specks left on a rule's rough edge: small, and touching what was erased.
+    A remainder lies wholly on a rule; burrs are the specks left on its rough edge: small, and
+    touching what was erased.
     """
     # Outlines cost a tenth of labels.
     outlines, nested = cv2.findContours(rest, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
@@ -151,7 +153,11 @@ def _drop_pieces(rest: Image, gone: Image, ruling: Ruling) -> None:
         return
     boxes = np.array([cv2.boundingRect(outline) for outline in outlines])
     thickness = max(rule.thickness for rule in ruling.level + ruling.upright)
-    beyond = _beyond(boxes, ruling, rest.shape)
+    beyond = _beyond(boxes, sides)
+    for rule in ruling.level:
+        spare = rule.thickness / 2 + max(1.5, rule.thickness / 2)
+        off = boxes[:, 1] - rule.at(boxes[:, 0] + boxes[:, 2] / 2)
+        beyond |= (off >= -spare) & (off + boxes[:, 3] - 1 <= spare)
     small = boxes[:, 2:].min(axis=1) <= max(2.0, 0.6 * thickness)
     small &= boxes[:, 2:].max(axis=1) <= 5 * thickness
     for index in np.flatnonzero((small | beyond) & (nested[0, :, 3] < 0)).tolist():
@@ -160,21 +166,17 @@ def _drop_pieces(rest: Image, gone: Image, ruling: Ruling) -> None:
             cv2.drawContours(rest, outlines, index, 0.0, cv2.FILLED)
 
 
-def _beyond(boxes: NDArray[np.int_], ruling: Ruling, shape: tuple[int, ...]) -> Mask:
-    """Say of each piece whether it lies wholly outside the box that the outer rules make."""
-    height, width = shape
+def _beyond(boxes: NDArray[np.int_], sides: Sides) -> Mask:
+    """Say of each piece whether it lies wholly outside the box that `sides` make."""
     x, y, right, bottom = (*boxes[:, :2].T, *(boxes[:, :2] + boxes[:, 2:] - 1).T)
+    across, down = (x + right) / 2, (y + bottom) / 2
     beyond = np.zeros(len(boxes), bool)
-    for rule in ruling.level:
-        middle = rule.at((x + right) / 2)
-        if rule.place < 0.35 * height:
-            beyond |= bottom <= middle
-        elif rule.place > 0.65 * height:
-            beyond |= y >= middle
-    for rule in ruling.upright:
-        middle = rule.at((y + bottom) / 2)
-        if rule.place < 0.25 * height:
-            beyond |= right <= middle
-        elif rule.place > width - 0.25 * height:
-            beyond |= x >= middle
+    for rule in sides.top:
+        beyond |= bottom <= rule.at(across)
+    for rule in sides.bottom:
+        beyond |= y >= rule.at(across)
+    for rule in sides.left:
+        beyond |= right <= rule.at(down)
+    for rule in sides.right:
+        beyond |= x >= rule.at(down)
     return beyond

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -45,9 +45,9 @@ class Rule:
         """The row of the rule half way along it."""
         return float(self.middle[len(self.middle) // 2])
 
-    def at(self, columns: NDArray[np.intp] | Floats) -> Floats:
+    def at(self, columns: NDArray[Any]) -> Floats:
         """Return the middle at `columns`, also beyond the ends."""
-        return np.interp(columns, np.arange(self.start, self.stop), self.middle)
+        return np.asarray(np.interp(columns, np.arange(self.start, self.stop), self.middle))
 
     def scaled(self, scale: float, length: int) -> Rule:
         """Return the rule in an image `scale` times as large, `length` columns long."""
@@ -55,7 +55,7 @@ class Rule:
             return self
         start = min(max(0, round(self.start * scale)), length - 1)
         stop = min(max(start + 1, round(self.stop * scale)), length)
-        own = (np.arange(start, stop) + 0.5) / scale - 0.5
+        own = (np.arange(start, stop, dtype=np.float64) + 0.5) / scale - 0.5
         return Rule(start, stop, (self.at(own) + 0.5) * scale - 0.5, self.thickness * scale)
 
 
@@ -68,6 +68,47 @@ class Ruling:
 
     def __bool__(self) -> bool:
         return bool(self.level or self.upright)
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """The rules that bound the field: what lies wholly beyond one is no part of it.
+
+    `left` and `right` are in coordinates of the transposed strip. Several may bound one side.
+    """
+
+    top: tuple[Rule, ...] = ()
+    bottom: tuple[Rule, ...] = ()
+    left: tuple[Rule, ...] = ()
+    right: tuple[Rule, ...] = ()
+
+
+def sides_of(ruling: Ruling, shape: tuple[int, ...]) -> Sides:
+    """Return the rules of `ruling` that bound a field cut out with little around it.
+
+    A frame whose corners are seen bounds it wherever it stands, other rules only near the edges
+    of the strip, (h, w) = `shape`.
+    """
+    height, width = shape
+    level = sorted(ruling.level, key=lambda rule: rule.place)
+    upright = sorted(ruling.upright, key=lambda rule: rule.place)
+    top = [rule for rule in level if rule.place < 0.35 * height]
+    bottom = [rule for rule in level if rule.place > 0.65 * height]
+    left = [rule for rule in upright if rule.place < 0.25 * height]
+    right = [rule for rule in upright if rule.place > width - 0.25 * height]
+    if len(level) >= 2 and upright and level[-1].place - level[0].place >= 0.3 * height:
+        slack = 0.1 * height + 2
+        outer = [level[0], level[-1]]
+        begins = min(rule.start for rule in outer) >= upright[0].place - slack
+        ends = max(rule.stop for rule in outer) <= upright[-1].place + slack
+        if begins and upright[0].place < 0.5 * width:
+            left.append(upright[0])
+        if ends and upright[-1].place > 0.5 * width:
+            right.append(upright[-1])
+        if begins and ends and len(upright) > 1:
+            top.append(level[0])
+            bottom.append(level[-1])
+    return Sides(tuple(top), tuple(bottom), tuple(left), tuple(right))
 
 
 def find_ruling(ink: Image) -> Ruling:
@@ -180,7 +221,7 @@ def _find_rules(shades: Image, unit: int, least: float, is_rule: Criterion) -> l
         thickness = _thickness(weights, row, drift, 8 // unit)
         reach = drift + max(1, round(thickness))
         window = slice(max(0, row - reach), row + reach + 1)
-        traced = _trace(weights[window], window.start, thickness)
+        traced = trace(weights[window], window.start, thickness)
         if traced is not None and is_rule(*traced):
             found.append(traced[0])
         long[window] = 0
@@ -199,7 +240,7 @@ def _profile(long: Image, thick: Image) -> NDArray[np.int32]:
     return np.asarray(total.ravel() // 255, np.int32)
 
 
-def _trace(near: Image, top: int, thickness: float) -> tuple[Rule, float, float] | None:
+def trace(near: Image, top: int, thickness: float) -> tuple[Rule, float, float] | None:
     """Follow the rule in `near`, rows from `top`: its course, coverage (0 to 1), and wobble."""
     rows, width = near.shape
     shades = near.astype(np.float32)
