@@ -4,10 +4,10 @@ Once for both readers, from one separation of ink and paper: the strip reader ge
 without borders, base lines, combs and the print beyond them, the glyph reader the ink without.
 
 What is dropped: rules, the separators of a comb also where they are faint, all that lies wholly
-beyond the box (captions under it, words beside it, parts of neighbouring fields), captions of the
-same light small print in most cells of a comb, and a printed currency sign in a compartment of
-its own. What is not: a currency sign without a line between it and the amount, and a `/-` or `=`
-at the end. No line tells these from digits; the strip reader is trained to read them as nothing.
+beyond the box (captions under it, words and currency signs beside it, parts of neighbouring
+fields), and captions of the same light small print in most cells of a comb. What is not: a
+currency sign within the box, printed or drawn, and a `/-` or `=` at the end. A digit may stand
+just so, and losing one is worse; the strip reader is trained to read these signs as nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.cells import drop_captions, split_cells
 from pipeline.comb import Comb, find_comb, lean_of
 from pipeline.erase import erase_rules
 from pipeline.grammar import Grammar
@@ -67,9 +68,16 @@ def clean_strip(grey: Image, *, ruled: bool = True, cells: int | None = None) ->
     if not ruling:
         return CleanStrip(grey, ink)
     mask = erase_rules(ink.mask, ruling, sides)
+    if comb is not None:
+        mask = drop_captions(mask, ink.soft, comb.scaled(unit, width))
     painted = _painted(grey, ink.mask, mask, ruling, sides)
     own = None if comb is None else comb.scaled(unit / ink.scale, grey.shape[1])
     return CleanStrip(painted, ink.with_mask(mask), own)
+
+
+def split_comb(clean: CleanStrip) -> list[Image] | None:
+    """Return an image for each cell of the strip's comb, left to right; None where it has none."""
+    return None if clean.comb is None else split_cells(clean.grey, clean.ink.mask, clean.comb)
 
 
 def _with_comb(ruling: Ruling, comb: Comb) -> tuple[Ruling, Sides]:
@@ -79,7 +87,8 @@ def _with_comb(ruling: Ruling, comb: Comb) -> tuple[Ruling, Sides]:
     posts: list[Rule | None] = []
     for index, seen in enumerate(comb.seen.tolist()):
         at = [rule for rule in ruling.upright if abs(rule.place - comb.edges[index]) <= near]
-        posts.append(at[0] if at else comb.rule(index, thickness) if seen else None)
+        drawn = comb.rule(float(comb.edges[index]), thickness) if seen else None
+        posts.append(at[0] if at else drawn)
     borders = tuple(
         rule
         for rule in (comb.top, comb.bottom)
@@ -92,6 +101,7 @@ def _with_comb(ruling: Ruling, comb: Comb) -> tuple[Ruling, Sides]:
         (posts[-1],) if posts[-1] is not None and comb.closed[1] else (),
     )
     uprights = tuple(post for post in posts if post is not None)
+    uprights += tuple(comb.rule(float(column), thickness) for column in comb.others)
     return Ruling(ruling.level + borders, uprights), sides
 
 

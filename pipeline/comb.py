@@ -45,6 +45,7 @@ class Comb:
     seen: NDArray[np.bool_]
     lean: float
     closed: tuple[bool, bool]
+    others: Floats  # the columns of further sides, where the cells are boxes apart
 
     @property
     def cells(self) -> int:
@@ -61,11 +62,12 @@ class Comb:
             top=self.top.scaled(scale, width),
             bottom=self.bottom.scaled(scale, width),
             edges=(self.edges + 0.5) * scale - 0.5,
+            others=(self.others + 0.5) * scale - 0.5,
         )
 
-    def rule(self, index: int, thickness: float) -> Rule:
-        """Return separator `index` as an upright rule."""
-        x = self.edges[index : index + 1]
+    def rule(self, column: float, thickness: float) -> Rule:
+        """Return a separator at `column` half way down as an upright rule."""
+        x = np.array([column])
         top, bottom = float(self.top.at(x)[0]), float(self.bottom.at(x)[0])
         rows = np.arange(max(0, round(top)), max(1, round(bottom) + 1))
         middle = x + self.lean * (rows - (top + bottom) / 2)
@@ -85,7 +87,10 @@ def find_comb(
     lines, columns = _level_lines(shades), np.arange(width)
     borders = []
     for rule in level:
-        cover = _cover(lines, rule.at(columns))
+        # A row of boxes apart has borders too short for lines, but as a whole it is a rule.
+        inked = _cover(np.asarray(cv2.dilate(shades, np.ones((3, 1), np.uint8))), rule.at(columns))
+        own = (columns >= rule.start) & (columns < rule.stop) & (inked > FAINT)
+        cover = np.maximum(_cover(lines, rule.at(columns)), own)
         # Beyond its ends it is fainter, or something else.
         cover[(columns < rule.start) | (columns >= rule.stop)] *= 0.7
         borders.append(_Border(rule, cover, True))
@@ -194,8 +199,17 @@ def _comb_between(
         bool(seen[0]) and not _may_hold(shades[rows, before], on[before][::-1]),
         bool(seen[-1]) and not _may_hold(shades[rows, after], on[after]),
     )
-    comb = Comb(top.rule, bottom.rule, edges, seen, lean, closed)
+    others = _other_sides(peaks, edges, pitch)
+    comb = Comb(top.rule, bottom.rule, edges, seen, lean, closed, others)
     return score + 4 * float(bordered) + dark / 64, comb
+
+
+def _other_sides(peaks: NDArray[np.intp], edges: Floats, pitch: float) -> Floats:
+    """Return the peaks close beside the edges, where most edges have one."""
+    off = np.abs(peaks[:, None] - edges).min(axis=1)
+    aside = (off > 2.5) & (off < 0.3 * pitch)
+    enough = aside.sum() >= 0.6 * (len(edges) - 1)
+    return peaks[aside].astype(np.float64) if enough else np.zeros(0)
 
 
 def _holds_most(shades: Image, top: Rule, bottom: Rule, columns: slice) -> bool:
