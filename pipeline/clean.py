@@ -92,11 +92,12 @@ def _with_comb(ruling: Ruling, comb: Comb) -> tuple[Ruling, Sides]:
     borders = tuple(
         rule
         for rule in (comb.top, comb.bottom)
-        if all(abs(rule.place - known.place) > near for known in ruling.level)
+        if rule.thickness > 0  # not the edge of the strip
+        and all(abs(rule.place - known.place) > near for known in ruling.level)
     )
     sides = Sides(
-        (comb.top,),
-        (comb.bottom,),
+        (comb.top,) if comb.top.thickness > 0 else (),
+        (comb.bottom,) if comb.bottom.thickness > 0 else (),
         (posts[0],) if posts[0] is not None and comb.closed[0] else (),
         (posts[-1],) if posts[-1] is not None and comb.closed[1] else (),
     )

@@ -99,12 +99,21 @@ def find_comb(
         if cells is None:
             return None
         borders = _borders(shades, lines, borders)
+    best = _best_comb(shades, borders, lean, cells)
+    if best is None and cells is not None and sum(border.known for border in borders) == 1:
+        best = _best_comb(shades, _with_edge(borders, shades.shape), lean, cells)
+    return best
+
+
+def _best_comb(
+    shades: Image, borders: list[_Border], lean: float, cells: int | None
+) -> Comb | None:
     found = [
         ((top, bottom), _comb_between(shades, top, bottom, lean, cells))
         for top, bottom in itertools.combinations(borders, 2)
-        if bottom.rule.place - top.rule.place >= max(8.0, 0.2 * height)
+        if bottom.rule.place - top.rule.place >= max(8.0, 0.2 * len(shades))
         # What is faint may be the feet of digits: together with a plain one it is a border.
-        and (top.known or bottom.known or not level)
+        and (top.known or bottom.known or not any(border.known for border in borders))
     ]
     # Two plain borders that hold a comb leave no doubt.
     if any(comb is not None and top.known and bottom.known for (top, bottom), (_, comb) in found):
@@ -158,6 +167,16 @@ def _borders(shades: Image, lines: Image, known: list[_Border]) -> list[_Border]
         if all(abs(rule.place - border.rule.place) > 3 for border in borders):
             borders.append(_Border(rule, _cover(lines, rule.at(np.arange(width))), False))
     return sorted(borders, key=lambda border: border.rule.place)
+
+
+def _with_edge(borders: list[_Border], shape: tuple[int, ...]) -> list[_Border]:
+    """Return `borders` and the edge of the strip, in place of a border that was cut off."""
+    plain = next(border for border in borders if border.known)
+    height, width = shape
+    rows = np.full(width, height - 1.0)
+    if plain.rule.place > height / 2:
+        return [_Border(Rule(0, width, 0 * rows, 0.0), plain.cover, False), *borders]
+    return [*borders, _Border(Rule(0, width, rows, 0.0), plain.cover, False)]
 
 
 def _comb_between(

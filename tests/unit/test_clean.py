@@ -80,6 +80,13 @@ def test_a_dotted_comb_goes() -> None:
     assert _overlap(clean, plain) > 0.93
 
 
+def test_a_comb_whose_lower_border_was_cut_off_goes() -> None:
+    grey, plain = _comb("31122019", line=60.0)
+    clean = clean_strip(grey[:57], cells=8)
+    assert clean.comb is not None
+    assert _overlap(clean, plain[:57]) > 0.9
+
+
 def test_separated_boxes_go() -> None:
     grey, plain = _comb("31122019", gap=6, line=70.0)
     clean = clean_strip(grey, cells=8)
