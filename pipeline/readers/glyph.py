@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.clean import cell_count, clean_strip
 from pipeline.grammar import Grammar
 from pipeline.ink import Ink, is_flat, separate_ink
 from pipeline.readers.lattice import Path, best_paths, shares
 from pipeline.readers.runtime import Model
-from pipeline.rules import remove_rules
 from pipeline.segment import Segmentation, segment_glyphs
 from pipeline.types import Alternative, Box, FieldReading, GlyphReading, Image, Strip
 
@@ -76,14 +76,13 @@ def read_strips(strips: Sequence[StripToRead], model: Model) -> list[FieldReadin
 
 
 def _ink_of(strip: StripToRead) -> Ink:
+    cells = cell_count(strip.grammar)
+    clean = clean_strip(strip.strip.grey, ruled=strip.ruled, cells=cells)
+    if clean.ink.mask.any() or not strip.ruled:
+        return clean.ink
+    # Digits in a tight box may have gone with it.
     ink = separate_ink(strip.strip.grey)
-    if not strip.ruled or not ink.mask.any():
-        return ink
-    unruled = remove_rules(ink.mask)
-    if not unruled.any():
-        # Digits in a tight box may have gone with it.
-        unruled = beside_straight_runs(ink)
-    return ink.with_mask(unruled)
+    return ink.with_mask(beside_straight_runs(ink))
 
 
 def beside_straight_runs(ink: Ink) -> Image:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.rules import remove_rules
+from pipeline.erase import remove_rules
 from pipeline.types import Image
 
 HEIGHT, WIDTH, INSET = 76, 300, 7
