@@ -14,6 +14,7 @@ from pipeline.clean import CleanStrip, cell_count, clean_strip
 from pipeline.confidence import Weights, gather, judge
 from pipeline.grammar import Grammar
 from pipeline.readers.glyph import StripToRead, read_strips
+from pipeline.readers.loaded import Readers
 from pipeline.readers.runtime import Model
 from pipeline.readers.strip import ALTERNATIVES, StripOpinion, form_opinions
 from pipeline.types import Alternative, FieldReading
@@ -23,47 +24,33 @@ from pipeline.types import Alternative, FieldReading
 UNSEEN = 0.5
 
 
-def clean_all(strips: Sequence[StripToRead]) -> list[CleanStrip]:
-    """Clean each strip of its print, with the cells that its grammar lets expect."""
-    return [
-        clean_strip(s.strip.grey, ruled=s.ruled, cells=cell_count(s.grammar)) for s in strips
-    ]
-
-
-def read_by_glyphs(
-    strips: Sequence[StripToRead], cleaned: Sequence[CleanStrip], glyph: Model
-) -> list[FieldReading]:
-    """Read each strip by the glyph reader alone."""
-    return [
-        _unsure_of_points(reading, strip.grammar, glyph)
-        for strip, reading in zip(strips, read_strips(strips, cleaned, glyph), strict=True)
-    ]
-
-
-def read_by_strips(
-    strips: Sequence[StripToRead], cleaned: Sequence[CleanStrip], model: Model
-) -> list[FieldReading]:
-    """Read each strip by the strip reader alone."""
-    return [
-        _alone(strip, opinion)
-        for strip, opinion in zip(strips, _opinions(strips, cleaned, model), strict=True)
-    ]
-
-
-def read_by_both(
-    strips: Sequence[StripToRead],
-    cleaned: Sequence[CleanStrip],
-    glyph: Model,
-    strip: Model,
-    weights: Weights,
-) -> list[FieldReading]:
-    """Read each strip by both readers, and say how sure that makes."""
+def read_fields(strips: Sequence[StripToRead], readers: Readers) -> list[FieldReading]:
+    """Read each strip with all readers that are there."""
+    cleaned = [clean_strip(s.strip.grey, ruled=s.ruled, cells=cell_count(s.grammar)) for s in strips]
+    glyph, strip = readers.glyph, readers.strip
+    if strip is None:
+        assert glyph is not None
+        return [
+            _unsure_of_points(reading, one.grammar, glyph)
+            for one, reading in zip(strips, read_strips(strips, cleaned, glyph), strict=True)
+        ]
+    opinions = hear_strip_reader(strips, cleaned, strip)
+    if glyph is None:
+        return [_alone(one, opinion) for one, opinion in zip(strips, opinions, strict=True)]
+    assert readers.weights is not None
     seen = read_strips(strips, cleaned, glyph)
-    opinions = _opinions(strips, cleaned, strip)
     return [
-        weigh(one, reading, opinion, weights)
+        weigh(one, reading, opinion, readers.weights)
         for one, reading, opinion in zip(strips, seen, opinions, strict=True)
     ]
+
+
+def hear_strip_reader(
+    strips: Sequence[StripToRead], cleaned: Sequence[CleanStrip], model: Model
+) -> list[StripOpinion]:
+    """Return what the strip reader says of each strip."""
+    grammars = [strip.grammar.plainly() for strip in strips]
+    return form_opinions([clean.grey for clean in cleaned], grammars, model)
 
 
 def weigh(
@@ -89,13 +76,6 @@ def weigh(
         glyphs=glyph.glyphs if same else (),
         rule=None if best.value == raw else strip.grammar.name,
     )
-
-
-def _opinions(
-    strips: Sequence[StripToRead], cleaned: Sequence[CleanStrip], model: Model
-) -> list[StripOpinion]:
-    grammars = [strip.grammar.plainly() for strip in strips]
-    return form_opinions([clean.grey for clean in cleaned], grammars, model)
 
 
 def _alone(strip: StripToRead, opinion: StripOpinion) -> FieldReading:

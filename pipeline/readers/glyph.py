@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.clean import cell_count, clean_strip
+from pipeline.clean import CleanStrip
 from pipeline.grammar import Grammar
 from pipeline.ink import Ink, is_flat, separate_ink
 from pipeline.readers.lattice import Path, best_paths, shares
@@ -26,9 +26,6 @@ from pipeline.types import Alternative, Box, FieldReading, GlyphReading, Image, 
 SECOND_WIDE = 0.85  # of the line's height: two narrow digits that touch are hardly wider
 ALTERNATIVES = 5
 EMPTY_BOX = 0.9  # a mark may lie on the border
-# Where the value may hold a character that the reader does not know: 12.50 read as 1250 is a
-# hundredfold fault, and a person has to look.
-UNSEEN = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +45,14 @@ class _Found:
     rival: float = 0.0  # the weight of the best other string of another segmentation
 
 
-def read_strips(strips: Sequence[StripToRead], model: Model) -> list[FieldReading]:
-    """Read each strip, in order. A strip without ink reads as the empty string."""
-    inks = [_ink_of(strip) for strip in strips]
+def read_strips(
+    strips: Sequence[StripToRead], cleaned: Sequence[CleanStrip], model: Model
+) -> list[FieldReading]:
+    """Read each strip, in order, from what cleaning left of it.
+
+    A strip without ink reads as the empty string.
+    """
+    inks = [_ink_of(strip, clean) for strip, clean in zip(strips, cleaned, strict=True)]
     looks = _look([segment_glyphs(ink) for ink in inks], model)
     legal = [
         look
@@ -75,9 +77,7 @@ def read_strips(strips: Sequence[StripToRead], model: Model) -> list[FieldReadin
     ]
 
 
-def _ink_of(strip: StripToRead) -> Ink:
-    cells = cell_count(strip.grammar)
-    clean = clean_strip(strip.strip.grey, ruled=strip.ruled, cells=cells)
+def _ink_of(strip: StripToRead, clean: CleanStrip) -> Ink:
     if clean.ink.mask.any() or not strip.ruled:
         return clean.ink
     # Digits in a tight box may have gone with it.
@@ -148,8 +148,6 @@ def _reading(
     if not best.paths:
         return FieldReading(name, None, raw, 0.0, (), box, (), strip.grammar.name)
     trust = _trust(ink, best.segmentation)
-    if strip.grammar.values() - set(classes):
-        trust *= UNSEEN
     probabilities = [trust * share for share in shares(best.paths, best.rival)]
     # Where the raw reading is legal, the search was free and its rivals may not be.
     alternatives = tuple(
