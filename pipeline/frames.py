@@ -82,7 +82,7 @@ def find_rules(grey: Image) -> Rules:
     small, to_page = _small(grey)
     size = small.shape[::-1]
     level, upright = _open(_threshold(small))
-    skew = _skew(level, upright)
+    skew = find_skew(level, upright)
     if abs(skew) >= _LEVEL:
         turn = rotation(-skew, ((size[0] - 1) / 2, (size[1] - 1) / 2))
         box = transform_points(turn, [[0, 0], [size[0], 0], [0, size[1]], list(size)])
@@ -181,12 +181,12 @@ def _open(ink: Image) -> tuple[Image, Image]:
     return rules[0], rules[1]
 
 
-def _skew(level: Image, upright: Image) -> float:
+def find_skew(level: Image, upright: Image, *, points: int = 4000) -> float:
     """Return the angle at which lines fall together best when projected, in degrees."""
     clouds = []
     for lines, swap in ((level, False), (upright, True)):
         marked = np.flatnonzero(lines.ravel().view(np.bool_))
-        y, x = np.divmod(marked[:: max(1, len(marked) // 4000)], lines.shape[1])
+        y, x = np.divmod(marked[:: max(1, len(marked) // points)], lines.shape[1])
         along, across = (y, -x) if swap else (x, y)
         clouds.append((along.astype(np.float32), across.astype(np.float32)))
     if sum(len(along) for along, _ in clouds) < 100:

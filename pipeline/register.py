@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import cv2
@@ -19,13 +20,20 @@ from pipeline.geometry import (
     scaling,
     transform_points,
     translation,
+    within,
 )
-from pipeline.template import Anchors, Template
+from pipeline.marks import match_marks
+from pipeline.template import Anchors, FieldSpec, Template
 from pipeline.types import Box, Page, Strip
 
 MIN_SCORE: Final = 0.6  # of frame edges found, or of the two aspect ratios' likeness
 MIN_SCORE_FEW: Final = 0.7  # where few frames are expected: two of three fit by chance sooner
 FEW_FRAMES: Final = 8
+MIN_SCORE_LOOSE: Final = 0.45  # of the lines of marks whose place and size are not known
+# A page that fits less well than this may lie another way round; one that lies the right way is
+# preferred by so much.
+SURE: Final = 0.65
+UPRIGHT: Final = 0.05
 MARGIN: Final = 0.1  # of a box's height, around it: digits overflow, and scans are not exact
 MAX_STRIP_HEIGHT: Final = 256  # pixels; a reader wants about 30 for a digit
 
@@ -34,36 +42,109 @@ MAX_STRIP_HEIGHT: Final = 256  # pixels; a reader wants about 30 for a digit
 class Placement:
     """Where a template lies on a page.
 
-    `matrix` is (3, 3) float64, from fractions of the template's page to pixels of the scan,
-    of which the first covers 0 to 1.
+    `turn` is how many quarter turns clockwise bring the page upright. `matrix` is (3, 3) float64,
+    from fractions of the template's page to pixels of the page so turned, of which the first
+    covers 0 to 1. `boxes` are those of fields that were found elsewhere than stated, in fractions.
     """
 
     matrix: Matrix
     score: float  # 0 to 1: the share of the template's marks that were found
+    turn: int = 0
+    boxes: Mapping[str, Box] = field(default_factory=dict)
+
+    def box(self, spec: FieldSpec) -> Box:
+        """Return where a field is, in fractions of the template's page."""
+        return self.boxes.get(spec.name, spec.box)
 
 
 def register(page: Page, template: Template) -> Placement:
     """Find where `template` lies on `page`: turned up to 6 degrees, shifted, of any resolution.
 
-    Raises TemplateError (code "template-mismatch") where the page is not of this kind.
+    A template with frames is also found on a page that lies on its side or upside down. Raises
+    TemplateError where the page is not of this kind (code "template-mismatch") or a mirror image
+    of one ("mirrored-page").
     """
-    rules = find_rules(page.grey)
-    if template.anchors is Anchors.FRAMES:
-        matrix, score = match_frames(rules, template.frames, (template.width, template.height))
-        missing = "of its printed frames"
-    else:
-        matrix, score = _whole_page(page, template, rules.skew)
-        missing = "likeness of shape"
-    needed = MIN_SCORE_FEW if 0 < len(template.frames) < FEW_FRAMES else MIN_SCORE
-    if score < needed:
+    placement = _place(page, template)
+    mirrored = False
+    if placement.score < SURE and template.anchors is not Anchors.PAGE:
+        placement, mirrored = _best_way_round(page, template, placement)
+    needed = _needed(template)
+    if placement.score < needed:
+        missing = "likeness of shape" if template.anchors is Anchors.PAGE else "of its frames"
         raise TemplateError(
             f"this page does not look like a '{template.name}':"
-            f" {score:.0%} {missing} found, {needed:.0%} needed.",
-            hint="Check that the right template was chosen and that the whole page was scanned"
-            " the right way up.",
+            f" {placement.score:.0%} {missing} found, {needed:.0%} needed.",
+            hint="Check that the right template was chosen and that the whole page was scanned.",
             code="template-mismatch",
         )
-    return Placement(matrix, score)
+    if mirrored:
+        raise TemplateError(
+            f"this page is a mirror image of a '{template.name}'.",
+            hint="Scan the front of the sheet, or turn mirroring off in the scanner.",
+            code="mirrored-page",
+        )
+    return placement
+
+
+def righted(page: Page, turn: int) -> Page:
+    """Return the page after so many quarter turns clockwise."""
+    if turn == 0:
+        return page
+    return Page(np.ascontiguousarray(np.rot90(page.grey, -turn)), page.dpi)
+
+
+def _best_way_round(
+    page: Page, template: Template, upright: Placement
+) -> tuple[Placement, bool]:
+    """Return the best placement of the page turned or mirrored, and whether it was mirrored."""
+    best, mirrored = replace(upright, score=upright.score + UPRIGHT), False
+    for turn in (2, 1, 3):
+        other = _place(righted(page, turn), template)
+        if other.score > best.score:
+            best = replace(other, turn=turn)
+    mirror = Page(np.ascontiguousarray(page.grey[:, ::-1]), page.dpi)
+    for turn in range(4):
+        other = _place(righted(mirror, turn), template)
+        if other.score > best.score:
+            best, mirrored = replace(other, turn=turn), True
+    return (upright, False) if best.turn == 0 and not mirrored else (best, mirrored)
+
+
+def _needed(template: Template) -> float:
+    if template.anchors is Anchors.LOOSE:
+        return MIN_SCORE_LOOSE
+    return MIN_SCORE_FEW if 0 < len(template.frames) < FEW_FRAMES else MIN_SCORE
+
+
+def _place(page: Page, template: Template) -> Placement:
+    """Return the best placement of a template on a page that is taken to be upright."""
+    size = (template.width, template.height)
+    if template.anchors is Anchors.LOOSE:
+        matrix, found, score = match_marks(page.grey, template.marks, size)
+        return Placement(matrix, score, 0, _moved(template, found))
+    rules = find_rules(page.grey)
+    if template.anchors is Anchors.FRAMES:
+        return Placement(*match_frames(rules, template.frames, size))
+    return Placement(*_whole_page(page, template, rules.skew))
+
+
+def _moved(template: Template, found: Sequence[Box]) -> dict[str, Box]:
+    """Return the boxes of fields by where the marks were found that they lie within."""
+    marks = {
+        mark.name: (mark.box, box) for mark, box in zip(template.marks, found, strict=True)
+    }
+    moved = {}
+    for spec in template.fields:
+        if spec.within is not None:
+            stated, box = marks[spec.within]
+            part = Box(
+                (spec.box.x - stated.x) / stated.w,
+                (spec.box.y - stated.y) / stated.h,
+                spec.box.w / stated.w,
+                spec.box.h / stated.h,
+            )
+            moved[spec.name] = within(part, box)
+    return moved
 
 
 def _whole_page(page: Page, template: Template, skew: float) -> tuple[Matrix, float]:
@@ -83,11 +164,17 @@ def _whole_page(page: Page, template: Template, skew: float) -> tuple[Matrix, fl
 def cut_strips(page: Page, template: Template, placement: Placement) -> list[Strip]:
     """Cut every field out of the page, upright, with a margin of a tenth of its height.
 
+    `page` is that on which the template was placed, righted. Fields of the E-13B line are none.
+
     A strip has the resolution of the scan, up to 256 pixels of height. What lies outside the
     page is filled with the tone of the paper. Printed borders are still there.
     """
     paper = float(np.median(page.grey[::8, ::8]))
-    return [_cut(page, placement.matrix, f.name, f.box, paper) for f in template.fields]
+    return [
+        _cut(page, placement.matrix, spec.name, placement.box(spec), paper)
+        for spec in template.fields
+        if spec.micr is None
+    ]
 
 
 def _cut(page: Page, matrix: Matrix, name: str, box: Box, paper: float) -> Strip:

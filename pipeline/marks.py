@@ -1,0 +1,130 @@
+"""Find the marks of a template that lie only about where it says.
+
+On forms of one kind but of many printers the date comb and the amount box are in the same corner,
+but neither at the same place to the millimetre nor of the same size. So each is looked for by
+itself, in a part of a small copy of the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import cv2
+import numpy as np
+
+from pipeline.frames import find_skew
+from pipeline.geometry import Matrix, rotation, scaling, translation
+from pipeline.printed import Edges, Found, find_box, find_comb, find_lines
+from pipeline.template import Mark
+from pipeline.types import Box, Image
+
+WIDTH: Final = 1000  # pixels that the page is brought to: a line 0.2 mm wide is one of them
+
+_SHAPE: Final = 1.3  # how much longer or wider than stated a page may be
+_REACH: Final = 0.04  # of the page's width: how far from its place a mark may lie
+_NEXT: Final = 0.02  # the same, once another mark has told how the page lies
+_TELLS: Final = 0.4  # the fit of a mark that tells how the page lies
+_LEVEL: Final = 0.3  # degrees of turn that need not be undone
+_INK: Final = 0.4  # of a whole line: what the turn is measured by
+_POINTS: Final = 1500
+
+
+def match_marks(
+    grey: Image, marks: Sequence[Mark], page: tuple[float, float]
+) -> tuple[Matrix, tuple[Box, ...], float]:
+    """Find every mark near its place on a page, (h, w) grey, turned up to 6 degrees.
+
+    `page` is the size of the template's page. Returns the transform from fractions of it to the
+    scan, the box of each mark as found, in those fractions, and the mean fit, 0 to 1.
+    """
+    rows, columns = grey.shape
+    ratio = page[1] / page[0]
+    if abs(np.log(rows / columns / ratio)) > np.log(_SHAPE):
+        return np.eye(3), tuple(mark.box for mark in marks), 0.0
+    unit = min(columns, WIDTH)
+    # A page that was cut or fed askew keeps its scale: its width is what it is.
+    to_page = scaling(columns, columns * ratio)
+    place = {mark.name: _edges(mark.box, unit, ratio) for mark in marks}
+    left, top, right, bottom = _window(list(place.values()), unit)
+    size = (right - left, bottom - top)
+    lines = find_lines(_cut(grey, unit, 0.0, (left, top), size), unit)
+    level, upright = (
+        (ridges > _INK).astype(np.uint8) for ridges in (lines.level, lines.upright)
+    )
+    skew = find_skew(level, upright, points=_POINTS)
+    if abs(skew) >= _LEVEL:
+        lines = find_lines(_cut(grey, unit, skew, (left, top), size), unit)
+        to_page = rotation(skew, (columns / 2, rows / 2)) @ to_page
+    found: dict[str, Found] = {}
+    x = y = 0.0
+    reach = _REACH * unit
+    # Boxes first: a comb half a cell off its place still looks like one.
+    for mark in sorted(marks, key=lambda mark: mark.cells is not None):
+        expected = place[mark.name].moved(x - left, y - top)
+        if mark.cells is None:
+            seen = find_box(lines, expected, reach=reach)
+        else:
+            seen = find_comb(lines, expected, mark.cells, reach=reach)
+        found[mark.name] = Found(seen.edges.moved(left, top), seen.fit)
+        if seen.fit >= _TELLS and reach > _NEXT * unit:
+            edges = seen.edges
+            x += (edges.left + edges.right - expected.left - expected.right) / 2
+            y += (edges.top + edges.bottom - expected.top - expected.bottom) / 2
+            reach = _NEXT * unit
+    boxes = tuple(_box_of(found[mark.name].edges, unit, ratio) for mark in marks)
+    return to_page, boxes, float(np.mean([found[mark.name].fit for mark in marks]))
+
+
+def _edges(box: Box, unit: float, ratio: float) -> Edges:
+    # The middle of a pixel is half a pixel from its edges.
+    high = unit * ratio
+    return Edges(
+        box.x * unit, box.y * high, (box.x + box.w) * unit, (box.y + box.h) * high
+    ).moved(-0.5, -0.5)
+
+
+def _box_of(edges: Edges, unit: float, ratio: float) -> Box:
+    high = unit * ratio
+    return Box(
+        (edges.left + 0.5) / unit, (edges.top + 0.5) / high, edges.width / unit, edges.height / high
+    )
+
+
+def _window(places: Sequence[Edges], unit: float) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of where all the marks may be, with what is beside."""
+    around = 2 * _REACH * unit
+    return (
+        max(0, int(min(place.left for place in places) - around)),
+        max(0, int(min(place.top for place in places) - around)),
+        min(round(unit), int(max(place.right for place in places) + around)),
+        int(max(place.bottom for place in places) + around),
+    )
+
+
+def _cut(
+    grey: Image, unit: float, skew: float, at: tuple[int, int], size: tuple[int, int]
+) -> Image:
+    """Return a part of the page, of `size` at `at`, `unit` pixels to its width, turned level."""
+    rows, columns = grey.shape
+    scale = columns / unit
+    if skew == 0:
+        left, top = round(at[0] * scale), round(at[1] * scale)
+        right, bottom = round((at[0] + size[0]) * scale), round((at[1] + size[1]) * scale)
+        part = grey[top:bottom, left:right]
+        return part if scale == 1 else _shrunk(part, size[0], scale)
+    small = grey if scale == 1 else _shrunk(grey, round(unit), scale)
+    turn = rotation(skew, ((small.shape[1] - 1) / 2, (small.shape[0] - 1) / 2))
+    level = cv2.warpAffine(
+        small,
+        (turn @ translation(*at))[:2],
+        size,
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderValue=float(np.median(small[::8, ::8])),
+    )
+    return np.asarray(level, np.uint8)
+
+
+def _shrunk(grey: Image, columns: int, scale: float) -> Image:
+    size = (columns, max(1, round(grey.shape[0] / scale)))
+    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
