@@ -129,12 +129,16 @@ def match_frames(
 
 
 def _small(grey: Image) -> tuple[Image, Matrix]:
-    """Return a copy of at most `SIDE` pixels, and the transform from its pixels to the page.
+    """Return a copy of at most `SIDE` pixels, and the transform from its pixels to the page."""
+    return shrink(grey, max(1.0, max(grey.shape) / SIDE))
+
+
+def shrink(grey: Image, ratio: float) -> tuple[Image, Matrix]:
+    """Return a copy `ratio` times smaller, and the transform from its pixels to those of `grey`.
 
     Whole pixels are averaged as far as that goes and what is left is interpolated, at a fraction
     of what an exact average over fractions of pixels costs.
     """
-    ratio = max(grey.shape) / SIDE
     if ratio <= 1:
         return grey, translation(0.5, 0.5)
     whole = min(int(ratio), *grey.shape)

@@ -13,8 +13,8 @@ from typing import Final
 import cv2
 import numpy as np
 
-from pipeline.frames import find_skew
-from pipeline.geometry import Matrix, rotation, scaling, translation
+from pipeline.frames import find_skew, shrink
+from pipeline.geometry import Matrix, invert, rotation, scaling, transform_box, translation
 from pipeline.printed import Edges, Found, find_box, find_comb, find_lines
 from pipeline.template import Mark
 from pipeline.types import Box, Image
@@ -25,7 +25,7 @@ _SHAPE: Final = 1.3  # how much longer or wider than stated a page may be
 _REACH: Final = 0.04  # of the page's width: how far from its place a mark may lie
 _NEXT: Final = 0.02  # the same, once another mark has told how the page lies
 _TELLS: Final = 0.4  # the fit of a mark that tells how the page lies
-_LEVEL: Final = 0.3  # degrees of turn that need not be undone
+_LEVEL: Final = 0.5  # degrees of turn that need not be undone: a mark leans by a pixel or two
 _INK: Final = 0.4  # of a whole line: what the turn is measured by
 _POINTS: Final = 1500
 
@@ -106,25 +106,29 @@ def _cut(
     grey: Image, unit: float, skew: float, at: tuple[int, int], size: tuple[int, int]
 ) -> Image:
     """Return a part of the page, of `size` at `at`, `unit` pixels to its width, turned level."""
-    rows, columns = grey.shape
-    scale = columns / unit
+    scale = grey.shape[1] / unit
+    window = Box(*at, *size)
     if skew == 0:
-        left, top = round(at[0] * scale), round(at[1] * scale)
-        right, bottom = round((at[0] + size[0]) * scale), round((at[1] + size[1]) * scale)
-        part = grey[top:bottom, left:right]
-        return part if scale == 1 else _shrunk(part, size[0], scale)
-    small = grey if scale == 1 else _shrunk(grey, round(unit), scale)
-    turn = rotation(skew, ((small.shape[1] - 1) / 2, (small.shape[0] - 1) / 2))
+        return _part(grey, scale, window)
+    middle = (unit / 2, grey.shape[0] / scale / 2)
+    turn = rotation(skew, middle)
+    around = transform_box(turn, window)
+    origin = (max(0, int(around.x)), max(0, int(around.y)))
+    part = _part(grey, scale, Box(*origin, around.w + 1, around.h + 1))
+    if part.size == 0:
+        return np.full(size[::-1], 255, np.uint8)
+    half = translation(0.5, 0.5)  # OpenCV counts from pixels' middles
     level = cv2.warpAffine(
-        small,
-        (turn @ translation(*at))[:2],
+        part,
+        (invert(half) @ translation(-origin[0], -origin[1]) @ turn @ translation(*at) @ half)[:2],
         size,
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderValue=float(np.median(small[::8, ::8])),
+        borderValue=float(np.median(part[::8, ::8])),
     )
     return np.asarray(level, np.uint8)
 
 
-def _shrunk(grey: Image, columns: int, scale: float) -> Image:
-    size = (columns, max(1, round(grey.shape[0] / scale)))
-    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
+def _part(grey: Image, scale: float, window: Box) -> Image:
+    left, top = round(window.x * scale), round(window.y * scale)
+    right, bottom = round((window.x + window.w) * scale), round((window.y + window.h) * scale)
+    return shrink(grey[top:bottom, left:right], scale)[0]

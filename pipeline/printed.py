@@ -27,7 +27,7 @@ _SURE: Final = 0.4  # of the darkest ink: a line as dark as this along its lengt
 _FAINT: Final = 0.25  # an upright line of a comb that is this much there counts as wholly there
 _AWAY: Final = 0.3  # what a mark at the end of its range loses against one at its place
 _ODD: Final = 0.9  # what a mark e times as wide as stated loses
-_PAIRS: Final = 12  # pairs of level lines that are tried as top and bottom of a box
+_PAIRS: Final = 8  # pairs of level lines that are tried as top and bottom of a box
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,19 +121,24 @@ def _cut_out(lines: Lines, expected: Edges, reach: float, find: Callable[..., Fo
 
 
 def _comb(lines: Lines, expected: Edges, *, cells: int, reach: float) -> Found:
+    rows, columns = lines.level.shape
     step = max(1, round(lines.unit / 400))
     middle = (expected.top + expected.bottom) / 2
-    coarse = _Comb(lines, expected, cells, reach, step)
-    row, left, width, _ = coarse.best(
-        _range(middle - reach, middle + reach, step, lines.level.shape[0]),
-        _range(expected.left - reach, expected.left + reach, step, lines.level.shape[1]),
+    row, left, width, _ = _best_comb(
+        lines,
+        _Prior(expected, cells, reach),
+        _range(middle - reach, middle + reach, step, rows),
+        _range(expected.left - reach, expected.left + reach, step, columns),
         np.arange(expected.width / _SIZE, expected.width * _SIZE, 2 * step),
+        step,
     )
-    fine = _Comb(lines, expected, cells, reach, 1)
-    row, left, width, fit = fine.best(
-        _range(row - step, row + step, 1, lines.level.shape[0]),
-        _range(left - step, left + step, 1, lines.level.shape[1]),
+    row, left, width, fit = _best_comb(
+        lines,
+        _Prior(expected, cells, reach),
+        _range(row - step, row + step, 1, rows),
+        _range(left - step, left + step, 1, columns),
         np.arange(width - 2 * step, width + 2 * step + 0.1),
+        1,
     )
     profile = lines.level[:, left : round(left + width) + 1].mean(axis=1)
     height = expected.height
@@ -142,62 +147,79 @@ def _comb(lines: Lines, expected: Edges, *, cells: int, reach: float) -> Found:
     return Found(Edges(left, top, left + width, bottom), max(fit, 0.0))
 
 
-class _Comb:
-    """What each place, row of the middle by left edge by width, has of a comb."""
+@dataclass(frozen=True, slots=True)
+class _Prior:
+    """What is known of a comb before it is seen."""
 
-    def __init__(
-        self, lines: Lines, expected: Edges, cells: int, reach: float, blur: int
-    ) -> None:
-        self._expected, self._cells, self._reach = expected, cells, reach
-        height = expected.height
-        # An upright line may be aside: the pitch is no whole number of pixels.
-        wide = cv2.dilate(lines.upright, np.ones((1, 2 * blur + 1), np.uint8))
-        # Printed lines run from top to bottom, strokes of digits seldom do. Faint lines count as much as
-        # strokes do.
-        third = max(2, round(0.28 * height))
-        parts = np.minimum(cv2.blur(wide, (1, third)) / _FAINT, 1)
-        self._teeth = np.minimum(np.minimum(_lower(parts, -third), _lower(parts, third)), parts)
-        # Above and below, where a line of any likely height may be.
-        tall = np.ones((max(3, round(0.3 * height)), 1), np.uint8)
-        level = cv2.dilate(lines.level, tall)
-        half = round(0.52 * height)
-        self._beams = _summed((_lower(level, -half) + _lower(level, half)) / 2)
+    expected: Edges
+    cells: int
+    reach: float
 
-    def best(
-        self, rows: NDArray[np.intp], lefts: NDArray[np.intp], widths: NDArray[np.float64]
-    ) -> tuple[int, int, float, float]:
-        """Return the row, left edge and width of the best place, and how much is there of it."""
-        expected, cells = self._expected, self._cells
-        last = self._teeth.shape[1] - 1
-        teeth, beams = self._teeth[rows], self._beams[rows]
-        down = np.abs(rows - (expected.top + expected.bottom) / 2)[:, None]
-        centre = (expected.left + expected.right) / 2
-        highest, found = -np.inf, (0, 0, 0.0, 0.0)
-        for width in widths:
-            pitch = width / cells
-            steps = np.r_[-0.25, np.arange(cells + 1), cells + 0.25]
-            places = np.clip(np.rint(lefts[:, None] + pitch * steps).astype(np.intp), 0, last)
-            there = teeth[:, places[:, 1:-1]].mean(axis=2)
-            before, starts, ends, after = (beams[:, places[:, i]] for i in (0, 1, -2, -1))
-            beam = (ends - starts) / width
-            # Just outside, its level lines must have ended; further off there may be print.
-            beyond = (starts - before + after - ends) / (pitch / 4)
-            fit = 0.6 * there + 0.4 * beam - 0.2 * beyond
-            far = np.maximum(np.abs(lefts + width / 2 - centre)[None, :], down) / self._reach
-            rank = fit - _AWAY * far - _ODD * abs(np.log(width / expected.width))
-            place = int(rank.argmax())
-            if rank.flat[place] > highest:
-                highest = float(rank.flat[place])
-                row, left = divmod(place, len(lefts))
-                found = int(rows[row]), int(lefts[left]), float(width), float(fit.flat[place])
-        return found
+
+def _best_comb(
+    lines: Lines,
+    prior: _Prior,
+    rows: NDArray[np.intp],
+    lefts: NDArray[np.intp],
+    widths: NDArray[np.float64],
+    aside: int,
+) -> tuple[int, int, float, float]:
+    """Return the row of the middle, the left edge and the width of the best comb, and its fit.
+
+    `aside` is how far from its place each of its lines may be.
+    """
+    expected, cells = prior.expected, prior.cells
+    height = expected.height
+    first = max(0, int(rows[0] - height))
+    part = np.s_[first : int(rows[-1] + height) + 1]
+    rows = rows - first
+    # Printed lines run from top to bottom, strokes of digits seldom do. Faint lines count as much
+    # as strokes do.
+    third = max(2, round(0.28 * height))
+    wide = cv2.dilate(lines.upright[part], np.ones((1, 2 * aside + 1), np.uint8))
+    parts = cv2.blur(wide, (1, third))
+    last = len(parts) - 1
+    thirds = (parts[np.clip(rows + off, 0, last)] for off in (-third, 0, third))
+    teeth = np.minimum(np.minimum.reduce(list(thirds)) / _FAINT, 1)
+    # Above and below, where a line of any likely height may be.
+    tall = np.ones((max(3, round(0.3 * height)), 1), np.uint8)
+    level = cv2.dilate(lines.level[part], tall)
+    half = round(0.52 * height)
+    above, below = (level[np.clip(rows + off, 0, last)] for off in (-half, half))
+    beams = _summed((above + below) / 2)
+
+    # All widths by all left edges, side by side: (rows, widths * lefts).
+    left = np.tile(lefts, len(widths))
+    width = np.repeat(widths, len(lefts))
+    pitch = width / cells
+    edge = teeth.shape[1] - 1
+
+    def places(tooth: float) -> NDArray[np.intp]:
+        return np.clip(np.rint(left + tooth * pitch).astype(np.intp), 0, edge)
+
+    there = teeth[:, left].copy()
+    for tooth in range(1, cells + 1):
+        there += teeth[:, places(tooth)]
+    before, after = beams[:, places(-0.25)], beams[:, places(cells + 0.25)]
+    starts, ends = beams[:, left], beams[:, places(cells)]
+    # Just outside, its level lines must have ended; further off there may be print.
+    beyond = (starts - before + after - ends) / (pitch / 4)
+    fit = 0.6 * there / (cells + 1) + 0.4 * (ends - starts) / width - 0.2 * beyond
+    down = np.abs(rows + first - (expected.top + expected.bottom) / 2)[:, None]
+    aside_by = np.abs(left + width / 2 - (expected.left + expected.right) / 2)[None, :]
+    odd = _ODD * np.abs(np.log(width / expected.width))
+    rank = fit - _AWAY * np.maximum(aside_by, down) / prior.reach - odd
+    best = int(rank.argmax())
+    row, column = divmod(best, len(left))
+    return (
+        int(rows[row]) + first, int(left[column]), float(width[column]), float(fit.flat[best])
+    )
 
 
 def _box(lines: Lines, expected: Edges, *, reach: float) -> Found:
     rows, columns = lines.level.shape
     level = cv2.dilate(lines.level, np.ones((3, 1), np.uint8))
     upright = cv2.dilate(lines.upright, np.ones((1, 3), np.uint8))
-    sums, stacks = _summed(level), _summed(upright.T).T
     aside = 0.2 * expected.width
     first, last = round(expected.left + aside), round(expected.right - aside)
     profile = level[:, max(0, first) : max(1, last)].mean(axis=1)
@@ -206,8 +228,9 @@ def _box(lines: Lines, expected: Edges, *, reach: float) -> Found:
     ratio = (bottoms[None, :] - tops[:, None]) / expected.height
     both = profile[tops][:, None] + profile[bottoms][None, :]
     both[(ratio < 1 / _SIZE) | (ratio > _SIZE)] = -1
-    lefts = _range(expected.left - reach, expected.left + reach, 1, columns)
-    rights = _range(expected.right - reach, expected.right + reach, 1, columns)
+    step = max(1, round(lines.unit / 500))
+    lefts = _range(expected.left - reach, expected.left + reach, step, columns)
+    rights = _range(expected.right - reach, expected.right + reach, step, columns)
     width = np.maximum(rights[None, :] - lefts[:, None], 1).astype(np.float32)
     far = np.abs(lefts[:, None] + rights[None, :] - expected.left - expected.right) / 2
     odd = _ODD * np.abs(np.log(width / np.float32(expected.width)))
@@ -221,8 +244,8 @@ def _box(lines: Lines, expected: Edges, *, reach: float) -> Found:
             break
         both[max(0, i - 1) : i + 2, max(0, j - 1) : j + 2] = -1
         top, bottom = int(tops[i]), int(bottoms[j])
-        side = (stacks[bottom] - stacks[top]) / (bottom - top)
-        beams = (sums[top] + sums[bottom]) / 2
+        side = upright[top:bottom].mean(axis=0)
+        beams = _summed((level[[top]] + level[[bottom]]) / 2)[0]
         beam = (beams[rights + 1][None, :] - beams[lefts][:, None]) / width
         # On the left the lines of the payee often run up to the box.
         after = (beams[beyond + 1] - beams[rights + 1]) / outside
@@ -242,11 +265,6 @@ def _range(first: float, last: float, step: int, length: int) -> NDArray[np.intp
     """Return the indices from `first` to `last` that there are; at least one."""
     low = min(max(0, round(first)), length - 1)
     return np.arange(low, max(low, min(length - 1, round(last))) + 1, step)
-
-
-def _lower(ridges: Ridges, by: int) -> Ridges:
-    """Return what is `by` rows further down."""
-    return ridges[np.clip(np.arange(len(ridges)) + by, 0, len(ridges) - 1)]
 
 
 def _summed(ridges: Ridges) -> Ridges:

@@ -35,7 +35,7 @@ class MicrField:
 
     `name` is `cheque_number`, `sort_code`, `account`, `transaction_code`, `routing_number` or
     `amount` (in cents). `value` is its digits (in an account also "-"), or None where one of them
-    could not be read or the check digit is wrong. `check` tells whether the check digit is right;
+    could not be read or the check digit is wrong; `raw` is as read. `check` tells whether the check digit is right;
     None where the field has none.
     """
 
@@ -43,6 +43,7 @@ class MicrField:
     value: str | None
     confidence: float  # that all of `value` is right
     box: Box  # of the page
+    raw: str
     check: bool | None = None
 
 
@@ -74,8 +75,8 @@ def _field(
     if name == "routing_number" and "?" not in text:
         check = aba_is_valid(text)
     if "?" in text or check is False:
-        return MicrField(name, None, 0.0, box, check)
-    return MicrField(name, text.replace("⑉", "-"), math.prod(probabilities), box, check)
+        return MicrField(name, None, 0.0, box, text, check)
+    return MicrField(name, text.replace("⑉", "-"), math.prod(probabilities), box, text, check)
 
 
 def aba_is_valid(routing: str) -> bool:
