@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 from typing import Final
 
 import numpy as np
 
 from core.errors import InputError
+from pipeline.geometry import turned_box
 from pipeline.grammar import ANY_DIGITS, Grammar
 from pipeline.layout import find_lines
 from pipeline.page import decode_page
 from pipeline.readers.glyph import StripToRead, read_strips
+from pipeline.readers.micr_template import MICR_READER, read_micr_fields
 from pipeline.readers.runtime import Model
-from pipeline.register import cut_strips, register
+from pipeline.register import cut_strips, register, righted
 from pipeline.template import Template
 from pipeline.types import Box, FieldReading, Page, PageReading, Strip
 
@@ -31,11 +34,16 @@ class Readers:
     """The loaded networks. Load them once a process, after any fork."""
 
     glyph: Model
+    micr: Model
+
+    def model(self, reader: str) -> Model:
+        """Return the network behind a `FieldReading.reader`."""
+        return {"glyph": self.glyph, MICR_READER: self.micr}[reader]
 
 
 def load_readers() -> Readers:
     """Load the weights that come with Counterfoil. Raises ConfigError where they do not fit."""
-    return Readers(glyph=Model.bundled("glyph"))
+    return Readers(glyph=Model.bundled("glyph"), micr=Model.bundled("micr"))
 
 
 def read_pages(
@@ -57,31 +65,39 @@ def read_pages(
     clock = _Clock(timed)
     readings: list[PageReading] = []
     strips: list[list[StripToRead]] = []
+    lines: list[list[FieldReading]] = []
     for image in pages:
         clock.start()
         width = height = 0
         score: float | None = None
         found: list[StripToRead] = []
+        micr: list[FieldReading] = []
+        turn = 0
         error: InputError | None = None
         try:
             page = decode_page(image, max_pixels=max_pixels) if isinstance(image, bytes) else image
             height, width = page.grey.shape
             clock.stop("decode")
             if template is None:
-                lines = find_lines(page, readers.glyph.probabilities)
-                found = [StripToRead(strip, ANY_DIGITS, ruled=False) for strip in lines]
+                written = find_lines(page, readers.glyph.probabilities)
+                found = [StripToRead(strip, ANY_DIGITS, ruled=False) for strip in written]
                 clock.stop("layout")
             else:
                 placement = register(page, template)
-                score = placement.score
+                score, turn = placement.score, placement.turn
+                page = righted(page, turn)
                 clock.stop("register")
                 cut = cut_strips(page, template, placement)
                 grammars = {field.name: field.grammar for field in template.fields}
                 found = [StripToRead(strip, grammars[strip.name], ruled=True) for strip in cut]
                 clock.stop("cut")
+                if template.micr is not None:
+                    micr = read_micr_fields(page, template, placement, readers.micr)
+                    clock.stop("micr")
         except InputError as exc:
             error = exc
         strips.append(found)
+        lines.append(micr)
         readings.append(
             PageReading(
                 width=width,
@@ -90,6 +106,7 @@ def read_pages(
                 error=error,
                 template_score=score,
                 milliseconds=clock.stages(),
+                turn=turn,
             )
         )
     clock.start()
@@ -98,10 +115,10 @@ def read_pages(
     return [
         replace(
             reading,
-            fields=_kept([next(fields) for _ in found], template),
+            fields=_of_page(reading, [next(fields) for _ in found] + micr, template),
             milliseconds=reading.milliseconds | clock.stages(),
         )
-        for reading, found in zip(readings, strips, strict=True)
+        for reading, found, micr in zip(readings, strips, lines, strict=True)
     ]
 
 
@@ -117,10 +134,31 @@ def read_strip(image: bytes | Page, grammar: Grammar, readers: Readers) -> PageR
     return PageReading(width=width, height=height, template=None, fields=tuple(fields))
 
 
-def _kept(fields: list[FieldReading], template: Template | None) -> tuple[FieldReading, ...]:
-    """Return the fields; without a template, only lines that read like digits, numbered anew."""
-    if template is not None:
+def _of_page(
+    reading: PageReading, fields: list[FieldReading], template: Template | None
+) -> tuple[FieldReading, ...]:
+    """Return the fields of a page in the template's order, with boxes of the page as decoded."""
+    if template is None:
+        return _kept(fields)
+    order = {spec.name: number for number, spec in enumerate(template.fields)}
+    fields = sorted(fields, key=lambda field: order[field.name])
+    if reading.turn == 0:
         return tuple(fields)
+    size = (reading.width, reading.height)
+    upright = size[::-1] if reading.turn % 2 else size
+    back = partial(turned_box, turns=-reading.turn, page=upright)
+    return tuple(
+        replace(
+            field,
+            box=back(field.box),
+            glyphs=tuple(replace(glyph, box=back(glyph.box)) for glyph in field.glyphs),
+        )
+        for field in fields
+    )
+
+
+def _kept(fields: list[FieldReading]) -> tuple[FieldReading, ...]:
+    """Return the lines that read like digits, numbered anew."""
     lines = [
         field
         for field in fields

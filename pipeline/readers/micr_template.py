@@ -1,0 +1,60 @@
+"""The fields of a template that are read from the E-13B line."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pipeline.geometry import transform_box
+from pipeline.readers.micr import OTHER, MicrReading, read_micr
+from pipeline.readers.runtime import Model
+from pipeline.register import Placement
+from pipeline.template import FieldSpec, Template
+from pipeline.types import Alternative, Box, FieldReading, Page
+
+MICR_READER: Final = "micr"
+
+
+def read_micr_fields(
+    page: Page, template: Template, placement: Placement, model: Model
+) -> list[FieldReading]:
+    """Read the template's fields with a part of the E-13B line, in its order, on a righted page.
+
+    A part that is not on a line of which every character was read is empty: banks leave out the
+    account. But a field that is required, or a line that could not be read or found, has no value
+    and confidence 0, so that a person looks.
+    """
+    specs = [spec for spec in template.fields if spec.micr is not None]
+    if template.micr is None or not specs:
+        return []
+    place = transform_box(placement.matrix, template.micr)
+    reading = read_micr(page, model, place)
+    return [_field(spec, reading, place) for spec in specs]
+
+
+def _field(spec: FieldSpec, reading: MicrReading | None, place: Box) -> FieldReading:
+    if reading is None:
+        return FieldReading(spec.name, None, "", 0.0, (), place, reader=MICR_READER)
+    part = next((part for part in reading.fields if part.name == spec.micr), None)
+    if part is None:
+        # Without any field the line is not set as a cheque's, and what is missing is not known.
+        sure = bool(reading.fields) and OTHER not in reading.raw and not spec.required
+        value, confidence = ("", reading.confidence) if sure else (None, 0.0)
+        alternatives = (Alternative("", confidence),) if sure else ()
+        return FieldReading(
+            spec.name, value, "", confidence, alternatives, reading.box, reader=MICR_READER
+        )
+    legal = part.value is not None and spec.grammar.accepts(part.value)
+    if part.value is None or not legal:
+        rule = None if part.value is None else spec.grammar.name
+        return FieldReading(
+            spec.name, None, part.raw, 0.0, (), part.box, rule=rule, reader=MICR_READER
+        )
+    return FieldReading(
+        spec.name,
+        part.value,
+        part.raw,
+        part.confidence,
+        (Alternative(part.value, part.confidence),),
+        part.box,
+        reader=MICR_READER,
+    )
