@@ -20,7 +20,7 @@ _Corners = tuple[float, float, float, float]  # left, top, right, bottom
 _LABEL_SHARE = 1 / 52  # of the longer side of the page: readable when the page fills a screen
 
 
-def draw_readings(data: bytes, page: dict[str, Any]) -> Image.Image:
+def draw_readings(data: bytes, page: dict[str, Any], turn: int = 0) -> Image.Image:
     """Return the scan with the box, the value and the confidence of each field.
 
     `page` is one object of `counterfoil read --json`; a field that waits for a person is orange,

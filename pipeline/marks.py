@@ -7,7 +7,7 @@ itself, in a part of a small copy of the page.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import cv2
@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.frames import find_skew, shrink
 from pipeline.geometry import Matrix, invert, rotation, scaling, transform_box, translation
-from pipeline.printed import Edges, Found, find_box, find_comb, find_lines
+from pipeline.printed import Edges, Found, Lines, Search, find_box, find_comb, find_lines
 from pipeline.template import Mark
 from pipeline.types import Box, Image
 
@@ -24,7 +24,10 @@ WIDTH: Final = 1000  # pixels that the page is brought to: a line 0.2 mm wide is
 _SHAPE: Final = 1.3  # how much longer or wider than stated a page may be
 _REACH: Final = 0.04  # of the page's width: how far from its place a mark may lie
 _NEXT: Final = 0.02  # the same, once another mark has told how the page lies
+_PULL: Final = 0.3  # what a mark loses at the end of that; of the first, at the end of its reach, half
 _TELLS: Final = 0.4  # the fit of a mark that tells how the page lies
+_GOOD: Final = 0.8  # the score at which the marks are not looked for in another order
+_APART: Final = 0.1  # what marks lose that lie as far apart as `_NEXT` from what is stated
 _LEVEL: Final = 0.5  # degrees of turn that need not be undone: a mark leans by a pixel or two
 _INK: Final = 0.4  # of a whole line: what the turn is measured by
 _POINTS: Final = 1500
@@ -56,24 +59,48 @@ def match_marks(
     if abs(skew) >= _LEVEL:
         lines = find_lines(_cut(grey, unit, skew, (left, top), size), unit)
         to_page = rotation(skew, (columns / 2, rows / 2)) @ to_page
-    found: dict[str, Found] = {}
-    x = y = 0.0
-    reach = _REACH * unit
+    places = {name: edges.moved(-left, -top) for name, edges in place.items()}
     # Boxes first: a comb half a cell off its place still looks like one.
-    for mark in sorted(marks, key=lambda mark: mark.cells is not None):
-        expected = place[mark.name].moved(x - left, y - top)
-        if mark.cells is None:
-            seen = find_box(lines, expected, reach=reach)
-        else:
-            seen = find_comb(lines, expected, mark.cells, reach=reach)
-        found[mark.name] = Found(seen.edges.moved(left, top), seen.fit)
-        if seen.fit >= _TELLS and reach > _NEXT * unit:
-            edges = seen.edges
-            x += (edges.left + edges.right - expected.left - expected.right) / 2
-            y += (edges.top + edges.bottom - expected.top - expected.bottom) / 2
-            reach = _NEXT * unit
-    boxes = tuple(_box_of(found[mark.name].edges, unit, ratio) for mark in marks)
-    return to_page, boxes, float(np.mean([found[mark.name].fit for mark in marks]))
+    order = sorted(marks, key=lambda mark: mark.cells is not None)
+    best, score = _find_all(lines, order, places)
+    if score < _GOOD and len(marks) > 1:
+        other, rival = _find_all(lines, order[::-1], places)
+        if rival > score:
+            best = other
+    boxes = tuple(
+        _box_of(best[mark.name].edges.moved(left, top), unit, ratio) for mark in marks
+    )
+    return to_page, boxes, float(np.mean([found.fit for found in best.values()]))
+
+
+def _find_all(
+    lines: Lines, marks: Sequence[Mark], places: Mapping[str, Edges]
+) -> tuple[dict[str, Found], float]:
+    """Find one mark after the other; the first that is sure tells where the next ones are.
+
+    Returns them with their mean fit, less what they disagree about how the page lies.
+    """
+    found: dict[str, Found] = {}
+    shifts: list[tuple[float, float]] = []
+    x = y = 0.0
+    near = _NEXT * lines.unit
+    reach, pull = _REACH * lines.unit, _PULL / 2
+    for mark in marks:
+        place = places[mark.name]
+        search = Search(place.moved(x, y), reach, pull)
+        cells = mark.cells
+        seen = find_box(lines, search) if cells is None else find_comb(lines, search, cells)
+        found[mark.name] = seen
+        edges = seen.edges
+        shift = (
+            (edges.left + edges.right - place.left - place.right) / 2,
+            (edges.top + edges.bottom - place.top - place.bottom) / 2,
+        )
+        shifts.append(shift)
+        if seen.fit >= _TELLS and reach > near:
+            (x, y), reach, pull = shift, near, _PULL
+    apart = float(np.ptp(np.array(shifts), axis=0).max()) / near
+    return found, float(np.mean([f.fit for f in found.values()])) - _APART * apart
 
 
 def _edges(box: Box, unit: float, ratio: float) -> Edges:

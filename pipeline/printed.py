@@ -25,7 +25,6 @@ _PAPER: Final = 0.026  # of the page's width: the window whose mean is the paper
 _RUN: Final = 0.012  # of the page's width: ink this long in a line is a line, not a digit's part
 _SURE: Final = 0.4  # of the darkest ink: a line as dark as this along its length is wholly there
 _FAINT: Final = 0.25  # an upright line of a comb that is this much there counts as wholly there
-_AWAY: Final = 0.3  # what a mark at the end of its range loses against one at its place
 _ODD: Final = 0.9  # what a mark e times as wide as stated loses
 _PAIRS: Final = 8  # pairs of level lines that are tried as top and bottom of a box
 
@@ -49,6 +48,21 @@ class Edges:
 
     def moved(self, x: float, y: float) -> Edges:
         return Edges(self.left + x, self.top + y, self.right + x, self.bottom + y)
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Where something is expected, and how far from there, in pixels, it may be.
+
+    At the end of its `reach` it loses `pull` of its fit against what is at its place.
+    """
+
+    expected: Edges
+    reach: float
+    pull: float
+
+    def moved(self, x: float, y: float) -> Search:
+        return Search(self.expected.moved(x, y), self.reach, self.pull)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,42 +105,39 @@ def find_lines(grey: Image, unit: float) -> Lines:
     return Lines(ridges[0], ridges[1], unit)
 
 
-def find_box(lines: Lines, expected: Edges, *, reach: float) -> Found:
-    """Return the box with four sides near where it is expected.
-
-    `reach` is how far its place may be from there, in pixels.
-    """
-    return _cut_out(lines, expected, reach, _box)
+def find_box(lines: Lines, search: Search) -> Found:
+    """Return the box with four sides near where it is expected."""
+    return _cut_out(lines, search, _box)
 
 
-def find_comb(lines: Lines, expected: Edges, cells: int, *, reach: float) -> Found:
-    """Return the comb of that many cells of equal width; the rest as of `find_box`."""
-    return _cut_out(lines, expected, reach, partial(_comb, cells=cells))
+def find_comb(lines: Lines, search: Search, cells: int) -> Found:
+    """Return the comb of that many cells of equal width near where it is expected."""
+    return _cut_out(lines, search, partial(_comb, cells=cells))
 
 
-def _cut_out(lines: Lines, expected: Edges, reach: float, find: Callable[..., Found]) -> Found:
-    """Look for a mark in the part of the picture where it can be."""
+def _cut_out(lines: Lines, search: Search, find: Callable[[Lines, Search], Found]) -> Found:
+    """Look in the part of the picture where it can be."""
     rows, columns = lines.level.shape
-    wide, high = reach + 0.2 * expected.width, reach + expected.height
+    expected = search.expected
+    wide, high = search.reach + 0.2 * expected.width, search.reach + expected.height
     left = min(max(0, int(expected.left - wide)), columns - 1)
     top = min(max(0, int(expected.top - high)), rows - 1)
     right, bottom = max(left, int(expected.right + wide)), max(top, int(expected.bottom + high))
     part = np.s_[top : bottom + 1, left : right + 1]
-    found = find(
-        Lines(lines.level[part], lines.upright[part], lines.unit),
-        expected.moved(-left, -top),
-        reach=reach,
-    )
+    cut = Lines(lines.level[part], lines.upright[part], lines.unit)
+    found = find(cut, search.moved(-left, -top))
     return Found(found.edges.moved(left, top), found.fit)
 
 
-def _comb(lines: Lines, expected: Edges, *, cells: int, reach: float) -> Found:
+def _comb(lines: Lines, search: Search, *, cells: int) -> Found:
     rows, columns = lines.level.shape
+    expected, reach = search.expected, search.reach
     step = max(1, round(lines.unit / 400))
     middle = (expected.top + expected.bottom) / 2
     row, left, width, _ = _best_comb(
         lines,
-        _Prior(expected, cells, reach),
+        search,
+        cells,
         _range(middle - reach, middle + reach, step, rows),
         _range(expected.left - reach, expected.left + reach, step, columns),
         np.arange(expected.width / _SIZE, expected.width * _SIZE, 2 * step),
@@ -134,31 +145,23 @@ def _comb(lines: Lines, expected: Edges, *, cells: int, reach: float) -> Found:
     )
     row, left, width, fit = _best_comb(
         lines,
-        _Prior(expected, cells, reach),
+        search,
+        cells,
         _range(row - step, row + step, 1, rows),
         _range(left - step, left + step, 1, columns),
         np.arange(width - 2 * step, width + 2 * step + 0.1),
         1,
     )
     profile = lines.level[:, left : round(left + width) + 1].mean(axis=1)
-    height = expected.height
-    top = _peak(profile, row - 0.7 * height, row - 0.35 * height)
-    bottom = _peak(profile, row + 0.35 * height, row + 0.7 * height)
+    half, near = 0.5 * expected.height, 0.12 * expected.height
+    top, bottom = _line_at(profile, row - half, near), _line_at(profile, row + half, near)
     return Found(Edges(left, top, left + width, bottom), max(fit, 0.0))
-
-
-@dataclass(frozen=True, slots=True)
-class _Prior:
-    """What is known of a comb before it is seen."""
-
-    expected: Edges
-    cells: int
-    reach: float
 
 
 def _best_comb(
     lines: Lines,
-    prior: _Prior,
+    search: Search,
+    cells: int,
     rows: NDArray[np.intp],
     lefts: NDArray[np.intp],
     widths: NDArray[np.float64],
@@ -168,7 +171,7 @@ def _best_comb(
 
     `aside` is how far from its place each of its lines may be.
     """
-    expected, cells = prior.expected, prior.cells
+    expected = search.expected
     height = expected.height
     first = max(0, int(rows[0] - height))
     part = np.s_[first : int(rows[-1] + height) + 1]
@@ -208,7 +211,7 @@ def _best_comb(
     down = np.abs(rows + first - (expected.top + expected.bottom) / 2)[:, None]
     aside_by = np.abs(left + width / 2 - (expected.left + expected.right) / 2)[None, :]
     odd = _ODD * np.abs(np.log(width / expected.width))
-    rank = fit - _AWAY * np.maximum(aside_by, down) / prior.reach - odd
+    rank = fit - search.pull * np.maximum(aside_by, down) / search.reach - odd
     best = int(rank.argmax())
     row, column = divmod(best, len(left))
     return (
@@ -216,7 +219,8 @@ def _best_comb(
     )
 
 
-def _box(lines: Lines, expected: Edges, *, reach: float) -> Found:
+def _box(lines: Lines, search: Search) -> Found:
+    expected, reach = search.expected, search.reach
     rows, columns = lines.level.shape
     level = cv2.dilate(lines.level, np.ones((3, 1), np.uint8))
     upright = cv2.dilate(lines.upright, np.ones((1, 3), np.uint8))
@@ -251,7 +255,7 @@ def _box(lines: Lines, expected: Edges, *, reach: float) -> Found:
         after = (beams[beyond + 1] - beams[rights + 1]) / outside
         fit = 0.5 * beam + 0.25 * (side[lefts][:, None] + side[rights] - 0.6 * after)
         down = abs(top + bottom - expected.top - expected.bottom) / 2
-        rank = fit - odd - _AWAY * np.maximum(far, down) / reach
+        rank = fit - odd - search.pull * np.maximum(far, down) / reach
         place = int(rank.argmax())
         if rank.flat[place] > best:
             best = float(rank.flat[place])
@@ -272,8 +276,9 @@ def _summed(ridges: Ridges) -> Ridges:
     return np.pad(ridges.cumsum(axis=1), ((0, 0), (1, 0)))
 
 
-def _peak(profile: NDArray[np.float32], first: float, last: float) -> float:
-    low, high = max(0, round(first)), min(len(profile) - 1, round(last))
-    if high <= low:
-        return (first + last) / 2
+def _line_at(profile: NDArray[np.float32], expected: float, near: float) -> float:
+    """Return the row of a level line near `expected`, or `expected` where there is none."""
+    low, high = max(0, round(expected - near)), min(len(profile) - 1, round(expected + near))
+    if high < low or profile[low : high + 1].max() < _FAINT:
+        return expected
     return float(low + profile[low : high + 1].argmax())
