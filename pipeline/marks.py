@@ -24,7 +24,9 @@ WIDTH: Final = 1000  # pixels that the page is brought to: a line 0.2 mm wide is
 _SHAPE: Final = 1.3  # how much longer or wider than stated a page may be
 _REACH: Final = 0.04  # of the page's width: how far from its place a mark may lie
 _NEXT: Final = 0.02  # the same, once another mark has told how the page lies
-_PULL: Final = 0.3  # what a mark loses at the end of that; of the first, at the end of its reach, half
+_PULL: Final = (
+    0.3  # what a mark loses at the end of that; of the first, at the end of its reach, half
+)
 _TELLS: Final = 0.4  # the fit of a mark that tells how the page lies
 _GOOD: Final = 0.8  # the score at which the marks are not looked for in another order
 _APART: Final = 0.1  # what marks lose that lie as far apart as `_NEXT` from what is stated
@@ -52,9 +54,7 @@ def match_marks(
     left, top, right, bottom = _window(list(place.values()), unit)
     size = (right - left, bottom - top)
     lines = find_lines(_cut(grey, unit, 0.0, (left, top), size), unit)
-    level, upright = (
-        (ridges > _INK).astype(np.uint8) for ridges in (lines.level, lines.upright)
-    )
+    level, upright = ((ridges > _INK).astype(np.uint8) for ridges in (lines.level, lines.upright))
     skew = find_skew(level, upright, points=_POINTS)
     if abs(skew) >= _LEVEL:
         lines = find_lines(_cut(grey, unit, skew, (left, top), size), unit)
@@ -67,9 +67,7 @@ def match_marks(
         other, rival = _find_all(lines, order[::-1], places)
         if rival > score:
             best = other
-    boxes = tuple(
-        _box_of(best[mark.name].edges.moved(left, top), unit, ratio) for mark in marks
-    )
+    boxes = tuple(_box_of(best[mark.name].edges.moved(left, top), unit, ratio) for mark in marks)
     return to_page, boxes, float(np.mean([found.fit for found in best.values()]))
 
 
@@ -106,9 +104,9 @@ def _find_all(
 def _edges(box: Box, unit: float, ratio: float) -> Edges:
     # The middle of a pixel is half a pixel from its edges.
     high = unit * ratio
-    return Edges(
-        box.x * unit, box.y * high, (box.x + box.w) * unit, (box.y + box.h) * high
-    ).moved(-0.5, -0.5)
+    return Edges(box.x * unit, box.y * high, (box.x + box.w) * unit, (box.y + box.h) * high).moved(
+        -0.5, -0.5
+    )
 
 
 def _box_of(edges: Edges, unit: float, ratio: float) -> Box:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.types import Image
 
-Ridges = NDArray[np.float32]
+Ridges = NDArray[np.floating]
 
 _SIZE: Final = 1.25  # how much larger or smaller than stated a mark may be
 _PAPER: Final = 0.026  # of the page's width: the window whose mean is the paper
@@ -214,9 +214,7 @@ def _best_comb(
     rank = fit - search.pull * np.maximum(aside_by, down) / search.reach - odd
     best = int(rank.argmax())
     row, column = divmod(best, len(left))
-    return (
-        int(rows[row]) + first, int(left[column]), float(width[column]), float(fit.flat[best])
-    )
+    return (int(rows[row]) + first, int(left[column]), float(width[column]), float(fit.flat[best]))
 
 
 def _box(lines: Lines, search: Search) -> Found:

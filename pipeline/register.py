@@ -93,9 +93,7 @@ def righted(page: Page, turn: int) -> Page:
     return Page(np.ascontiguousarray(np.rot90(page.grey, -turn)), page.dpi)
 
 
-def _best_way_round(
-    page: Page, template: Template, upright: Placement
-) -> tuple[Placement, bool]:
+def _best_way_round(page: Page, template: Template, upright: Placement) -> tuple[Placement, bool]:
     """Return the best placement of the page turned or mirrored, and whether it was mirrored."""
     best, mirrored = replace(upright, score=upright.score + UPRIGHT), False
     for turn in (2, 1, 3):
@@ -130,9 +128,7 @@ def _place(page: Page, template: Template) -> Placement:
 
 def _moved(template: Template, found: Sequence[Box]) -> dict[str, Box]:
     """Return the boxes of fields by where the marks were found that they lie within."""
-    marks = {
-        mark.name: (mark.box, box) for mark, box in zip(template.marks, found, strict=True)
-    }
+    marks = {mark.name: (mark.box, box) for mark, box in zip(template.marks, found, strict=True)}
     moved = {}
     for spec in template.fields:
         if spec.within is not None:

@@ -307,9 +307,7 @@ def _cells(node: yaml.Node, where: str) -> int:
     return int(text)
 
 
-def _fields(
-    node: yaml.Node, frames: dict[str, Mark], micr: Box | None
-) -> tuple[FieldSpec, ...]:
+def _fields(node: yaml.Node, frames: dict[str, Mark], micr: Box | None) -> tuple[FieldSpec, ...]:
     fields: dict[str, FieldSpec] = {}
     for item in _bounded(node, "fields"):
         keys = ("name", "box", "within", "micr", "grammar", "required")

@@ -185,9 +185,7 @@ def _read_alike(
     ]
 
 
-def as_outcome(
-    reading: PageReading, release_threshold: float | None, readers: Readers
-) -> Outcome:
+def as_outcome(reading: PageReading, release_threshold: float | None, readers: Readers) -> Outcome:
     """Return what is to be written for a page that was read, policy's decisions included."""
     if reading.error is not None:
         return Unreadable(reading.error.code, str(reading.error), retry=False)

@@ -35,8 +35,8 @@ class MicrField:
 
     `name` is `cheque_number`, `sort_code`, `account`, `transaction_code`, `routing_number` or
     `amount` (in cents). `value` is its digits (in an account also "-"), or None where one of them
-    could not be read or the check digit is wrong; `raw` is as read. `check` tells whether the check digit is right;
-    None where the field has none.
+    could not be read or the check digit is wrong; `raw` is as read. `check` tells whether the
+    check digit is right; None where the field has none.
     """
 
     name: str

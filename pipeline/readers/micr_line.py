@@ -90,7 +90,9 @@ def cut_band(grey: Image, rows: tuple[int, int] | None = None) -> Band:
     size = (WORK_WIDTH, max(1, round((end - top) * scale)))
     # Averaging over odd parts of pixels costs five times as much, and tells only from 400 dpi on.
     way = cv2.INTER_AREA if scale < 0.6 else cv2.INTER_LINEAR if scale < 1 else cv2.INTER_CUBIC
-    return Band(darkness(np.asarray(cv2.resize(grey[top:end], size, interpolation=way))), scale, top)
+    return Band(
+        darkness(np.asarray(cv2.resize(grey[top:end], size, interpolation=way))), scale, top
+    )
 
 
 def darkness(grey: Image) -> Image:
