@@ -97,6 +97,26 @@ def find_rules(grey: Image) -> Rules:
     return Rules(level, upright, to_page, skew)
 
 
+def turn_rules(rules: Rules, page: tuple[int, int], turns: int, *, mirrored: bool) -> Rules:
+    """Return the rules of a page of (height, width), mirrored left to right, and then turned.
+
+    That is so many quarter turns clockwise; much cheaper than looking at the page anew.
+    """
+    level, upright, to_page = rules.level, rules.upright, rules.to_page
+    height, width = page
+    if mirrored:
+        back = np.array([[-1.0, 0, level.shape[1] - 1], [0, 1, 0], [0, 0, 1]])
+        level, upright = level[:, ::-1], upright[:, ::-1]
+        to_page = np.array([[-1.0, 0, width], [0, 1, 0], [0, 0, 1]]) @ to_page @ back
+    for _ in range(turns % 4):
+        back = np.array([[0.0, 1, 0], [-1, 0, level.shape[0] - 1], [0, 0, 1]])
+        level, upright = np.rot90(upright, -1), np.rot90(level, -1)
+        to_page = np.array([[0.0, -1, height], [1, 0, 0], [0, 0, 1]]) @ to_page @ back
+        height, width = width, height
+    skew = -rules.skew if mirrored else rules.skew
+    return Rules(np.ascontiguousarray(level), np.ascontiguousarray(upright), to_page, skew)
+
+
 def match_frames(
     rules: Rules, frames: Sequence[Box], page: tuple[float, float]
 ) -> tuple[Matrix, float]:

@@ -87,13 +87,13 @@ def read_pages(
                 score, turn = placement.score, placement.turn
                 page = righted(page, turn)
                 clock.stop("register")
+                if template.micr is not None:
+                    micr = read_micr_fields(page, template, placement, readers.micr)
+                    clock.stop("micr")
                 cut = cut_strips(page, template, placement)
                 grammars = {field.name: field.grammar for field in template.fields}
                 found = [StripToRead(strip, grammars[strip.name], ruled=True) for strip in cut]
                 clock.stop("cut")
-                if template.micr is not None:
-                    micr = read_micr_fields(page, template, placement, readers.micr)
-                    clock.stop("micr")
         except InputError as exc:
             error = exc
         strips.append(found)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from core.errors import TemplateError
-from pipeline.frames import find_rules, match_frames
+from pipeline.frames import find_rules, match_frames, turn_rules
 from pipeline.geometry import (
     Matrix,
     bounding_box,
@@ -32,7 +32,7 @@ FEW_FRAMES: Final = 8
 MIN_SCORE_LOOSE: Final = 0.45  # of the lines of marks whose place and size are not known
 # A page that fits less well than this may lie another way round; one that lies the right way is
 # preferred by so much.
-SURE: Final = 0.65
+TRIED: Final = {Anchors.FRAMES: 0.9, Anchors.LOOSE: 0.65}
 UPRIGHT: Final = 0.05
 MARGIN: Final = 0.1  # of a box's height, around it: digits overflow, and scans are not exact
 MAX_STRIP_HEIGHT: Final = 256  # pixels; a reader wants about 30 for a digit
@@ -66,24 +66,29 @@ def register(page: Page, template: Template) -> Placement:
     """
     placement = _place(page, template)
     mirrored = False
-    if placement.score < SURE and template.anchors is not Anchors.PAGE:
+    if placement.score < TRIED.get(template.anchors, 0.0):
         placement, mirrored = _best_way_round(page, template, placement)
-    needed = _needed(template)
+    # That a scan is mirrored is only said where it is plain; a page of another kind is likelier.
+    needed = max(_needed(template), MIN_SCORE if mirrored else 0.0)
     if placement.score < needed:
         missing = "likeness of shape" if template.anchors is Anchors.PAGE else "of its frames"
-        raise TemplateError(
-            f"this page does not look like a '{template.name}':"
-            f" {placement.score:.0%} {missing} found, {needed:.0%} needed.",
-            hint="Check that the right template was chosen and that the whole page was scanned.",
-            code="template-mismatch",
-        )
+        raise mismatch(template, f"{placement.score:.0%} {missing} found, {needed:.0%} needed")
     if mirrored:
         raise TemplateError(
             f"this page is a mirror image of a '{template.name}'.",
-            hint="Scan the front of the sheet, or turn mirroring off in the scanner.",
+            hint="Turn mirroring off in the scanner, and scan the printed side.",
             code="mirrored-page",
         )
     return placement
+
+
+def mismatch(template: Template, why: str) -> TemplateError:
+    """Return the error for a page that is not of the template's kind; `why` is in plain words."""
+    return TemplateError(
+        f"this page does not look like a '{template.name}': {why}.",
+        hint="Check that the right template was chosen and that the whole page was scanned.",
+        code="template-mismatch",
+    )
 
 
 def righted(page: Page, turn: int) -> Page:
@@ -96,15 +101,20 @@ def righted(page: Page, turn: int) -> Page:
 def _best_way_round(page: Page, template: Template, upright: Placement) -> tuple[Placement, bool]:
     """Return the best placement of the page turned or mirrored, and whether it was mirrored."""
     best, mirrored = replace(upright, score=upright.score + UPRIGHT), False
-    for turn in (2, 1, 3):
-        other = _place(righted(page, turn), template)
-        if other.score > best.score:
-            best = replace(other, turn=turn)
-    mirror = Page(np.ascontiguousarray(page.grey[:, ::-1]), page.dpi)
-    for turn in range(4):
-        other = _place(righted(mirror, turn), template)
-        if other.score > best.score:
-            best, mirrored = replace(other, turn=turn), True
+    size = (template.width, template.height)
+    rules = find_rules(page.grey) if template.anchors is Anchors.FRAMES else None
+    for mirror in (False, True):
+        shown = Page(np.ascontiguousarray(page.grey[:, ::-1]), page.dpi) if mirror else page
+        for turn in (0, 2, 1, 3):
+            if turn == 0 and not mirror:
+                continue
+            if rules is None:
+                other = _place(righted(shown, turn), template)
+            else:
+                turned = turn_rules(rules, page.grey.shape, turn, mirrored=mirror)
+                other = Placement(*match_frames(turned, template.frames, size))
+            if other.score > best.score:
+                best, mirrored = replace(other, turn=turn), mirror
     return (upright, False) if best.turn == 0 and not mirrored else (best, mirrored)
 
 
