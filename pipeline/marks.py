@@ -21,6 +21,7 @@ from pipeline.types import Box, Image
 
 WIDTH: Final = 1000  # pixels that the page is brought to: a line 0.2 mm wide is one of them
 
+_LEAST: Final = 200  # pixels of width, below which a comb's lines run together
 _SHAPE: Final = 1.3  # how much longer or wider than stated a page may be
 _REACH: Final = 0.04  # of the page's width: how far from its place a mark may lie
 _NEXT: Final = 0.02  # the same, once another mark has told how the page lies
@@ -45,7 +46,7 @@ def match_marks(
     """
     rows, columns = grey.shape
     ratio = page[1] / page[0]
-    if abs(np.log(rows / columns / ratio)) > np.log(_SHAPE):
+    if columns < _LEAST or abs(np.log(rows / columns / ratio)) > np.log(_SHAPE):
         return np.eye(3), tuple(mark.box for mark in marks), 0.0
     unit = min(columns, WIDTH)
     # A page that was cut or fed askew keeps its scale: its width is what it is.
