@@ -27,6 +27,8 @@ _AMERICA = re.compile(
     rf"(?: ?(?P<account>{_D}[0-9?⑉]*)⑈(?: ?(?P<cheque_number>{_D}+){_END})?)?"
     rf"(?:.*⑇(?P<amount>{_D}{{10}})⑇)?"
 )
+# What a field may be called.
+NAMES = frozenset({*_INDIA.groupindex, *_AMERICA.groupindex} - {"front"})
 
 
 @dataclass(frozen=True, slots=True)
