@@ -22,7 +22,7 @@ from rich.console import Console
 from benchmarks import readers, stages, system
 from benchmarks.report import Section, markdown
 from core.errors import CounterfoilError
-from pipeline.read import load_readers
+from pipeline.readers.loaded import BOTH, load_readers
 from training.machine import machine
 
 HERE = Path(__file__).parent
@@ -77,7 +77,7 @@ def _measure(
     options: argparse.Namespace, about: dict[str, object], say: readers.Say
 ) -> dict[str, Section]:
     loaded = load_readers()
-    about["weights"] = loaded.glyph.card.sha256
+    about["weights"] = loaded.sha256(BOTH)
     sections: dict[str, Section] = {}
     if "pipeline" in options.sections:
         sections["pipeline"] = stages.measure(loaded, options.groups, say)

@@ -16,6 +16,7 @@ from rich.console import Console
 from benchmarks.report import Section, markdown
 from cli.read import load_quietly
 from core.errors import CounterfoilError
+from pipeline.readers.loaded import BOTH
 from training.evaluation.readers import Reads, readers_by_name
 from training.machine import machine
 
@@ -51,7 +52,7 @@ def run(
     progress = Console(stderr=True, highlight=False)
     try:
         loaded = load_quietly()
-        about["weights"] = loaded.glyph.card.sha256
+        about["weights"] = loaded.sha256(BOTH)
         known = readers_by_name(loaded)
         names = options.reader or list(known)
         if unknown := [name for name in names if name not in known]:

@@ -19,7 +19,8 @@ from benchmarks.report import Section, share
 from benchmarks.samples import temporary
 from pipeline.grammar import ANY_DIGITS
 from pipeline.page import decode_page
-from pipeline.read import Readers, read_strip
+from pipeline.read import read_strip
+from pipeline.readers.loaded import Readers
 from training.evaluation.rivals import TESSERACT_AT_ONCE, Rival, find_rivals
 from training.metrics import wilson
 from training.synthesis.digit_strips import compose_strip

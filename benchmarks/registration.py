@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.geometry import rotation, translation
-from pipeline.read import load_readers, read_pages
+from pipeline.read import read_pages
+from pipeline.readers.loaded import load_readers
 from pipeline.template import bundled_template
 from pipeline.types import Image, Page
 

@@ -32,11 +32,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from pipeline.fields import clean_field
 from pipeline.grammar import ANY_DIGITS
 from pipeline.normalise import normalise_glyph
 from pipeline.page import decode_page
-from pipeline.read import Readers, load_readers
 from pipeline.readers.glyph import StripToRead, read_strips
+from pipeline.readers.loaded import Readers, load_readers
 from pipeline.types import Box, Image, Strip
 from training.metrics import wilson
 from training.synthesis.digit_strips import Shadow, compose_strip
@@ -90,8 +91,8 @@ def measure(
 def read(grey: Image, readers: Readers) -> str:
     """Return what one strip reads as."""
     box = Box(0, 0, grey.shape[1], grey.shape[0])
-    strips = [StripToRead(Strip("strip", box, grey), ANY_DIGITS, ruled=False)]
-    return read_strips(strips, readers.glyph)[0].value or ""
+    strip = StripToRead(Strip("strip", box, grey), ANY_DIGITS, ruled=False)
+    return read_strips([strip], [clean_field(strip)], readers.glyph)[0].value or ""
 
 
 def table(cells: list[Cell]) -> str:

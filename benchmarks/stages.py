@@ -9,7 +9,8 @@ from statistics import median
 
 from benchmarks.report import Section
 from benchmarks.samples import Sample, cheques, forms, nist
-from pipeline.read import Readers, read_pages
+from pipeline.read import read_pages
+from pipeline.readers.loaded import Readers
 from pipeline.template import bundled_template
 
 GROUP = 8

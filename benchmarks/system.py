@@ -18,7 +18,7 @@ from cli.up import Stack
 from core.settings import load_settings
 from db.models import Page
 from db.session import Database
-from pipeline.read import Readers
+from pipeline.readers.loaded import Readers
 
 TEMPLATE = "demo-cheque"
 WORKERS = 2

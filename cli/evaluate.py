@@ -18,6 +18,7 @@ from cli.read import load_quietly
 from cli.template import load_template
 from core.errors import ConfigError, InputError
 from pipeline.grammar import Grammar, parse_grammar
+from pipeline.readers.loaded import BOTH
 from pipeline.template import Template
 from training.evaluation.labelled import LabelledSet, Part, load_labelled
 from training.evaluation.measure import (
@@ -61,7 +62,7 @@ def evaluate(
     about = machine() | {"command": shlex.join(["counterfoil", *sys.argv[1:]])}
     cv2.setNumThreads(1)
     loaded = load_quietly()
-    about["weights"] = loaded.glyph.card.sha256
+    about["weights"] = loaded.sha256(BOTH)
     known = readers_by_name(loaded)
     for name in readers:
         if name not in known:

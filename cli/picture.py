@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from cli.output import percent
 from core.errors import InputError
 from core.policy import Decision
+from pipeline.geometry import turned_box
 from pipeline.page import decode_page
+from pipeline.types import Box
 
 _ACCEPTED, _REVIEW = (0, 122, 78), (200, 80, 0)  # told apart by all eyes
 
@@ -20,18 +22,20 @@ _Corners = tuple[float, float, float, float]  # left, top, right, bottom
 _LABEL_SHARE = 1 / 52  # of the longer side of the page: readable when the page fills a screen
 
 
-def draw_readings(data: bytes, page: dict[str, Any]) -> Image.Image:
+def draw_readings(data: bytes, page: dict[str, Any], turn: int = 0) -> Image.Image:
     """Return the scan with the box, the value and the confidence of each field.
 
     `page` is one object of `counterfoil read --json`; a field that waits for a person is orange,
     one that was accepted green.
     """
-    picture = Image.fromarray(decode_page(data).grey).convert("RGB")
+    grey = decode_page(data).grey
+    boxes = [turned_box(Box(*field["box"]), turn, grey.shape[::-1]) for field in page["fields"]]
+    picture = Image.fromarray(np.rot90(grey, -turn)).convert("RGB")
     draw = ImageDraw.Draw(picture, "RGBA")
-    heights = [field["box"][3] for field in page["fields"]] or [0]
+    heights = [box.h for box in boxes] or [0]
     size = max(11, round(min(max(picture.size) * _LABEL_SHARE, median(heights) / 2)))
     font, width, gap = ImageFont.load_default(size), max(2, size // 9), size // 4
-    taken = [_corners(field["box"]) for field in page["fields"]]
+    taken = [(box.x, box.y, box.x + box.w, box.y + box.h) for box in boxes]
     for field, box in zip(page["fields"], tuple(taken), strict=True):
         colour = _ACCEPTED if field["decision"] == Decision.ACCEPTED else _REVIEW
         draw.rectangle(box, outline=colour, width=width)
@@ -43,11 +47,6 @@ def draw_readings(data: bytes, page: dict[str, Any]) -> Image.Image:
         draw.rectangle(label, fill=(*colour, 225))
         draw.text((label[0] + gap - left, label[1] + gap - top), text, font=font, fill="white")
     return picture
-
-
-def _corners(box: Sequence[float]) -> _Corners:
-    x, y, w, h = box
-    return (x, y, x + w, y + h)
 
 
 def _place(

@@ -24,7 +24,8 @@ from core.errors import ConfigError, InputError
 from pipeline.grammar import parse_grammar
 from pipeline.ink import binarize
 from pipeline.page import decode_page
-from pipeline.read import Readers, read_pages, read_strip
+from pipeline.read import read_pages, read_strip
+from pipeline.readers.loaded import Readers
 from pipeline.template import bundled_names, bundled_template
 from pipeline.types import FieldReading, Image, Page, PageReading
 

@@ -18,7 +18,8 @@ from cli.template import load_template
 from core.errors import ConfigError, InputError
 from core.settings import Settings, load_settings
 from pipeline.grammar import Grammar, parse_grammar
-from pipeline.read import Readers, load_readers, read_pages, read_strip
+from pipeline.read import read_pages, read_strip
+from pipeline.readers.loaded import Readers, load_readers
 from pipeline.template import Template
 from pipeline.types import PageReading
 from worker.guard import DocumentOpener
@@ -60,9 +61,9 @@ def read_files(
     # Files are opened in a guarded child, as on a server: one that kills its decoder is one error.
     with DocumentOpener.from_settings(settings) as opener:
         scans = itertools.chain.from_iterable(_scans(name, opener) for name in arguments)
-        for scan, page in _read(scans, chosen, grammar, readers, settings, release_at):
+        for scan, page, turn in _read(scans, chosen, grammar, readers, settings, release_at):
             if draw is not None and scan.data is not None and page["error"] is None:
-                save_picture(draw_readings(scan.data, page), draw, scan.file, scan.number)
+                save_picture(draw_readings(scan.data, page, turn), draw, scan.file, scan.number)
             complete = complete and page["error"] is None
             if as_json:
                 print(json_line(page), flush=True)
@@ -119,7 +120,8 @@ def _read(
     readers: Readers,
     settings: Settings,
     release_at: float | None,
-) -> Iterator[tuple[_Scan, Json]]:
+) -> Iterator[tuple[_Scan, Json, int]]:
+    """Yield scans with what was read on them, and the quarter turns that bring them upright."""
     name = None if template is None else template.name
     while group := list(itertools.islice(scans, settings.group_size)):
         images = [scan.data for scan in group if scan.data is not None]
@@ -130,9 +132,11 @@ def _read(
         readings = iter(read)
         for scan in group:
             if scan.data is None:
-                yield scan, page_not_read(scan.file, scan.number, name, str(scan.error))
+                yield scan, page_not_read(scan.file, scan.number, name, str(scan.error)), 0
             else:
-                yield scan, page_of_reading(scan.file, scan.number, next(readings), release_at)
+                reading = next(readings)
+                page = page_of_reading(scan.file, scan.number, reading, release_at)
+                yield scan, page, reading.turn
 
 
 def _read_strips(images: Sequence[bytes], grammar: Grammar, readers: Readers) -> list[PageReading]:

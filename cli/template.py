@@ -11,6 +11,7 @@ from core.errors import InputError, TemplateError
 
 if TYPE_CHECKING:
     from pipeline.template import Template
+    from pipeline.types import Box
 
 app = typer.Typer(
     help="Start and check templates: where the fields of a page are.", no_args_is_help=True
@@ -116,21 +117,24 @@ def draw_fields(template: Template, image: Path, out: Path) -> float:
 
     from pipeline.geometry import corners, transform_points
     from pipeline.page import decode_page
-    from pipeline.register import register
+    from pipeline.register import register, righted
 
     try:
         page = decode_page(image.read_bytes())
     except OSError as exc:
         raise InputError(f"{image} cannot be read: {exc.strerror}.") from exc
     placement = register(page, template)
-    picture = cv2.cvtColor(page.grey, cv2.COLOR_GRAY2BGR)
+    picture = cv2.cvtColor(righted(page, placement.turn).grey, cv2.COLOR_GRAY2BGR)
     size = max(1, round(max(page.grey.shape) / 1200))
+    names: dict[Box, list[str]] = {}  # the parts of an E-13B line share its place
     for field in template.fields:
-        quad = np.rint(transform_points(placement.matrix, corners(field.box)) - 0.5)
+        names.setdefault(placement.box(field), []).append(field.name)
+    for box, name in names.items():
+        quad = np.rint(transform_points(placement.matrix, corners(box)) - 0.5)
         cv2.polylines(picture, [quad.astype(np.int32)], True, (40, 40, 220), size)
         at = (int(quad[0, 0]), int(quad[0, 1]) - 3 * size)
         font = cv2.FONT_HERSHEY_SIMPLEX
-        cv2.putText(picture, field.name, at, font, 0.45 * size, (200, 80, 0), size)
+        cv2.putText(picture, ", ".join(name), at, font, 0.45 * size, (200, 80, 0), size)
     try:
         out.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
     except OSError as exc:

@@ -1,8 +1,8 @@
 """Read fields: clean each strip once, ask both readers, and weigh what they say.
 
-The glyph reader gets the ink, the strip reader the grey image of the same cleaned strip. Without
-a strip reader the glyph reader speaks alone; it knows no decimal point, and where one may stand it
-is never sure.
+The glyph reader gets the ink, the strip reader the grey image of the same cleaned strip. Where
+the glyph reader speaks alone it is never sure of what may hold a decimal point, which it does not
+know.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pipeline.clean import CleanStrip, cell_count, clean_strip
 from pipeline.confidence import Weights, gather, judge
 from pipeline.grammar import Grammar
 from pipeline.readers.glyph import StripToRead, read_strips
-from pipeline.readers.loaded import Readers
+from pipeline.readers.loaded import BOTH, GLYPH, STRIP, Readers
 from pipeline.readers.runtime import Model
 from pipeline.readers.strip import ALTERNATIVES, StripOpinion, form_opinions
 from pipeline.types import Alternative, FieldReading
@@ -24,24 +24,29 @@ from pipeline.types import Alternative, FieldReading
 UNSEEN = 0.5
 
 
+def clean_field(strip: StripToRead) -> CleanStrip:
+    """Clean a strip of its print, with the cells that its grammar lets expect."""
+    return clean_strip(strip.strip.grey, ruled=strip.ruled, cells=cell_count(strip.grammar))
+
+
 def read_fields(strips: Sequence[StripToRead], readers: Readers) -> list[FieldReading]:
     """Read each strip with all readers that are there."""
-    cleaned = [clean_strip(s.strip.grey, ruled=s.ruled, cells=cell_count(s.grammar)) for s in strips]
-    glyph, strip = readers.glyph, readers.strip
-    if strip is None:
-        assert glyph is not None
+    cleaned = [
+        clean_strip(s.strip.grey, ruled=s.ruled, cells=cell_count(s.grammar)) for s in strips
+    ]
+    if readers.of_fields == GLYPH:
+        seen = read_strips(strips, cleaned, readers.glyph)
         return [
-            _unsure_of_points(reading, one.grammar, glyph)
-            for one, reading in zip(strips, read_strips(strips, cleaned, glyph), strict=True)
+            _unsure_of_points(reading, one.grammar)
+            for one, reading in zip(strips, seen, strict=True)
         ]
-    opinions = hear_strip_reader(strips, cleaned, strip)
-    if glyph is None:
-        return [_alone(one, opinion) for one, opinion in zip(strips, opinions, strict=True)]
-    assert readers.weights is not None
-    seen = read_strips(strips, cleaned, glyph)
+    said = hear_strip_reader(strips, cleaned, readers.strip)
+    if readers.of_fields == STRIP:
+        return [_alone(one, opinion) for one, opinion in zip(strips, said, strict=True)]
+    seen = read_strips(strips, cleaned, readers.glyph)
     return [
         weigh(one, reading, opinion, readers.weights)
-        for one, reading, opinion in zip(strips, seen, opinions, strict=True)
+        for one, reading, opinion in zip(strips, seen, said, strict=True)
     ]
 
 
@@ -62,7 +67,7 @@ def weigh(
     seen = opinion.raw or glyph.raw
     if best.value == "" and seen and len(alternatives) == 1:
         # There is writing, and nothing legal in it.
-        return replace(_nothing_legal(strip, seen), glyphs=glyph.glyphs)
+        return _nothing_legal(strip, seen, BOTH)
     by_strip = any(item.value == best.value for item in opinion.legal)
     raw = opinion.raw if by_strip or best.value == "" else glyph.raw
     same = glyph.value is not None and glyph.value == best.value.replace(".", "")
@@ -75,6 +80,7 @@ def weigh(
         box=strip.strip.box,
         glyphs=glyph.glyphs if same else (),
         rule=None if best.value == raw else strip.grammar.name,
+        reader=BOTH,
     )
 
 
@@ -82,24 +88,30 @@ def _alone(strip: StripToRead, opinion: StripOpinion) -> FieldReading:
     name, box = strip.strip.name, strip.strip.box
     if not opinion.legal or opinion.nothing > opinion.legal[0].probability:
         if opinion.raw:
-            return _nothing_legal(strip, opinion.raw)
+            return _nothing_legal(strip, opinion.raw, STRIP)
         nothing = Alternative("", opinion.nothing)
-        return FieldReading(name, "", "", opinion.nothing, (nothing,), box)
+        return FieldReading(name, "", "", opinion.nothing, (nothing,), box, reader=STRIP)
     best = opinion.legal[0]
     rule = None if best.value == opinion.raw else strip.grammar.name
     return FieldReading(
-        name, best.value, opinion.raw, best.probability, opinion.legal, box, rule=rule
+        name,
+        best.value,
+        opinion.raw,
+        best.probability,
+        opinion.legal,
+        box,
+        rule=rule,
+        reader=STRIP,
     )
 
 
-def _nothing_legal(strip: StripToRead, raw: str) -> FieldReading:
-    return FieldReading(
-        strip.strip.name, None, raw, 0.0, (), strip.strip.box, (), strip.grammar.name
-    )
+def _nothing_legal(strip: StripToRead, raw: str, reader: str) -> FieldReading:
+    name, box, rule = strip.strip.name, strip.strip.box, strip.grammar.name
+    return FieldReading(name, None, raw, 0.0, (), box, rule=rule, reader=reader)
 
 
-def _unsure_of_points(reading: FieldReading, grammar: Grammar, glyph: Model) -> FieldReading:
-    if not reading.value or not grammar.values() - set(glyph.card.classes):
+def _unsure_of_points(reading: FieldReading, grammar: Grammar) -> FieldReading:
+    if not reading.value or "." not in grammar.values():
         return reading
     return replace(
         reading,

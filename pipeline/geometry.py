@@ -82,6 +82,15 @@ def expand(box: Box, dx: float, dy: float) -> Box:
     return Box(box.x - dx, box.y - dy, box.w + 2 * dx, box.h + 2 * dy)
 
 
+def turned_box(box: Box, turns: int, page: tuple[float, float]) -> Box:
+    """Return where a box lies once its page, (width, height), makes quarter turns clockwise."""
+    width, height = page
+    for _ in range(turns % 4):
+        box = Box(height - box.y - box.h, box.x, box.h, box.w)
+        width, height = height, width
+    return box
+
+
 def intersection(a: Box, b: Box) -> Box | None:
     """Return what two boxes share, or None where they share no area."""
     x, y = max(a.x, b.x), max(a.y, b.y)

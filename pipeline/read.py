@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import Final
 
 import numpy as np
 
 from core.errors import InputError
+from pipeline.fields import read_fields
+from pipeline.geometry import turned_box
 from pipeline.grammar import ANY_DIGITS, Grammar
 from pipeline.layout import find_lines
 from pipeline.page import decode_page
-from pipeline.readers.glyph import StripToRead, read_strips
-from pipeline.readers.runtime import Model
-from pipeline.register import cut_strips, register
+from pipeline.readers.glyph import StripToRead
+from pipeline.readers.loaded import Readers
+from pipeline.readers.micr_template import read_micr_fields
+from pipeline.register import cut_strips, register, righted
 from pipeline.template import Template
 from pipeline.types import Box, FieldReading, Page, PageReading, Strip
 
@@ -24,18 +28,6 @@ MAX_PIXELS: Final = 50_000_000
 # confidence of a line that is never taken for print.
 LIKE_DIGITS: Final = 0.75
 PERHAPS_DIGITS: Final = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Readers:
-    """The loaded networks. Load them once a process, after any fork."""
-
-    glyph: Model
-
-
-def load_readers() -> Readers:
-    """Load the weights that come with Counterfoil. Raises ConfigError where they do not fit."""
-    return Readers(glyph=Model.bundled("glyph"))
 
 
 def read_pages(
@@ -57,24 +49,31 @@ def read_pages(
     clock = _Clock(timed)
     readings: list[PageReading] = []
     strips: list[list[StripToRead]] = []
+    lines: list[list[FieldReading]] = []
     for image in pages:
         clock.start()
         width = height = 0
         score: float | None = None
         found: list[StripToRead] = []
+        micr: list[FieldReading] = []
+        turn = 0
         error: InputError | None = None
         try:
             page = decode_page(image, max_pixels=max_pixels) if isinstance(image, bytes) else image
             height, width = page.grey.shape
             clock.stop("decode")
             if template is None:
-                lines = find_lines(page, readers.glyph.probabilities)
-                found = [StripToRead(strip, ANY_DIGITS, ruled=False) for strip in lines]
+                written = find_lines(page, readers.glyph.probabilities)
+                found = [StripToRead(strip, ANY_DIGITS, ruled=False) for strip in written]
                 clock.stop("layout")
             else:
                 placement = register(page, template)
-                score = placement.score
+                score, turn = placement.score, placement.turn
+                page = righted(page, turn)
                 clock.stop("register")
+                if template.micr is not None:
+                    micr = read_micr_fields(page, template, placement, readers.micr)
+                    clock.stop("micr")
                 cut = cut_strips(page, template, placement)
                 grammars = {field.name: field.grammar for field in template.fields}
                 found = [StripToRead(strip, grammars[strip.name], ruled=True) for strip in cut]
@@ -82,6 +81,7 @@ def read_pages(
         except InputError as exc:
             error = exc
         strips.append(found)
+        lines.append(micr)
         readings.append(
             PageReading(
                 width=width,
@@ -90,18 +90,19 @@ def read_pages(
                 error=error,
                 template_score=score,
                 milliseconds=clock.stages(),
+                turn=turn,
             )
         )
     clock.start()
-    fields = iter(read_strips([strip for found in strips for strip in found], readers.glyph))
+    fields = iter(read_fields([strip for found in strips for strip in found], readers))
     clock.stop("read", parts=len(readings))
     return [
         replace(
             reading,
-            fields=_kept([next(fields) for _ in found], template),
+            fields=_of_page(reading, [next(fields) for _ in found] + micr, template),
             milliseconds=reading.milliseconds | clock.stages(),
         )
-        for reading, found in zip(readings, strips, strict=True)
+        for reading, found, micr in zip(readings, strips, lines, strict=True)
     ]
 
 
@@ -113,14 +114,35 @@ def read_strip(image: bytes | Page, grammar: Grammar, readers: Readers) -> PageR
         return PageReading(width=0, height=0, template=None, error=exc)
     height, width = page.grey.shape
     strip = Strip("strip", Box(0, 0, width, height), page.grey)
-    fields = read_strips([StripToRead(strip, grammar, ruled=False)], readers.glyph)
+    fields = read_fields([StripToRead(strip, grammar, ruled=False)], readers)
     return PageReading(width=width, height=height, template=None, fields=tuple(fields))
 
 
-def _kept(fields: list[FieldReading], template: Template | None) -> tuple[FieldReading, ...]:
-    """Return the fields; without a template, only lines that read like digits, numbered anew."""
-    if template is not None:
+def _of_page(
+    reading: PageReading, fields: list[FieldReading], template: Template | None
+) -> tuple[FieldReading, ...]:
+    """Return the fields of a page in the template's order, with boxes of the page as decoded."""
+    if template is None:
+        return _kept(fields)
+    order = {spec.name: number for number, spec in enumerate(template.fields)}
+    fields = sorted(fields, key=lambda field: order[field.name])
+    if reading.turn == 0:
         return tuple(fields)
+    size = (reading.width, reading.height)
+    upright = size[::-1] if reading.turn % 2 else size
+    back = partial(turned_box, turns=-reading.turn, page=upright)
+    return tuple(
+        replace(
+            field,
+            box=back(field.box),
+            glyphs=tuple(replace(glyph, box=back(glyph.box)) for glyph in field.glyphs),
+        )
+        for field in fields
+    )
+
+
+def _kept(fields: list[FieldReading]) -> tuple[FieldReading, ...]:
+    """Return the lines that read like digits, numbered anew."""
     lines = [
         field
         for field in fields

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import cv2
@@ -10,7 +11,7 @@ import numpy as np
 
 from core.errors import TemplateError
 from pipeline.border import find_border
-from pipeline.frames import find_rules, match_frames
+from pipeline.frames import find_rules, match_frames, turn_rules
 from pipeline.geometry import (
     Matrix,
     bounding_box,
@@ -20,15 +21,28 @@ from pipeline.geometry import (
     scaling,
     transform_points,
     translation,
+    within,
 )
+from pipeline.marks import match_marks
 from pipeline.outline import find_sheet, flatten
-from pipeline.template import Anchors, Template
+from pipeline.template import Anchors, FieldSpec, Template
 from pipeline.types import Box, Page, Strip
 
 MIN_SCORE: Final = 0.6  # of frame edges found, or of the two aspect ratios' likeness
 MIN_SCORE_FEW: Final = 0.7  # where few frames are expected: two of three fit by chance sooner
 FEW_FRAMES: Final = 8
 SURE: Final = 0.9  # of the frames; below, the page may be a photograph, in perspective
+MIN_SCORE_LOOSE: Final = 0.45  # of the lines of marks whose place and size are not known
+# A page that fits less well than this may lie another way round; one that lies the right way is
+# preferred by so much.
+TRIED: Final = {Anchors.FRAMES: 0.9, Anchors.LOOSE: 0.65}
+UPRIGHT: Final = 0.05
+_MISSING: Final = {
+    Anchors.PAGE: "likeness of shape",
+    Anchors.BORDER: "likeness of its border",
+    Anchors.FRAMES: "of its printed frames",
+    Anchors.LOOSE: "of its printed frames",
+}
 MARGIN: Final = 0.1  # of a box's height, around it: digits overflow, and scans are not exact
 MAX_STRIP_HEIGHT: Final = 256  # pixels; a reader wants about 30 for a digit
 
@@ -37,54 +51,135 @@ MAX_STRIP_HEIGHT: Final = 256  # pixels; a reader wants about 30 for a digit
 class Placement:
     """Where a template lies on a page.
 
-    `matrix` is (3, 3) float64, from fractions of the template's page to pixels of the scan,
-    of which the first covers 0 to 1: affine on a scan, a homography on a photograph.
+    `turn` is how many quarter turns clockwise bring the page upright. `matrix` is (3, 3) float64,
+    from fractions of the template's page to pixels of the page so turned, of which the first
+    covers 0 to 1: affine on a scan, a homography on a photograph. `boxes` are those of fields that
+    were found elsewhere than stated, in fractions.
     """
 
     matrix: Matrix
     score: float  # 0 to 1: the share of the template's marks that were found
+    turn: int = 0
+    boxes: Mapping[str, Box] = field(default_factory=dict)
+
+    def box(self, spec: FieldSpec) -> Box:
+        """Return where a field is, in fractions of the template's page."""
+        return self.boxes.get(spec.name, spec.box)
 
 
 def register(page: Page, template: Template) -> Placement:
     """Find where `template` lies on `page`: turned up to 6 degrees, shifted, of any resolution.
 
-    Raises TemplateError (code "template-mismatch") where the page is not of this kind.
+    A template with frames is also found on a page that lies on its side or upside down. Raises
+    TemplateError where the page is not of this kind (code "template-mismatch") or a mirror image
+    of one ("mirrored-page").
     """
-    needed = MIN_SCORE_FEW if 0 < len(template.frames) < FEW_FRAMES else MIN_SCORE
-    if template.anchors is Anchors.FRAMES:
-        size = (template.width, template.height)
-        matrix, score = match_frames(find_rules(page.grey), template.frames, size)
-        if score < SURE:
-            matrix, score = _frames_on_sheet(page, template, matrix, score)
-        missing = "of its printed frames"
-    elif template.anchors is Anchors.BORDER:
-        matrix, score = _border(page, template)
-        missing = "likeness of its border"
-    else:
-        matrix, score = _whole_page(page, template)
-        missing = "likeness of shape"
-    if score < needed:
+    placement = _place(page, template)
+    mirrored = False
+    if placement.score < TRIED.get(template.anchors, 0.0):
+        placement, mirrored = _best_way_round(page, template, placement)
+    if template.anchors is Anchors.FRAMES and placement.score < SURE and not mirrored:
+        placement = _frames_on_sheet(page, template, placement)
+    # That a scan is mirrored is only said where it is plain; a page of another kind is likelier.
+    needed = max(_needed(template), MIN_SCORE if mirrored else 0.0)
+    if placement.score < needed:
+        missing = _MISSING[template.anchors]
+        raise mismatch(template, f"{placement.score:.0%} {missing} found, {needed:.0%} needed")
+    if mirrored:
         raise TemplateError(
-            f"this page does not look like a '{template.name}':"
-            f" {score:.0%} {missing} found, {needed:.0%} needed.",
-            hint="Check that the right template was chosen and that the whole page was scanned"
-            " the right way up.",
-            code="template-mismatch",
+            f"this page is a mirror image of a '{template.name}'.",
+            hint="Turn mirroring off in the scanner, and scan the printed side.",
+            code="mirrored-page",
         )
-    return Placement(matrix, score)
+    return placement
 
 
-def _frames_on_sheet(
-    page: Page, template: Template, matrix: Matrix, score: float
-) -> tuple[Matrix, float]:
+def mismatch(template: Template, why: str) -> TemplateError:
+    """Return the error for a page that is not of the template's kind; `why` is in plain words."""
+    return TemplateError(
+        f"this page does not look like a '{template.name}': {why}.",
+        hint="Check that the right template was chosen and that the whole page was scanned.",
+        code="template-mismatch",
+    )
+
+
+def righted(page: Page, turn: int) -> Page:
+    """Return the page after so many quarter turns clockwise."""
+    if turn == 0:
+        return page
+    return Page(np.ascontiguousarray(np.rot90(page.grey, -turn)), page.dpi)
+
+
+def _best_way_round(page: Page, template: Template, upright: Placement) -> tuple[Placement, bool]:
+    """Return the best placement of the page turned or mirrored, and whether it was mirrored."""
+    best, mirrored = replace(upright, score=upright.score + UPRIGHT), False
+    size = (template.width, template.height)
+    rules = find_rules(page.grey) if template.anchors is Anchors.FRAMES else None
+    for mirror in (False, True):
+        shown = Page(np.ascontiguousarray(page.grey[:, ::-1]), page.dpi) if mirror else page
+        for turn in (0, 2, 1, 3):
+            if turn == 0 and not mirror:
+                continue
+            if rules is None:
+                other = _place(righted(shown, turn), template)
+            else:
+                turned = turn_rules(rules, page.grey.shape, turn, mirrored=mirror)
+                other = Placement(*match_frames(turned, template.frames, size))
+            if other.score > best.score:
+                best, mirrored = replace(other, turn=turn), mirror
+    return (upright, False) if best.turn == 0 and not mirrored else (best, mirrored)
+
+
+def _needed(template: Template) -> float:
+    if template.anchors is Anchors.LOOSE:
+        return MIN_SCORE_LOOSE
+    return MIN_SCORE_FEW if 0 < len(template.frames) < FEW_FRAMES else MIN_SCORE
+
+
+def _place(page: Page, template: Template) -> Placement:
+    """Return the best placement of a template on a page that is taken to be upright."""
+    size = (template.width, template.height)
+    if template.anchors is Anchors.LOOSE:
+        matrix, found, score = match_marks(page.grey, template.marks, size)
+        return Placement(matrix, score, 0, _moved(template, found))
+    if template.anchors is Anchors.FRAMES:
+        return Placement(*match_frames(find_rules(page.grey), template.frames, size))
+    if template.anchors is Anchors.BORDER:
+        return Placement(*_border(page, template))
+    return Placement(*_whole_page(page, template))
+
+
+def _moved(template: Template, found: Sequence[Box]) -> dict[str, Box]:
+    """Return the boxes of fields by where the marks were found that they lie within."""
+    marks = {mark.name: (mark.box, box) for mark, box in zip(template.marks, found, strict=True)}
+    moved = {}
+    for spec in template.fields:
+        if spec.within is not None:
+            stated, box = marks[spec.within]
+            part = Box(
+                (spec.box.x - stated.x) / stated.w,
+                (spec.box.y - stated.y) / stated.h,
+                spec.box.w / stated.w,
+                spec.box.h / stated.h,
+            )
+            moved[spec.name] = within(part, box)
+    return moved
+
+
+def _frames_on_sheet(page: Page, template: Template, scanned: Placement) -> Placement:
     """Look for the frames on the flattened sheet of a photograph; keep the better placement."""
-    sheet = find_sheet(page.grey)
+    upright = righted(page, scanned.turn).grey
+    sheet = find_sheet(upright)
     if sheet is None:
-        return matrix, score
-    flat, to_page = flatten(page.grey, sheet)
+        return scanned
+    flat, to_page = flatten(upright, sheet)
     size = (template.width, template.height)
     placed, found = match_frames(find_rules(flat), template.frames, size)
-    return (_unit(to_page @ placed), found) if found >= score else (matrix, score)
+    return (
+        replace(scanned, matrix=_unit(to_page @ placed), score=found)
+        if found >= scanned.score
+        else scanned
+    )
 
 
 def _border(page: Page, template: Template) -> tuple[Matrix, float]:
@@ -131,11 +226,17 @@ def _unit(matrix: Matrix) -> Matrix:
 def cut_strips(page: Page, template: Template, placement: Placement) -> list[Strip]:
     """Cut every field out of the page, upright, with a margin of a tenth of its height.
 
+    `page` is that on which the template was placed, righted. Fields of the E-13B line are none.
+
     A strip has the resolution of the scan, up to 256 pixels of height. What lies outside the
     page is filled with the tone of the paper. Printed borders are still there.
     """
     paper = float(np.median(page.grey[::8, ::8]))
-    return [_cut(page, placement.matrix, f.name, f.box, paper) for f in template.fields]
+    return [
+        _cut(page, placement.matrix, spec.name, placement.box(spec), paper)
+        for spec in template.fields
+        if spec.micr is None
+    ]
 
 
 def _cut(page: Page, matrix: Matrix, name: str, box: Box, paper: float) -> Strip:

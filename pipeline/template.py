@@ -25,10 +25,20 @@ from pipeline.types import Box
 MAX_CHARACTERS: Final = 128 * 1024
 MAX_DEPTH: Final = 8
 MAX_FIELDS: Final = 500
+MAX_CELLS: Final = 64
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _NUMBER: Final = re.compile(
     r"[+-]?([0-9]{1,9}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][+-]?[0-9]{1,2})?", re.ASCII
+)
+# What may be read from an E-13B line, as `pipeline.readers.micr_fields` names it.
+MICR_PARTS: Final = (
+    "cheque_number",
+    "sort_code",
+    "account",
+    "transaction_code",
+    "routing_number",
+    "amount",
 )
 _TOLERANCE: Final = 1e-6  # rounding of hand-written fractions at the page's edge
 
@@ -39,16 +49,32 @@ class Anchors(StrEnum):
     PAGE = "page"  # the page itself: boxes are fractions of the whole image
     FRAMES = "frames"  # printed rectangles, wherever they lie on the scan
     BORDER = "border"  # the border printed around the page: boxes are fractions of it
+    LOOSE = "loose"  # printed rectangles, each for itself about where it is stated
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A printed rectangle. `cells`: it is a comb of so many, one character each."""
+
+    name: str
+    box: Box  # in fractions of the template's page
+    cells: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
-    """One field. `box` is in fractions of the template's page: 0, 0 is its top left corner."""
+    """One field. `box` is in fractions of the template's page: 0, 0 is its top left corner.
+
+    `within` names the frame that it is measured in. A field with `micr`, a name of
+    `pipeline.readers.micr_fields`, is read from the E-13B line, and `box` is where that lies.
+    """
 
     name: str
     box: Box
     grammar: Grammar
     required: bool = True
+    within: str | None = None
+    micr: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +83,8 @@ class Template:
 
     `width` and `height` are those of the page that the boxes were measured on, in any unit: only
     their ratio matters. `frames` are the printed rectangles to look for, in fractions of the
-    page; there are some exactly when `anchors` is FRAMES.
+    page; there are some exactly when `anchors` is FRAMES, and `marks` when it is LOOSE. `micr` is
+    where the E-13B line lies, if fields are read from it.
     """
 
     name: str
@@ -67,6 +94,8 @@ class Template:
     anchors: Anchors
     frames: tuple[Box, ...]
     fields: tuple[FieldSpec, ...]
+    marks: tuple[Mark, ...] = ()
+    micr: Box | None = None
 
 
 def parse_template(text: str) -> Template:
@@ -217,7 +246,7 @@ def _box(node: yaml.Node, where: str, of: str) -> Box:
 
 
 def _template(node: yaml.MappingNode) -> Template:
-    keys = ("name", "title", "page", "anchors", "frames", "fields")
+    keys = ("name", "title", "page", "anchors", "frames", "micr", "fields")
     top = _mapping(node, "the template", keys)
     name = _name(_need(top, "name", "the template", node), "the template's name")
     title = _text(top["title"], "the title") if "title" in top else name
@@ -229,16 +258,23 @@ def _template(node: yaml.MappingNode) -> Template:
         )
 
     named = _frames(top["frames"]) if "frames" in top else {}
-    fields = _fields(_need(top, "fields", "the template", node), named)
     anchors = _anchors(top, named)
-    # Without frames of their own, the field boxes are what is printed.
-    frames = tuple(named.values()) or tuple(f.box for f in fields)
-    return Template(
-        name, title, width, height, anchors, frames if anchors is Anchors.FRAMES else (), fields
-    )
+    micr = _box(top["micr"], "micr", "page") if "micr" in top else None
+    fields = _fields(_need(top, "fields", "the template", node), named, micr)
+    if anchors is Anchors.LOOSE and not named:
+        raise _error("with 'anchors: loose', state 'frames' to look for.", top["anchors"])
+    frames: tuple[Box, ...] = ()
+    if anchors is Anchors.FRAMES:
+        # Without frames of their own, the field boxes are what is printed.
+        printed = [frame.box for frame in named.values()]
+        frames = tuple(printed or [field.box for field in fields if not field.micr])
+        if not frames:
+            raise _error("with 'anchors: frames', state 'frames' to look for.", top["anchors"])
+    marks = tuple(named.values()) if anchors is Anchors.LOOSE else ()
+    return Template(name, title, width, height, anchors, frames, fields, marks, micr)
 
 
-def _anchors(top: dict[str, yaml.Node], named: dict[str, Box]) -> Anchors:
+def _anchors(top: dict[str, yaml.Node], named: dict[str, Mark]) -> Anchors:
     if "anchors" not in top:
         return Anchors.FRAMES if named else Anchors.PAGE
     text = _text(top["anchors"], "anchors")
@@ -251,27 +287,41 @@ def _anchors(top: dict[str, yaml.Node], named: dict[str, Box]) -> Anchors:
     return Anchors(text)
 
 
-def _frames(node: yaml.Node) -> dict[str, Box]:
-    frames: dict[str, Box] = {}
+def _frames(node: yaml.Node) -> dict[str, Mark]:
+    frames: dict[str, Mark] = {}
     for item in _bounded(node, "frames"):
-        found = _mapping(item, "a frame", ("name", "box"))
+        found = _mapping(item, "a frame", ("name", "box", "cells"))
         name = _name(_need(found, "name", "a frame", item), "a frame's name")
         where = f"frame '{name}'"
         if name in frames:
             raise _error(f"{where} is there twice.", item)
-        frames[name] = _box(_need(found, "box", where, item), where, "page")
+        box = _box(_need(found, "box", where, item), where, "page")
+        cells = _cells(found["cells"], where) if "cells" in found else None
+        frames[name] = Mark(name, box, cells)
     return frames
 
 
-def _fields(node: yaml.Node, frames: dict[str, Box]) -> tuple[FieldSpec, ...]:
+def _cells(node: yaml.Node, where: str) -> int:
+    text = _text(node, f"{where}: cells")
+    if not re.fullmatch("[0-9]{1,2}", text, re.ASCII) or not 2 <= int(text) <= MAX_CELLS:
+        raise _error(f"{where}: cells must be a whole number from 2 to {MAX_CELLS}.", node)
+    return int(text)
+
+
+def _fields(node: yaml.Node, frames: dict[str, Mark], micr: Box | None) -> tuple[FieldSpec, ...]:
     fields: dict[str, FieldSpec] = {}
     for item in _bounded(node, "fields"):
-        found = _mapping(item, "a field", ("name", "box", "within", "grammar", "required"))
+        keys = ("name", "box", "within", "micr", "grammar", "required")
+        found = _mapping(item, "a field", keys)
         name = _name(_need(found, "name", "a field", item), "a field's name")
         where = f"field '{name}'"
         if name in fields:
             raise _error(f"{where} is there twice.", found["name"])
-        box = _field_box(found, where, item, frames)
+        part = None
+        if "micr" in found:
+            part, box = _micr_part(found, where, micr)
+        else:
+            box = _field_box(found, where, item, frames)
         grammar_node = _need(found, "grammar", where, item)
         try:
             grammar = parse_grammar(_text(grammar_node, f"{where}: grammar"))
@@ -282,12 +332,32 @@ def _fields(node: yaml.Node, frames: dict[str, Box]) -> tuple[FieldSpec, ...]:
                 f"{where}: {exc.message}", grammar_node, hint=exc.hint, code=exc.code
             ) from None
         required = "required" not in found or _flag(found["required"], f"{where}: required")
-        fields[name] = FieldSpec(name, box, grammar, required)
+        within = _text(found["within"], where) if "within" in found else None
+        fields[name] = FieldSpec(name, box, grammar, required, within, part)
     return tuple(fields.values())
 
 
+def _micr_part(found: dict[str, yaml.Node], where: str, line: Box | None) -> tuple[str, Box]:
+    node = found["micr"]
+    part = _text(node, f"{where}: micr")
+    if part not in MICR_PARTS:
+        near = difflib.get_close_matches(part, MICR_PARTS, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(MICR_PARTS)}."
+        raise _error(f"{where}: the E-13B line has no '{_shown(node)}';", node, hint=hint)
+    for key in ("box", "within"):
+        if key in found:
+            raise _error(f"{where} is read from the E-13B line and has no '{key}'.", found[key])
+    if line is None:
+        raise _error(
+            f"{where}: the template does not say where the E-13B line is;",
+            node,
+            hint="state 'micr: [x, y, width, height]' beside 'page'.",
+        )
+    return part, line
+
+
 def _field_box(
-    found: dict[str, yaml.Node], where: str, item: yaml.Node, frames: dict[str, Box]
+    found: dict[str, yaml.Node], where: str, item: yaml.Node, frames: dict[str, Mark]
 ) -> Box:
     if "within" not in found:
         return _box(_need(found, "box", where, item), where, "page")
@@ -297,8 +367,8 @@ def _field_box(
         hint = f"did you mean '{near[0]}'?" if near else "State it under 'frames'."
         raise _error(f"{where}: there is no frame '{frame}';", found["within"], hint=hint)
     if "box" not in found:
-        return frames[frame]
-    return within(_box(found["box"], where, "frame"), frames[frame])
+        return frames[frame].box
+    return within(_box(found["box"], where, "frame"), frames[frame].box)
 
 
 def _bounded(node: yaml.Node, what: str) -> list[yaml.Node]:

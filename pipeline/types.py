@@ -84,11 +84,16 @@ class FieldReading:
     box: Box  # of the page
     glyphs: tuple[GlyphReading, ...] = ()
     rule: str | None = None
+    reader: str = "glyph"  # that read it
 
 
 @dataclass(frozen=True, slots=True)
 class PageReading:
-    """What was read on one page. With `error`, the page could not be read and has no fields."""
+    """What was read on one page. With `error`, the page could not be read and has no fields.
+
+    `turn` is how many quarter turns clockwise bring the page upright; boxes are those of the page
+    as it was decoded, before them.
+    """
 
     width: int
     height: int
@@ -97,3 +102,4 @@ class PageReading:
     error: InputError | None = None
     template_score: float | None = None  # 0 to 1: how well the template sits on the page
     milliseconds: dict[str, float] = field(default_factory=dict)  # by stage, when asked for
+    turn: int = 0

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.confidence import GLYPH_FLOOR, STRIP_FLOOR, Evidence, Weights, gather, judge
-from pipeline.fields import clean_all, form_opinions
+from pipeline.fields import clean_field, hear_strip_reader
 from pipeline.grammar import Grammar, parse_grammar
 from pipeline.readers.glyph import StripToRead, read_strips
 from pipeline.readers.runtime import Model
@@ -60,11 +60,9 @@ def hear(strips: Sequence[LabelledStrip], glyph: Model, strip: Model) -> list[Ju
             )
             for s in some
         ]
-        cleaned = clean_all(asked)
+        cleaned = [clean_field(one) for one in asked]
         seen = read_strips(asked, cleaned, glyph)
-        opinions = form_opinions(
-            [clean.grey for clean in cleaned], [one.grammar.plainly() for one in asked], strip
-        )
+        opinions = hear_strip_reader(asked, cleaned, strip)
         judged += [
             Judged(s.text, gather(opinion, reading))
             for s, opinion, reading in zip(some, opinions, seen, strict=True)

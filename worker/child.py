@@ -17,7 +17,7 @@ from storage.open import open_store
 from worker.parent import die_with_parent
 
 if TYPE_CHECKING:
-    from pipeline.read import Readers
+    from pipeline.readers.loaded import Readers
     from worker.guard import DocumentOpener
 
 log = get_logger(__name__)
@@ -38,7 +38,7 @@ class Services:
     @cached_property
     def readers(self) -> Readers:
         """The readers with their weights, loaded when first asked for."""
-        from pipeline.read import load_readers
+        from pipeline.readers.loaded import load_readers
 
         return load_readers()
 

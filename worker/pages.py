@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -28,9 +29,11 @@ from pipeline.types import FieldReading, PageReading
 from worker.child import Services
 from worker.patience import PATIENCE_SECONDS, Heartbeat, patiently
 
+if TYPE_CHECKING:
+    from pipeline.readers.loaded import Readers
+
 log = get_logger(__name__)
 
-READER = "glyph"
 # Encoded images held at once: a group of the largest scans is read in parts.
 _BYTES_AT_ONCE = 64 << 20
 
@@ -176,14 +179,13 @@ def _read_alike(
         log.exception("page.not-read", page_id=first.page_id)
         message = f"Counterfoil failed on this page ({type(exc).__name__}: {exc})."
         return [(first, Unreadable("internal-error", message, retry=True))]
-    model_sha256 = services.readers.glyph.card.sha256
     return [
-        (claim, as_outcome(reading, claim.release_threshold, model_sha256))
+        (claim, as_outcome(reading, claim.release_threshold, services.readers))
         for claim, reading in zip(claims, readings, strict=True)
     ]
 
 
-def as_outcome(reading: PageReading, release_threshold: float | None, model_sha256: str) -> Outcome:
+def as_outcome(reading: PageReading, release_threshold: float | None, readers: Readers) -> Outcome:
     """Return what is to be written for a page that was read, policy's decisions included."""
     if reading.error is not None:
         return Unreadable(reading.error.code, str(reading.error), retry=False)
@@ -200,8 +202,8 @@ def as_outcome(reading: PageReading, release_threshold: float | None, model_sha2
             ],
             box=(field.box.x, field.box.y, field.box.w, field.box.h),
             rule=field.rule,
-            reader=READER,
-            model_sha256=model_sha256,
+            reader=field.reader,
+            model_sha256=readers.sha256(field.reader),
             decision=decide(field.value, field.confidence, release_threshold),
         )
 

@@ -16,42 +16,25 @@ GLYPH, STRIP, BOTH = "glyph", "strip", "both"  # who has read a field of digits
 class Readers:
     """The loaded networks. Load them once a process, after any fork.
 
-    Fields are read by the glyph reader, the strip reader, or both where both are there; `weights`
-    then say how much each one's word counts.
+    `weights` say how much the word of the glyph and of the strip reader counts. `of_fields` is
+    GLYPH or STRIP where one of them is to read alone, to be measured.
     """
 
-    glyph: Model | None
-    strip: Model | None = None
-    weights: Weights | None = None
-    micr: Model | None = None
-
-    def __post_init__(self) -> None:
-        if self.glyph is None and self.strip is None:
-            raise ValueError("fields need a reader")
-        if self.glyph is not None and self.strip is not None and self.weights is None:
-            raise ValueError("two readers need the weights of their words")
-
-    @property
-    def name(self) -> str:
-        """Who reads fields of digits."""
-        if self.strip is None:
-            return GLYPH
-        return STRIP if self.glyph is None else BOTH
+    glyph: Model
+    strip: Model
+    micr: Model
+    weights: Weights
+    of_fields: str = BOTH
 
     def sha256(self, reader: str) -> str:
         """Return the hash of the weights behind a `FieldReading.reader`.
 
-        Of both readers it is the hash of their two hashes, the glyph reader's first.
+        That of both readers is the hash of their two hashes, the glyph reader's first.
         """
-        if reader == MICR_READER:
-            models = [self.micr]
-        else:
-            models = [self.glyph, self.strip] if reader == BOTH else [self._of(reader)]
-        hashes = [model.card.sha256 for model in models if model is not None]
-        return hashes[0] if len(hashes) == 1 else sha256("".join(hashes).encode()).hexdigest()
-
-    def _of(self, reader: str) -> Model | None:
-        return self.glyph if reader == GLYPH else self.strip
+        if reader == BOTH:
+            both = self.glyph.card.sha256 + self.strip.card.sha256
+            return sha256(both.encode()).hexdigest()
+        return {GLYPH: self.glyph, STRIP: self.strip, MICR_READER: self.micr}[reader].card.sha256
 
 
 def load_readers() -> Readers:

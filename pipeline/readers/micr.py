@@ -28,6 +28,7 @@ BLANK, OTHER = " ", "?"  # no ink; ink that is no character of E-13B
 CLASSES = "0123456789⑆⑇⑈⑉" + OTHER
 SURE = 0.95  # a character below this calibrated probability is not read
 MIN_CHARACTERS = 6  # a line has at least a cheque number
+_MIN_ROWS = 8  # of a page at 40 dpi, below which no line was ever read
 MIN_SHARE = 0.5  # of the inked cells that must be E-13B, or it is a line of something else
 
 
@@ -61,14 +62,20 @@ class MicrReading:
         return next((field.value for field in self.fields if field.name == name), None)
 
 
-def read_micr(page: Page, model: Model) -> MicrReading | None:
-    """Read the E-13B line in the lower part of an upright page, with `Model.bundled("micr")`.
+def read_micr(page: Page, model: Model, within: Box | None = None) -> MicrReading | None:
+    """Read the E-13B line of an upright page, with `Model.bundled("micr")`.
 
+    It is looked for in the rows of `within`, in pixels of the page, or in the lower part without.
     Returns None where there is none, or none that can be read.
     """
-    if min(page.grey.shape) < 32:
+    rows = None
+    if within is not None:
+        height = page.grey.shape[0]
+        top, bottom = round(within.y), round(within.y + within.h)
+        rows = (min(max(0, top), height), min(max(0, bottom), height))
+    if min(page.grey.shape) < 32 or (rows is not None and rows[1] - rows[0] < _MIN_ROWS):
         return None
-    band = cut_band(page.grey)
+    band = cut_band(page.grey, rows)
     line = find_line(band.darkness)
     return None if line is None else _read(band, line, model)
 

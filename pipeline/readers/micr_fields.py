@@ -27,6 +27,8 @@ _AMERICA = re.compile(
     rf"(?: ?(?P<account>{_D}[0-9?⑉]*)⑈(?: ?(?P<cheque_number>{_D}+){_END})?)?"
     rf"(?:.*⑇(?P<amount>{_D}{{10}})⑇)?"
 )
+# What a field may be called.
+NAMES = frozenset({*_INDIA.groupindex, *_AMERICA.groupindex} - {"front"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +37,15 @@ class MicrField:
 
     `name` is `cheque_number`, `sort_code`, `account`, `transaction_code`, `routing_number` or
     `amount` (in cents). `value` is its digits (in an account also "-"), or None where one of them
-    could not be read or the check digit is wrong. `check` tells whether the check digit is right;
-    None where the field has none.
+    could not be read or the check digit is wrong; `raw` is as read. `check` tells whether the
+    check digit is right; None where the field has none.
     """
 
     name: str
     value: str | None
     confidence: float  # that all of `value` is right
     box: Box  # of the page
+    raw: str
     check: bool | None = None
 
 
@@ -74,8 +77,8 @@ def _field(
     if name == "routing_number" and "?" not in text:
         check = aba_is_valid(text)
     if "?" in text or check is False:
-        return MicrField(name, None, 0.0, box, check)
-    return MicrField(name, text.replace("⑉", "-"), math.prod(probabilities), box, check)
+        return MicrField(name, None, 0.0, box, text, check)
+    return MicrField(name, text.replace("⑉", "-"), math.prod(probabilities), box, text, check)
 
 
 def aba_is_valid(routing: str) -> bool:

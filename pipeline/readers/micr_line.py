@@ -48,9 +48,9 @@ class Cells:
     def box(self, first: int, last: int) -> Box:
         """Return the upright box around the characters `first` to `last`, inclusive."""
         across, down = self.module
-        rights, bottoms = self.corners[first : last + 1].T
-        left, top = rights.min() - 7 * across, bottoms.min() - HEIGHT * down
-        return Box(left, top, rights.max() - left, bottoms.max() - top)
+        rights, bottoms = zip(*self.corners[first : last + 1].tolist(), strict=True)
+        left, top = min(rights) - 7 * across, min(bottoms) - HEIGHT * down
+        return Box(left, top, max(rights) - left, max(bottoms) - top)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +78,21 @@ class Line:
     ink: float  # of darkness, 0 to 255
 
 
-def cut_band(grey: Image) -> Band:
-    """Return the lower part of a page, (height, width) uint8, ready to look for the line."""
-    rows, columns = grey.shape
-    top = max(round(rows * (1 - _BAND)), rows - columns)  # a tall page would not end
+def cut_band(grey: Image, rows: tuple[int, int] | None = None) -> Band:
+    """Return the lower part of a page, (height, width) uint8, ready to look for the line.
+
+    `rows`, first and last but one, say where the line is; without them it is in the lower 40 %.
+    """
+    height, columns = grey.shape
+    # A tall page would not end.
+    top, end = rows or (max(round(height * (1 - _BAND)), height - columns), height)
     scale = WORK_WIDTH / columns
-    size = (WORK_WIDTH, max(1, round((rows - top) * scale)))
+    size = (WORK_WIDTH, max(1, round((end - top) * scale)))
     # Averaging over odd parts of pixels costs five times as much, and tells only from 400 dpi on.
     way = cv2.INTER_AREA if scale < 0.6 else cv2.INTER_LINEAR if scale < 1 else cv2.INTER_CUBIC
-    return Band(darkness(np.asarray(cv2.resize(grey[top:], size, interpolation=way))), scale, top)
+    return Band(
+        darkness(np.asarray(cv2.resize(grey[top:end], size, interpolation=way))), scale, top
+    )
 
 
 def darkness(grey: Image) -> Image:
@@ -238,7 +244,11 @@ def _strays(
 
 def _fit(x: NDArray[np.float64], y: NDArray[np.float64], near: float) -> NDArray[np.float64]:
     """Fit a line; or a parabola, where the line misses by more than `near` and points suffice."""
-    line = np.polyfit(x, y, 1)
+    # In closed form: a tenth of the time of a general fit.
+    x_mean, y_mean = x.mean(), y.mean()
+    away = x - x_mean
+    slope = float(away @ (y - y_mean)) / max(float(away @ away), 1e-9)
+    line = np.array([slope, y_mean - slope * x_mean])
     if len(x) < 8 or np.abs(np.polyval(line, x) - y).mean() <= near:
         return line
     return np.polyfit(x, y, 2)

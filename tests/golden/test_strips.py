@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline.grammar import ANY_DIGITS, Grammar, parse_grammar
-from pipeline.read import Readers, load_readers, read_pages, read_strip
+from pipeline.read import read_pages, read_strip
+from pipeline.readers.loaded import Readers, load_readers
 from pipeline.types import FieldReading, Image, Page
 from training.synthesis.digit_strips import Shadow, compose_strip, develop
 

@@ -18,7 +18,7 @@ import pytest
 from cli.playground import ONE_NUMBER, look, page_of_drawing
 from core.errors import InputError
 from pipeline.page import decode_page
-from pipeline.read import load_readers
+from pipeline.readers.loaded import load_readers
 
 SAMPLES = Path(__file__).parents[2] / "demo" / "samples"
 LOCAL = re.compile(r"https?://(127\.0\.0\.1|localhost|www\.w3\.org|\[?::1)")

@@ -15,7 +15,7 @@ import pytest
 from cli.evaluate import parse_part
 from core.errors import ConfigError, InputError
 from pipeline.grammar import ANY_DIGITS
-from pipeline.read import load_readers
+from pipeline.readers.loaded import load_readers
 from pipeline.template import bundled_template
 from pipeline.types import Box
 from training.evaluation.labelled import Example, Part, load_labelled

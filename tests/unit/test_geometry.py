@@ -113,3 +113,20 @@ def test_reading_order_names_each_box_once(some: list[Box]) -> None:
 def _near(a: Box, b: Box) -> bool:
     first, second = (np.array([box.x, box.y, box.w, box.h]) for box in (a, b))
     return bool(np.allclose(first, second, atol=1e-5))
+
+
+@given(boxes, st.integers(-8, 8), st.tuples(sizes, sizes))
+def test_a_box_turns_with_its_page_and_back(
+    box: Box, turns: int, page: tuple[float, float]
+) -> None:
+    there = geometry.turned_box(box, turns, page)
+    turned = page[::-1] if turns % 2 else page
+    back = geometry.turned_box(there, -turns, turned)
+    np.testing.assert_allclose(
+        (back.x, back.y, back.w, back.h), (box.x, box.y, box.w, box.h), atol=1e-6
+    )
+
+
+def test_a_box_at_the_upper_left_is_at_the_upper_right_after_a_quarter_turn() -> None:
+    assert geometry.turned_box(Box(1, 2, 10, 4), 1, (100, 50)) == Box(44, 1, 4, 10)
+    assert geometry.turned_box(Box(1, 2, 10, 4), 2, (100, 50)) == Box(89, 44, 10, 4)

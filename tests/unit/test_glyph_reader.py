@@ -4,10 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.fields import clean_field
 from pipeline.grammar import ANY_DIGITS
 from pipeline.ink import separate_ink
-from pipeline.read import Readers, load_readers
 from pipeline.readers.glyph import EMPTY_BOX, StripToRead, beside_straight_runs, read_strips
+from pipeline.readers.loaded import Readers, load_readers
 from pipeline.types import Box, FieldReading, Image, Strip
 
 
@@ -18,7 +19,8 @@ def readers() -> Readers:
 
 def read(grey: Image, readers: Readers, *, ruled: bool) -> FieldReading:
     strip = Strip("number", Box(0, 0, grey.shape[1], grey.shape[0]), grey)
-    return read_strips([StripToRead(strip, ANY_DIGITS, ruled=ruled)], readers.glyph)[0]
+    asked = StripToRead(strip, ANY_DIGITS, ruled=ruled)
+    return read_strips([asked], [clean_field(asked)], readers.glyph)[0]
 
 
 def box(paper: int = 230) -> Image:

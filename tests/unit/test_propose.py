@@ -25,7 +25,8 @@ from pipeline.geometry import (
 )
 from pipeline.page import decode_page
 from pipeline.propose import Kind, Proposals, propose_fields
-from pipeline.read import load_readers, read_pages
+from pipeline.read import read_pages
+from pipeline.readers.loaded import load_readers
 from pipeline.template import bundled_template, parse_template
 from pipeline.types import Box, Image, Page
 from training.synthesis.form import BOXES, COMBS, HEIGHT, WIDTH, render_form

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from core.errors import TemplateError
 from pipeline.grammar import parse_grammar
-from pipeline.read import Readers, load_readers, read_pages, read_strip
+from pipeline.read import read_pages, read_strip
+from pipeline.readers.loaded import Readers, load_readers
 from pipeline.template import bundled_template
 from pipeline.types import Page
 

@@ -12,7 +12,7 @@ from benchmarks.registration import Distortion, distort
 from core.errors import TemplateError
 from pipeline.geometry import corners, rotation, scaling, transform_points, translation
 from pipeline.page import decode_page
-from pipeline.register import cut_strips, register
+from pipeline.register import cut_strips, register, righted
 from pipeline.template import Template, bundled_template, parse_template
 from pipeline.types import Image, Page
 
@@ -170,10 +170,24 @@ def test_another_page_is_refused_in_words(kind: str, name: str) -> None:
     assert error.value.hint
 
 
-def test_a_form_upside_down_is_refused() -> None:
-    page = np.ascontiguousarray(_drawn(scaling(2), (2 * WIDTH, 2 * HEIGHT))[::-1, ::-1])
-    with pytest.raises(TemplateError):
-        register(Page(page), FORM)
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_a_form_on_its_side_or_upside_down_is_righted(turn: int) -> None:
+    matrix = rotation(1.5, (WIDTH, HEIGHT)) @ scaling(2)
+    upright = Page(_drawn(matrix, (2 * WIDTH, 2 * HEIGHT)))
+    placement = register(righted(upright, -turn), FORM)
+    assert placement.turn == turn
+    for name, quad in _placed(FORM, placement.matrix).items():
+        expected = _placed(FORM, matrix @ scaling(WIDTH, HEIGHT))[name]
+        assert np.abs(quad - expected).max() <= 5.5
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_a_mirror_image_of_a_form_is_told(turn: int) -> None:
+    mirrored = Page(np.ascontiguousarray(_drawn(scaling(2), (2 * WIDTH, 2 * HEIGHT))[:, ::-1]))
+    with pytest.raises(TemplateError) as error:
+        register(righted(mirrored, turn), FORM)
+    assert error.value.code == "mirrored-page"
+    assert "mirror" in str(error.value.hint)
 
 
 @pytest.mark.parametrize("turn", [-4.0, 0.0, 3.0])

@@ -18,9 +18,12 @@ from typer.testing import CliRunner
 from cli.main import app
 from core.errors import NotFoundError, TemplateError
 from pipeline.grammar import KNOWN_GRAMMARS
+from pipeline.readers.micr_fields import NAMES
 from pipeline.template import (
     MAX_CHARACTERS,
+    MICR_PARTS,
     Anchors,
+    Mark,
     bundled_names,
     bundled_template,
     bundled_text,
@@ -81,6 +84,60 @@ def test_a_field_may_be_measured_in_a_frame() -> None:
     assert template.fields[2].box == Box(0.7, 0.6, 0.2, 0.1)
     assert template.fields[3].box == template.frames[0]
     assert "did you mean 'table'?" in _refusal(text.replace("within: table,", "within: tabel,"))
+
+
+LOOSE = """\
+name: cheque
+page: [8, 3.667]
+anchors: loose
+frames:
+  - {name: comb, box: [0.7, 0.1, 0.2, 0.05], cells: 8}
+micr: [0, 0.8, 1, 0.2]
+fields:
+  - {name: date, within: comb, grammar: date(DDMMYYYY)}
+  - {name: number, micr: cheque_number, grammar: digits(6)}
+"""
+
+
+def test_marks_lie_loosely_and_fields_come_from_the_e13b_line() -> None:
+    template = parse_template(LOOSE)
+    assert (template.anchors, template.frames) == (Anchors.LOOSE, ())
+    assert template.marks == (Mark("comb", Box(0.7, 0.1, 0.2, 0.05), 8),)
+    date, number = template.fields
+    assert (date.within, date.micr) == ("comb", None)
+    assert (number.within, number.micr, number.box) == (None, "cheque_number", template.micr)
+    jsonschema.validate(yaml.safe_load(LOOSE), SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("cheque_number", "cheque_numer", "line 9: field 'number': the E-13B line has no"),
+        ("cheque_number", "cheque_numer", "did you mean 'cheque_number'?"),
+        ("micr: cheque_number", "micr: amount, box: [0, 0, 1, 1]", "has no 'box'."),
+        ("micr: cheque_number", "micr: amount, within: comb", "has no 'within'."),
+        ("micr: [0, 0.8, 1, 0.2]\n", "", "does not say where the E-13B line is;"),
+        ("cells: 8", "cells: 1", "line 5: frame 'comb': cells must be a whole number from 2 to"),
+        ("cells: 8", "cells: [8]", "frame 'comb': cells must be a text."),
+        ("frames:\n  - {name: comb, box: [0.7, 0.1, 0.2, 0.05], cells: 8}\n", "",
+         "there is no frame 'comb';"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_marks_or_line_is_told(old: str, new: str, says: str) -> None:
+    assert old in LOOSE
+    text = LOOSE.replace(old, new, 1)
+    assert says in _refusal(text)
+    if "there is no frame" not in says and "does not say where" not in says:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(yaml.safe_load(text), SCHEMA)
+
+
+def test_loose_anchors_need_frames_and_frames_need_a_place() -> None:
+    text = GOOD.replace("fields:", "anchors: loose\nfields:")
+    assert "line 3: with 'anchors: loose', state 'frames' to look for." in _refusal(text)
+    text = LOOSE.split("anchors:")[0] + "anchors: frames\nmicr: [0, 0.8, 1, 0.2]\nfields:\n"
+    text += LOOSE.splitlines()[-1] + "\n"
+    assert "with 'anchors: frames', state 'frames' to look for." in _refusal(text)
 
 
 @pytest.mark.parametrize(
@@ -198,6 +255,12 @@ def test_the_schema_agrees_with_the_parser_on_what_is_wrong() -> None:
         _refusal(text)
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(yaml.safe_load(text), SCHEMA)
+
+
+def test_the_parts_of_the_e13b_line_are_those_that_its_reader_and_the_schema_know() -> None:
+    field = SCHEMA["properties"]["fields"]["items"]["properties"]
+    assert tuple(field["micr"]["enum"]) == MICR_PARTS
+    assert frozenset(MICR_PARTS) == NAMES
 
 
 def test_known_and_documented_grammars_keep_the_schema() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from pipeline.grammar import Grammar
-from pipeline.read import Readers, read_pages, read_strip
+from pipeline.read import read_pages, read_strip
+from pipeline.readers.loaded import BOTH, GLYPH, STRIP, Readers
 from pipeline.template import Template
 from pipeline.types import Page, PageReading
 
@@ -14,8 +16,8 @@ Reads = Callable[[Sequence[bytes | Page], Template | Grammar], list[PageReading]
 
 
 def readers_by_name(loaded: Readers) -> dict[str, Reads]:
-    """Return each known reader: `glyph`."""
-    return {"glyph": _door(loaded)}
+    """Return each known reader: both together, as the product reads, and each one alone."""
+    return {name: _door(replace(loaded, of_fields=name)) for name in (BOTH, STRIP, GLYPH)}
 
 
 def _door(readers: Readers) -> Reads:
