@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.cells import drop_captions, split_cells
-from pipeline.comb import Comb, find_comb, lean_of
+from pipeline.comb import FEWEST, Comb, find_comb, lean_of
 from pipeline.erase import erase_rules
 from pipeline.grammar import Grammar
 from pipeline.ink import Ink, separate_ink
@@ -60,7 +60,9 @@ def clean_strip(grey: Image, *, ruled: bool = True, cells: int | None = None) ->
     if unit > 1:
         shades = np.asarray(cv2.resize(shades, size, interpolation=cv2.INTER_AREA), np.uint8)
     level = tuple(rule.scaled(1 / unit, size[0]) for rule in ruling.level)
-    comb = find_comb(shades, level, lean_of(ruling), cells)
+    comb = None
+    if cells is not None or len(ruling.upright) >= FEWEST:  # of an unknown comb all is plain
+        comb = find_comb(shades, level, lean_of(ruling), cells)
     if comb is not None:
         ruling, sides = _with_comb(ruling, comb.scaled(unit, width))
     else:
