@@ -37,6 +37,10 @@ MIN_SCORE_LOOSE: Final = 0.45  # of the lines of marks whose place and size are 
 # preferred by so much.
 TRIED: Final = {Anchors.FRAMES: 0.9, Anchors.LOOSE: 0.65}
 UPRIGHT: Final = 0.05
+# Seven more ways to lie are seven more chances for another page to fit, and a mirror image is
+# rarer than another page.
+OTHER_WAY: Final = {Anchors.FRAMES: 0.8, Anchors.LOOSE: 0.5}
+MIRRORED: Final = 0.6
 _MISSING: Final = {
     Anchors.PAGE: "likeness of shape",
     Anchors.BORDER: "likeness of its border",
@@ -80,8 +84,9 @@ def register(page: Page, template: Template) -> Placement:
         placement, mirrored = _best_way_round(page, template, placement)
     if template.anchors is Anchors.FRAMES and placement.score < SURE and not mirrored:
         placement = _frames_on_sheet(page, template, placement)
-    # That a scan is mirrored is only said where it is plain; a page of another kind is likelier.
-    needed = max(_needed(template), MIN_SCORE if mirrored else 0.0)
+    needed = _needed(template)
+    if placement.turn or mirrored:
+        needed = max(needed, OTHER_WAY[template.anchors], MIRRORED if mirrored else 0.0)
     if placement.score < needed:
         missing = _MISSING[template.anchors]
         raise mismatch(template, f"{placement.score:.0%} {missing} found, {needed:.0%} needed")
