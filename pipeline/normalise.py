@@ -20,6 +20,7 @@ _EXTENT = 0.12
 ROWS = 32  # of a strip as the strip reader sees it
 _COLUMNS = (32, 512)  # the fewest and the most: a number of 30 digits at 16 columns each
 _STEP = 16  # columns are a multiple of this: few widths, few plans of the network's tensors
+_SIDE = 8  # columns of paper at both ends: at the rim, a 1 looks like the border of a box
 _PAPER = 21  # pixels at 32 rows: within this window strokes are the minority
 _DARK = 80  # of 255: on darker paper the ink is light; a light edge on grey paper is no ink
 _FAINT = 28.0  # of 255: ink fainter than this share of the paper is not amplified further
@@ -43,9 +44,11 @@ def normalise_strip(grey: Image) -> Image:
     ink = whole[:, left:right]
     if bottom - top < ROWS:
         ink = _flattened(_with_rows(grey[rows, columns]))
-    width = min(max(-(-ink.shape[1] // _STEP) * _STEP, _COLUMNS[0]), _COLUMNS[1])
-    if ink.shape[1] > width:
-        return np.asarray(cv2.resize(ink, (width, ROWS), interpolation=cv2.INTER_AREA), np.uint8)
+    width = -(-(ink.shape[1] + 2 * _SIDE) // _STEP) * _STEP
+    width = min(max(width, _COLUMNS[0]), _COLUMNS[1])
+    most = width - 2 * _SIDE
+    if ink.shape[1] > most:
+        ink = np.asarray(cv2.resize(ink, (most, ROWS), interpolation=cv2.INTER_AREA), np.uint8)
     before = (width - ink.shape[1]) // 2
     return np.pad(ink, ((0, 0), (before, width - ink.shape[1] - before)))
 

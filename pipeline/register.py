@@ -80,10 +80,10 @@ def register(page: Page, template: Template) -> Placement:
     """
     placement = _place(page, template)
     mirrored = False
+    if template.anchors is Anchors.FRAMES and placement.score < SURE:
+        placement = _frames_on_sheet(page, template, placement)
     if placement.score < TRIED.get(template.anchors, 0.0):
         placement, mirrored = _best_way_round(page, template, placement)
-    if template.anchors is Anchors.FRAMES and placement.score < SURE and not mirrored:
-        placement = _frames_on_sheet(page, template, placement)
     needed = _needed(template)
     if placement.turn or mirrored:
         needed = max(needed, OTHER_WAY[template.anchors], MIRRORED if mirrored else 0.0)
@@ -173,11 +173,10 @@ def _moved(template: Template, found: Sequence[Box]) -> dict[str, Box]:
 
 def _frames_on_sheet(page: Page, template: Template, scanned: Placement) -> Placement:
     """Look for the frames on the flattened sheet of a photograph; keep the better placement."""
-    upright = righted(page, scanned.turn).grey
-    sheet = find_sheet(upright)
+    sheet = find_sheet(page.grey)
     if sheet is None:
         return scanned
-    flat, to_page = flatten(upright, sheet)
+    flat, to_page = flatten(page.grey, sheet)
     size = (template.width, template.height)
     placed, found = match_frames(find_rules(flat), template.frames, size)
     return (
