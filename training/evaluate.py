@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,21 +114,28 @@ def score_strings(
 def fit_temperature(logits: NDArray[np.float32], labels: Labels) -> float:
     """The temperature that makes the probabilities most likely (Guo et al. 2017).
 
-    `logits` (n, 10) and `labels` come from held-out writers. A golden-section search in its
-    logarithm from 0.2 to 5; the likelihood has one peak there.
+    `logits` (n, 10) and `labels` come from held-out writers.
     """
 
-    def loss(log_temperature: float) -> float:
-        scaled = logits.astype(np.float64) / math.exp(log_temperature)
+    def loss(temperature: float) -> float:
+        scaled = logits.astype(np.float64) / temperature
         scaled -= scaled.max(axis=1, keepdims=True)
         chosen = scaled[np.arange(len(labels)), labels]
         return float((np.log(np.exp(scaled).sum(axis=1)) - chosen).mean())
 
+    return best_temperature(loss, sections=40)
+
+
+def best_temperature(loss: Callable[[float], float], *, sections: int) -> float:
+    """The temperature from 0.2 to 5 of the least loss, which has one valley there.
+
+    A golden-section search in its logarithm: what is left is 0.618 ** `sections` of the range.
+    """
     low, high = math.log(0.2), math.log(5)
     ratio = (math.sqrt(5) - 1) / 2
-    for _ in range(40):
+    for _ in range(sections):
         a, b = high - ratio * (high - low), low + ratio * (high - low)
-        if loss(a) < loss(b):
+        if loss(math.exp(a)) < loss(math.exp(b)):
             high = b
         else:
             low = a

@@ -12,10 +12,8 @@ where the pipeline looks for its bundled weights.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
-import shutil
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +25,7 @@ from core.errors import ConfigError, CounterfoilError
 from pipeline.readers.runtime import Model, ModelCard
 from pipeline.types import Image
 from training.augment import Augment
+from training.cards import PRECISION, card_of, card_text, install
 from training.datasets import (
     ORIGINS,
     DigitSet,
@@ -43,7 +42,6 @@ from training.network import CLASSES, PARAMETERS, build_network
 from training.report import write_report
 from training.runs import HISTORY, WEIGHTS
 
-SHIPPED = Path(__file__).resolve().parent.parent / "pipeline" / "readers" / "weights"
 _REPRESENTATIVE = 1000  # glyphs that the ranges of the int8 activations are measured on
 
 
@@ -95,44 +93,31 @@ def export_run(run: Path, data: Path, *, emnist: Path | None = None) -> Exported
         evaluations.append(replace(evaluate(digits, probabilities), name=name))
         calibration[name] = round(calibration_error(probabilities, digits.labels), 5)
 
-    full_card = {
-        "name": card.name,
-        "sha256": card.sha256,
-        "input_shape": list(card.input_shape),
-        "scaling": card.scaling,
-        "classes": card.classes,
-        "temperature": card.temperature,
-        "parameters": PARAMETERS,
-        "precision": "int8 weights and activations, float32 logits",
-        "preprocessing": "pipeline.normalise.normalise_glyph",
+    text = card_text(
+        card,
+        parameters=PARAMETERS,
+        precision=PRECISION,
+        preprocessing="pipeline.normalise.normalise_glyph",
         **about,
-        "tested_on": [
+        tested_on=[
             f"{digits.name}: {ORIGINS[digits.name].source}; {ORIGINS[digits.name].licence}"
             for digits in tests
         ],
-        "scores": {e.name: e.score.as_card() for e in evaluations},
-        "scores_float": {"mnist": reference.score.as_card()},
-        "notes": _notes(about),
-        "calibration_error": calibration,
-    }
+        scores={e.name: e.score.as_card() for e in evaluations},
+        scores_float={"mnist": reference.score.as_card()},
+        notes=_notes(about),
+        calibration_error=calibration,
+    )
     weights_path, card_path = run / "glyph.tflite", run / "glyph.json"
     (run / "glyph-float.tflite").write_bytes(float_weights)
     weights_path.write_bytes(int8_weights)
-    card_path.write_text(
-        json.dumps(full_card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    card_path.write_text(text, encoding="utf-8")
     history = json.loads((run / HISTORY).read_text(encoding="utf-8"))
     report = run / "report.html"
-    write_report(report, full_card, history, evaluations)
+    write_report(report, json.loads(text), history, evaluations)
     return Exported(
         weights_path, card_path, report, tuple(evaluations), reference.score.error_percent
     )
-
-
-def install(run: Path, folder: Path = SHIPPED) -> None:
-    """Make the weights of an exported run the bundled ones."""
-    for name in ("glyph.tflite", "glyph.json"):
-        shutil.copyfile(run / name, folder / name)
 
 
 def _test_sets(data: Path) -> list[DigitSet]:
@@ -160,14 +145,7 @@ def _notes(about: dict[str, Any]) -> list[str]:
 
 
 def _card_of(weights: bytes, temperature: float) -> ModelCard:
-    return ModelCard(
-        name="glyph",
-        sha256=hashlib.sha256(weights).hexdigest(),
-        input_shape=(28, 28, 1),
-        classes=CLASSES,
-        scaling=1 / 255,
-        temperature=temperature,
-    )
+    return card_of("glyph", weights, (28, 28, 1), CLASSES, temperature)
 
 
 def _representative(sets: list[DigitSet]) -> Image:
@@ -193,7 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{exc}\n")
         return exc.exit_code
     if options.install:
-        install(options.run)
+        install(options.run, ("glyph.tflite", "glyph.json"))
     sys.stdout.write(f"{exported.summary()}\nReport: {exported.report}\n")
     return 0
 

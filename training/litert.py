@@ -34,21 +34,22 @@ def convert_float(network: Any) -> bytes:
     return _convert(_converter(network))
 
 
-def convert_int8(network: Any, glyphs: Image) -> bytes:
+def convert_int8(network: Any, examples: Image) -> bytes:
     """The network with int8 weights and activations: uint8 pixels in, float32 logits out.
 
-    `glyphs` is (n, 28, 28) uint8, representative of what will be read: the ranges of the
-    activations are measured on it. A few hundred suffice.
+    `examples` is (n, rows, columns) uint8, as the network's input without its channel and
+    representative of what will be read: the ranges of the activations are measured on it. A few
+    hundred suffice.
     """
     tf = require_tensorflow()
 
-    def examples() -> Iterator[list[NDArray[np.float32]]]:
-        for glyph in glyphs:
-            yield [glyph[np.newaxis, ..., np.newaxis].astype(np.float32) / np.float32(255)]
+    def representative() -> Iterator[list[NDArray[np.float32]]]:
+        for example in examples:
+            yield [example[np.newaxis, ..., np.newaxis].astype(np.float32) / np.float32(255)]
 
     converter = _converter(network)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = examples
+    converter.representative_dataset = representative
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.uint8
     converter.inference_output_type = tf.float32

@@ -11,10 +11,8 @@ real cheque has part in it.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +37,8 @@ from pipeline.readers.micr_line import (
 )
 from pipeline.readers.runtime import Model, ModelCard
 from pipeline.types import Image
+from training.cards import PRECISION, card_of, card_text, install
 from training.evaluate import Score, calibration_error, fit_temperature
-from training.export import SHIPPED
 from training.litert import convert_int8, require_tensorflow
 from training.synthesis.micr import CHARACTERS, random_wear, render_line
 
@@ -223,20 +221,15 @@ def train(config: Config, out: Path) -> dict[str, Any]:
     model = Model(weights, _card_of(weights, temperature))
     probabilities = model.probabilities(test.images)
     right = int((probabilities.argmax(axis=1) == test.labels).sum())
-    card = {
-        "name": "micr",
-        "sha256": model.card.sha256,
-        "input_shape": list(model.card.input_shape),
-        "scaling": model.card.scaling,
-        "classes": CLASSES,
-        "temperature": temperature,
-        "parameters": int(network.count_params()),
-        "precision": "int8 weights and activations, float32 logits",
-        "preprocessing": "pipeline.readers.micr_line.cut_cells",
-        "command": f"python -m training.micr --out DIR --lines {config.lines} "
+    text = card_text(
+        model.card,
+        parameters=int(network.count_params()),
+        precision=PRECISION,
+        preprocessing="pipeline.readers.micr_line.cut_cells",
+        command=f"python -m training.micr --out DIR --lines {config.lines} "
         f"--epochs {config.epochs} --seed {config.seed}",
-        "keras": f"{keras.__version__} on {keras.backend.backend()}",
-        "trained_on": [
+        keras=f"{keras.__version__} on {keras.backend.backend()}",
+        trained_on=[
             {
                 "name": "rendered E-13B",
                 "source": "drawn by training.synthesis.micr from the geometry of ANSI X9.27",
@@ -245,25 +238,18 @@ def train(config: Config, out: Path) -> dict[str, Any]:
                 "cells": len(seen),
             }
         ],
-        "tested_on": ["rendered E-13B of other seeds, 80 to 320 dpi, worn"],
-        "scores": {"rendered": Score(len(test), right).as_card()},
-        "calibration_error": {"rendered": round(calibration_error(probabilities, test.labels), 5)},
-    }
+        tested_on=["rendered E-13B of other seeds, 80 to 320 dpi, worn"],
+        scores={"rendered": Score(len(test), right).as_card()},
+        calibration_error={"rendered": round(calibration_error(probabilities, test.labels), 5)},
+    )
     (out / "micr.tflite").write_bytes(weights)
-    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     (out / "micr.json").write_text(text, encoding="utf-8")
+    card: dict[str, Any] = json.loads(text)
     return card
 
 
 def _card_of(weights: bytes, temperature: float) -> ModelCard:
-    return ModelCard(
-        name="micr",
-        sha256=hashlib.sha256(weights).hexdigest(),
-        input_shape=(CELL_ROWS, CELL_COLUMNS, 1),
-        classes=CLASSES,
-        scaling=1 / 255,
-        temperature=temperature,
-    )
+    return card_of("micr", weights, (CELL_ROWS, CELL_COLUMNS, 1), CLASSES, temperature)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -282,8 +268,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{exc}\n")
         return exc.exit_code
     if options.install:
-        for name in ("micr.tflite", "micr.json"):
-            shutil.copyfile(options.out / name, SHIPPED / name)
+        install(options.out, ("micr.tflite", "micr.json"))
     sys.stdout.write(f"{card['scores']} {card['calibration_error']}\n")
     return 0
 
