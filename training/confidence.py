@@ -28,8 +28,8 @@ from pipeline.grammar import Grammar, parse_grammar
 from pipeline.readers.glyph import StripToRead, read_strips
 from pipeline.readers.runtime import Model
 from pipeline.types import Box, Strip
+from training.cards import SHIPPED
 from training.datasets import load_mnist, split_by_writer
-from training.export import SHIPPED
 from training.metrics import calibration_error, reliability
 from training.strips import SPLIT
 from training.synthesis.strips import LabelledStrip, StripSynthesizer
