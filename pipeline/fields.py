@@ -36,13 +36,10 @@ def read_fields(strips: Sequence[StripToRead], readers: Readers) -> list[FieldRe
     ]
     if readers.of_fields == GLYPH:
         seen = read_strips(strips, cleaned, readers.glyph)
-        return [
-            _unsure_of_points(reading, one.grammar)
-            for one, reading in zip(strips, seen, strict=True)
-        ]
+        return [heed_point(reading, one.grammar) for one, reading in zip(strips, seen, strict=True)]
     said = hear_strip_reader(strips, cleaned, readers.strip)
     if readers.of_fields == STRIP:
-        return [_alone(one, opinion) for one, opinion in zip(strips, said, strict=True)]
+        return [speak_alone(one, opinion) for one, opinion in zip(strips, said, strict=True)]
     seen = read_strips(strips, cleaned, readers.glyph)
     return [
         weigh(one, reading, opinion, readers.weights)
@@ -84,7 +81,8 @@ def weigh(
     )
 
 
-def _alone(strip: StripToRead, opinion: StripOpinion) -> FieldReading:
+def speak_alone(strip: StripToRead, opinion: StripOpinion) -> FieldReading:
+    """Return what the strip reader makes of a field by itself."""
     name, box = strip.strip.name, strip.strip.box
     if not opinion.legal or opinion.nothing > opinion.legal[0].probability:
         if opinion.raw:
@@ -110,7 +108,8 @@ def _nothing_legal(strip: StripToRead, raw: str, reader: str) -> FieldReading:
     return FieldReading(name, None, raw, 0.0, (), box, rule=rule, reader=reader)
 
 
-def _unsure_of_points(reading: FieldReading, grammar: Grammar) -> FieldReading:
+def heed_point(reading: FieldReading, grammar: Grammar) -> FieldReading:
+    """Return what the glyph reader makes of a field by itself: unsure where a point may stand."""
     if not reading.value or "." not in grammar.values():
         return reading
     return replace(

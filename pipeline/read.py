@@ -8,13 +8,12 @@ from functools import partial
 from time import perf_counter
 from typing import Final
 
-import numpy as np
-
 from core.errors import InputError
 from pipeline.fields import read_fields
 from pipeline.geometry import turned_box
 from pipeline.grammar import ANY_DIGITS, Grammar
 from pipeline.layout import find_lines
+from pipeline.lines import read_lines
 from pipeline.page import decode_page
 from pipeline.readers.glyph import StripToRead
 from pipeline.readers.loaded import Readers
@@ -24,10 +23,6 @@ from pipeline.template import Template
 from pipeline.types import Box, FieldReading, Page, PageReading, Strip
 
 MAX_PIXELS: Final = 50_000_000
-# Without a template: the confidence a character below which a line is taken for print, and the
-# confidence of a line that is never taken for print.
-LIKE_DIGITS: Final = 0.75
-PERHAPS_DIGITS: Final = 0.25
 
 
 def read_pages(
@@ -94,15 +89,19 @@ def read_pages(
             )
         )
     clock.start()
-    fields = iter(read_fields([strip for found in strips for strip in found], readers))
+    if template is None:
+        fields = [read_lines(found, readers) for found in strips]
+    else:
+        flat = iter(read_fields([strip for found in strips for strip in found], readers))
+        fields = [[next(flat) for _ in found] for found in strips]
     clock.stop("read", parts=len(readings))
     return [
         replace(
             reading,
-            fields=_of_page(reading, [next(fields) for _ in found] + micr, template),
+            fields=_of_page(reading, own + micr, template),
             milliseconds=reading.milliseconds | clock.stages(),
         )
-        for reading, found, micr in zip(readings, strips, lines, strict=True)
+        for reading, own, micr in zip(readings, fields, lines, strict=True)
     ]
 
 
@@ -123,7 +122,7 @@ def _of_page(
 ) -> tuple[FieldReading, ...]:
     """Return the fields of a page in the template's order, with boxes of the page as decoded."""
     if template is None:
-        return _kept(fields)
+        return tuple(fields)
     order = {spec.name: number for number, spec in enumerate(template.fields)}
     fields = sorted(fields, key=lambda field: order[field.name])
     if reading.turn == 0:
@@ -139,26 +138,6 @@ def _of_page(
         )
         for field in fields
     )
-
-
-def _kept(fields: list[FieldReading]) -> tuple[FieldReading, ...]:
-    """Return the lines that read like digits, numbered anew."""
-    lines = [
-        field
-        for field in fields
-        if field.value
-        and field.confidence >= max(min(LIKE_DIGITS ** len(field.value), PERHAPS_DIGITS), 0.02)
-    ]
-    sure = [_height(field) for field in lines if field.confidence >= 0.9]
-    if sure:
-        # What is half as high as the numbers of the page and reads badly is print beside them.
-        least = 0.5 * float(np.median(sure))
-        lines = [f for f in lines if f.confidence >= 0.9 or _height(f) >= least]
-    return tuple(replace(field, name=f"line-{i}") for i, field in enumerate(lines, start=1))
-
-
-def _height(field: FieldReading) -> float:
-    return float(np.median([glyph.box.h for glyph in field.glyphs]))
 
 
 class _Clock:

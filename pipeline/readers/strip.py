@@ -25,6 +25,7 @@ WIDTHS = (64, 96, 128, 160, 192, 256, 384, 512)
 BATCH = 8  # strips a call
 ALTERNATIVES = 5
 _SURELY = 0.99
+_UNSEEN = 1e-7  # a value less likely than this was not seen, it is only legal
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,5 +85,5 @@ def _opinion(posterior: NDArray[np.float32], grammar: Grammar, classes: str) -> 
     nothing = float(np.prod(posterior[:, -1], dtype=np.float64))
     if nothing > _SURELY:  # no number is worth the search
         return StripOpinion(raw, (), nothing)
-    legal = likeliest(posterior, grammar, classes=classes, most=ALTERNATIVES)
-    return StripOpinion(raw, legal.values, nothing)
+    legal = likeliest(posterior, grammar, classes=classes, most=ALTERNATIVES).values
+    return StripOpinion(raw, tuple(v for v in legal if v.probability > _UNSEEN), nothing)
