@@ -322,6 +322,12 @@ def evaluate(
     ignore_leading_zeros: Annotated[
         bool, typer.Option("--ignore-leading-zeros", help="007 and 7 are the same.")
     ] = False,
+    ignore_zero_minor: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-zero-minor", help="A minor unit of nothing does not count: 12.00 is 12."
+        ),
+    ] = False,
     alone: Annotated[
         bool, typer.Option("--alone", help="Do not read with Tesseract and RapidOCR as well.")
     ] = False,
@@ -342,7 +348,7 @@ def evaluate(
         readers=reader or [],
         select=select,
         limit=limit,
-        comparison=Comparison(ignore, ignore_leading_zeros),
+        comparison=Comparison(ignore, ignore_leading_zeros, ignore_zero_minor),
         alone=alone,
         rapidocr=rapidocr,
         as_json=as_json,

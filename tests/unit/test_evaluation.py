@@ -125,6 +125,13 @@ def test_nothing_is_overlooked_unless_it_is_said() -> None:
     assert Comparison(leading_zeros=True).plain("0012") == "12"
     assert Comparison(leading_zeros=True).plain("000") == "0"
     assert Comparison(leading_zeros=True).plain("") == ""
+    whole = Comparison(no_minor=True)
+    assert [whole.plain(text) for text in ("12.00", "12.50", "1200", "")] == [
+        "12",
+        "12.50",
+        "1200",
+        "",
+    ]
 
 
 def test_a_page_is_read_whole_and_a_bad_one_is_counted(tmp_path: Path, glyph: Reads) -> None:

@@ -46,14 +46,19 @@ class Comparison:
 
     ignore: str = ""  # characters that are taken out of both
     leading_zeros: bool = False  # at the front of both are taken away
+    no_minor: bool = False  # a minor unit of nothing is taken away from both: 12.00 is 12
 
     def plain(self, text: str) -> str:
+        if self.no_minor and "." in text:
+            major, _, minor = text.partition(".")
+            text = text if minor.strip("0") else major
         kept = "".join(character for character in text if character not in self.ignore)
         return (kept.lstrip("0") or kept[-1:]) if self.leading_zeros else kept
 
     def __str__(self) -> str:
         rules = [f"the characters {' '.join(self.ignore)} do not count"] if self.ignore else []
         rules += ["leading zeros do not count"] if self.leading_zeros else []
+        rules += ["a minor unit of nothing does not count (12.00 is 12)"] if self.no_minor else []
         return "; ".join(rules) or "nothing is overlooked"
 
 
