@@ -147,3 +147,59 @@ def test_the_models_of_a_new_site_are_the_bundled_one(tmp_path: Path) -> None:
     assert done.returncode == 5, done.stderr
     assert "nothing to go back from" in done.stderr
     assert current_name(tmp_path) == "bundled"
+
+
+# TensorFlow stays out of the test process: its memory, its threads and its warnings.
+_WHOLE = """
+import json, sys
+from pathlib import Path
+import cv2, numpy as np
+from cli.adapt import adapt
+from core.site_models import current_name, current_strip, new_model, promote
+from tests.unit.test_adaptation import corrections
+from tests.unit.test_strip_training import pool
+from training.adapt import Challenger, Tuning, load_model, write_challenger
+from training.strip_export import convert_strips
+from training.strip_network import LAYOUTS, build_strip_network
+
+home, scans = Path(sys.argv[1]), Path(sys.argv[2])
+network = build_strip_network(LAYOUTS["small"])  # it knows nothing yet
+converted = convert_strips(network, "small", pool(20), pool(20))
+report = {"champion": "bundled", "verdict": {"fields": 0, "challenger_right": 0}}
+with new_model(home) as folder:
+    write_challenger(folder, Challenger(network, "small", converted), report)
+    promote(home, folder, converted.model.card.sha256[:12], "bundled")
+folder = current_strip(home)
+assert load_model(folder).card == converted.model.card
+scans.mkdir()
+rows = ["file,text"]
+for number, own in enumerate(corrections(160)):
+    cv2.imwrite(str(scans / f"{number}.png"), own.grey)
+    rows.append(f"{number}.png,1")
+(scans / "labels.csv").write_text("\\n".join(rows) + "\\n")
+tuning = Tuning(held_out=0.32, passes=1, strips=30, validation=30)
+options = {"field": "digits", "template": None, "tuning": tuning, "home": home}
+adapt([scans], **options, dry_run=False, as_json=True)
+assert current_name(home) == folder.name
+"""
+
+
+@pytest.mark.slow
+def test_a_reader_that_has_not_proved_better_is_not_promoted(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _WHOLE, tmp_path / "home", tmp_path / "scans"],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert not report["promoted"]
+    assert report["learnt"] + report["verdict"]["fields"] == 160
+    assert any("synthetic" in reason for reason in report["verdict"]["reasons"])  # 30 are too few
+    listed = json.loads(run("train", "models", "--data", tmp_path / "home", "--json").stdout)
+    assert [model["champion"] for model in listed["models"]] == ["bundled"]
+    assert listed["current"] == listed["models"][0]["name"]
+    assert run("train", "back", "--data", tmp_path / "home").returncode == 0
+    assert current_name(tmp_path / "home") == "bundled"
