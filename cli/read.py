@@ -17,6 +17,7 @@ from cli.picture import draw_readings, save_picture
 from cli.template import load_template
 from core.errors import ConfigError, InputError
 from core.settings import Settings, load_settings
+from core.site_models import current_strip
 from pipeline.grammar import Grammar, parse_grammar
 from pipeline.read import read_pages, read_strip
 from pipeline.readers.loaded import Readers, load_readers
@@ -55,7 +56,7 @@ def read_files(
     chosen = None if template is None else load_template(template)
     grammar = None if field is None else parse_grammar(field)
     settings = load_settings()
-    readers = load_quietly()
+    readers = load_quietly(settings.home)
     complete = True
     shown: list[Json] = []
     # Files are opened in a guarded child, as on a server: one that kills its decoder is one error.
@@ -74,13 +75,16 @@ def read_files(
     return 0 if complete else InputError.exit_code
 
 
-def load_quietly() -> Readers:
-    """Load the readers and run them once, without what LiteRT says on stderr when it first runs."""
+def load_quietly(home: Path | None = None) -> Readers:
+    """Load the readers and run them once, without what LiteRT says on stderr when it first runs.
+
+    With `home`, the strip reader is the site's own where it has adapted one.
+    """
     kept = os.dup(2)
     try:
         with Path(os.devnull).open("w") as nothing:
             os.dup2(nothing.fileno(), 2)
-        readers = load_readers()
+        readers = load_readers(None if home is None else current_strip(home))
         readers.glyph.probabilities(np.zeros((1, 28, 28), np.uint8))
     finally:
         os.dup2(kept, 2)

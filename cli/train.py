@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    help="Train the weights that read digits (needs the extra `train`).", no_args_is_help=True
+    help="Train the weights that read, and adapt them to a site (needs the extra `train`).",
+    no_args_is_help=True,
 )
 
 Data = Annotated[
@@ -19,6 +20,12 @@ Emnist = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder of EMNIST's published .gz files, to train on too."),
 ]
+
+SiteData = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="Data directory that `counterfoil up` uses."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 def _examples(*lines: str) -> str:
@@ -99,3 +106,77 @@ def glyphs(
     exported = export_run(out, data, emnist=emnist)
     typer.echo(exported.summary())
     typer.echo(f"Weights: {exported.weights}\nCard:    {exported.card}\nReport:  {exported.report}")
+
+
+@app.command(
+    epilog=_examples(
+        "counterfoil train adapt --corrections verified/",
+        "counterfoil train adapt --corrections may.csv --corrections june.csv -t our-cheque.yaml",
+        "counterfoil train adapt --corrections amounts/ --field 'amount(INR)' --dry-run",
+    )
+)
+def adapt(
+    corrections: Annotated[
+        list[Path],
+        typer.Option(
+            metavar="SET",
+            help="Verified fields, in any form that `evaluate` reads: a folder with labels, a CSV "
+            "file, or an export beside the scans. May be repeated.",
+        ),
+    ],
+    field: Annotated[
+        str, typer.Option(metavar="GRAMMAR", help="What the fields hold, as in a template.")
+    ] = "digits",
+    template: Annotated[
+        str | None,
+        typer.Option("--template", "-t", metavar="NAME|PATH", help="What each field holds."),
+    ] = None,
+    held_out: Annotated[
+        float, typer.Option(min=0.1, max=0.6, help="Share of the fields to compare on, by file.")
+    ] = 0.3,
+    passes: Annotated[int, typer.Option(min=1, max=100, help="Over the verified fields.")] = 14,
+    seed: Annotated[int, typer.Option(help="Of all that is random, what is held out too.")] = 1,
+    data: SiteData = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Train and compare, but promote nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Adapt the strip reader to this site's hands; it reads from then on only if it is better.
+
+    A few minutes. A part of the fields is held out; the adapted weights win if they read
+    significantly more of these exactly, are not wrong more often where they are sure, and do not
+    forget other hands (docs/adaptation.md). Ctrl-C leaves everything as it was.
+    """
+    import os
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    from cli import adapt as site
+    from training.adapt import Tuning
+
+    site.adapt(
+        corrections,
+        field=field,
+        template=template,
+        tuning=Tuning(held_out=held_out, passes=passes, seed=seed),
+        home=data,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
+
+
+@app.command(epilog=_examples("counterfoil train back", "counterfoil train back --json"))
+def back(data: SiteData = None, as_json: AsJson = False) -> None:
+    """Go one step back: to the strip reader that the current one was adapted from."""
+    from cli import adapt as site
+
+    site.back(data, as_json=as_json)
+
+
+@app.command(epilog=_examples("counterfoil train models", "counterfoil train models --json"))
+def models(data: SiteData = None, as_json: AsJson = False) -> None:
+    """List the strip readers of this site, with their scores and which one reads."""
+    from cli import adapt as site
+
+    site.models(data, as_json=as_json)

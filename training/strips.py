@@ -237,7 +237,7 @@ def train_strips(run: StripRun, *, command: str = "") -> Path:
     )
     network.compile(
         optimizer=keras.optimizers.AdamW(rate, weight_decay=1e-4, clipnorm=5.0),
-        loss=_loss,
+        loss=ctc_loss,
         jit_compile=False,  # XLA would compile anew for every width, and is slower here
     )
     about = {
@@ -278,7 +278,7 @@ def _epoch(network: Any, pool: Pool, run: StripRun, epoch: int) -> float:
     return total / count
 
 
-def _loss(labels: Any, logits: Any) -> Any:
+def ctc_loss(labels: Any, logits: Any) -> Any:
     """CTC over the one row of the logits."""
     from keras import config, losses
 

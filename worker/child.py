@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from core.log import get_logger
 from core.settings import Settings
+from core.site_models import current_strip
 from db.session import Database
 from pipeline.template import Template, parse_template
 from storage.base import ObjectStore
@@ -40,7 +41,7 @@ class Services:
         """The readers with their weights, loaded when first asked for."""
         from pipeline.readers.loaded import load_readers
 
-        return load_readers()
+        return load_readers(current_strip(self.settings.home))
 
     @cached_property
     def opener(self) -> DocumentOpener:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 
 from pipeline.confidence import Weights
 from pipeline.readers.micr_template import MICR_READER
@@ -37,11 +38,14 @@ class Readers:
         return {GLYPH: self.glyph, STRIP: self.strip, MICR_READER: self.micr}[reader].card.sha256
 
 
-def load_readers() -> Readers:
-    """Load the weights that come with Counterfoil. Raises ConfigError where they do not fit."""
+def load_readers(strip: Path | None = None) -> Readers:
+    """Load the weights that come with Counterfoil, or the strip reader's from a folder `strip`.
+
+    Raises ConfigError where they do not fit.
+    """
     return Readers(
         glyph=Model.bundled("glyph"),
-        strip=Model.bundled("strip"),
+        strip=Model.bundled("strip") if strip is None else Model.in_folder(strip),
         weights=Weights.bundled(),
         micr=Model.bundled("micr"),
     )

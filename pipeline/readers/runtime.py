@@ -7,6 +7,7 @@ import json
 import threading
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,16 @@ class Model:
         tflite, card = folder / f"{name}.tflite", folder / f"{name}.json"
         if not tflite.is_file() or not card.is_file():
             raise ConfigError(f"No weights named {name!r} are bundled.", code="bad-weights")
+        return cls.from_files(tflite.read_bytes(), card.read_text(encoding="utf-8"))
+
+    @classmethod
+    def in_folder(cls, folder: Path, name: str = "strip") -> Model:
+        """Load weights with their card from a folder. Raises ConfigError where they do not fit."""
+        tflite, card = folder / f"{name}.tflite", folder / f"{name}.json"
+        if not tflite.is_file() or not card.is_file():
+            raise ConfigError(
+                f"There are no weights named {name!r} in {folder}.", code="bad-weights"
+            )
         return cls.from_files(tflite.read_bytes(), card.read_text(encoding="utf-8"))
 
     def logits(self, images: Image) -> NDArray[np.float32]:
