@@ -1,7 +1,11 @@
-"""Strips made of real handwritten digits, read whole: what must come out, digit by digit."""
+"""Strips made of real handwritten digits, read by the glyph reader: what must come out.
+
+These tests say whether pictures are cut up right; both readers together are in test_both_readers.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,14 +14,14 @@ import pytest
 
 from pipeline.grammar import ANY_DIGITS, Grammar, parse_grammar
 from pipeline.read import read_pages, read_strip
-from pipeline.readers.loaded import Readers, load_readers
+from pipeline.readers.loaded import GLYPH, Readers, load_readers
 from pipeline.types import FieldReading, Image, Page
 from training.synthesis.digit_strips import Shadow, compose_strip, develop
 
 
 @pytest.fixture(scope="module")
 def readers() -> Readers:
-    return load_readers()
+    return replace(load_readers(), of_fields=GLYPH)
 
 
 @pytest.fixture(scope="module")
