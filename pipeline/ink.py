@@ -142,7 +142,9 @@ def _hysteresis(weak: Image, strong: Image) -> Image:
         return weak
     tones = np.where(held, np.uint8(255), np.uint8(0))
     tones[0] = 0
-    return tones.take(labels, mode="clip")  # quicker than an index, which looks for negative ones
+    # Quicker than an index, which looks for negative ones.
+    kept: Image = tones.take(np.asarray(labels, np.int32), mode="clip")
+    return kept
 
 
 def _rough_pass(
@@ -311,7 +313,7 @@ def _paper_by_closing(grey: Image, thickest: float) -> Image:
 
 def _darkness(grey: Image, paper: Image) -> Image:
     """Return what is missing of the paper's light, 0 none to 255 all: the same in a shadow."""
-    light = cv2.max(paper, 16.0)
+    light = np.maximum(paper, 16)
     return _as_image(cv2.divide(cv2.subtract(paper, grey), light, scale=255))
 
 
