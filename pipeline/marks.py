@@ -56,7 +56,7 @@ def match_marks(
     size = (right - left, bottom - top)
     lines = find_lines(_cut(grey, unit, 0.0, (left, top), size), unit)
     level, upright = ((ridges > _INK).astype(np.uint8) for ridges in (lines.level, lines.upright))
-    skew = find_skew(level, upright, points=_POINTS)
+    skew = find_skew(level, upright, points=_POINTS, least=_LEVEL)
     if abs(skew) >= _LEVEL:
         lines = find_lines(_cut(grey, unit, skew, (left, top), size), unit)
         to_page = rotation(skew, (columns / 2, rows / 2)) @ to_page

@@ -182,8 +182,8 @@ def _best_comb(
     wide = cv2.dilate(lines.upright[part], np.ones((1, 2 * aside + 1), np.uint8))
     parts = cv2.blur(wide, (1, third))
     last = len(parts) - 1
-    thirds = (parts[np.clip(rows + off, 0, last)] for off in (-third, 0, third))
-    teeth = np.minimum(np.minimum.reduce(list(thirds)) / _FAINT, 1)
+    thirds = [parts[np.clip(rows + off, 0, last)] for off in (-third, 0, third)]
+    teeth = np.minimum(np.minimum.reduce(thirds) * np.float32(1 / _FAINT), np.float32(1))
     # Above and below, where a line of any likely height may be.
     tall = np.ones((max(3, round(0.3 * height)), 1), np.uint8)
     level = cv2.dilate(lines.level[part], tall)
@@ -200,18 +200,23 @@ def _best_comb(
     def places(tooth: float) -> NDArray[np.intp]:
         return np.clip(np.rint(left + tooth * pitch).astype(np.intp), 0, edge)
 
-    there = teeth[:, left].copy()
+    there = teeth.take(left, axis=1)
     for tooth in range(1, cells + 1):
-        there += teeth[:, places(tooth)]
-    before, after = beams[:, places(-0.25)], beams[:, places(cells + 0.25)]
-    starts, ends = beams[:, left], beams[:, places(cells)]
+        there += teeth.take(places(tooth), axis=1)
+    before, after, starts, ends = (
+        beams.take(column, axis=1)
+        for column in (places(-0.25), places(cells + 0.25), left, places(cells))
+    )
     # Just outside, its level lines must have ended; further off there may be print.
-    beyond = (starts - before + after - ends) / (pitch / 4)
-    fit = 0.6 * there / (cells + 1) + 0.4 * (ends - starts) / width - 0.2 * beyond
+    along = (0.4 / width).astype(np.float32)
+    beyond = (0.2 * 4 / pitch).astype(np.float32)
+    fit = there * np.float32(0.6 / (cells + 1)) + (ends - starts) * along
+    fit -= (starts - before + after - ends) * beyond
     down = np.abs(rows + first - (expected.top + expected.bottom) / 2)[:, None]
     aside_by = np.abs(left + width / 2 - (expected.left + expected.right) / 2)[None, :]
-    odd = _ODD * np.abs(np.log(width / expected.width))
-    rank = fit - search.pull * np.maximum(aside_by, down) / search.reach - odd
+    off = np.maximum(aside_by.astype(np.float32), down.astype(np.float32))
+    odd = (_ODD * np.abs(np.log(width / expected.width))).astype(np.float32)
+    rank = fit - off * np.float32(search.pull / search.reach) - odd
     best = int(rank.argmax())
     row, column = divmod(best, len(left))
     return (int(rows[row]) + first, int(left[column]), float(width[column]), float(fit.flat[best]))
@@ -234,33 +239,32 @@ def _box(lines: Lines, search: Search) -> Found:
     lefts = _range(expected.left - reach, expected.left + reach, step, columns)
     rights = _range(expected.right - reach, expected.right + reach, step, columns)
     width = np.maximum(rights[None, :] - lefts[:, None], 1).astype(np.float32)
-    far = np.abs(lefts[:, None] + rights[None, :] - expected.left - expected.right) / 2
+    middle = np.float32((expected.left + expected.right) / 2)
+    far = np.abs((lefts[:, None] + rights[None, :]).astype(np.float32) / 2 - middle)
     odd = _ODD * np.abs(np.log(width / np.float32(expected.width)))
     outside = round(0.02 * lines.unit)
     beyond = np.clip(rights + outside, 0, columns - 1)
-    best, found = -np.inf, Found(expected, 0.0)
-    for _ in range(_PAIRS):
-        place = int(both.argmax())
-        i, j = divmod(place, len(bottoms))
+    pairs: list[tuple[int, int]] = []
+    while len(pairs) < _PAIRS:
+        i, j = divmod(int(both.argmax()), len(bottoms))
         if both[i, j] < 0:
             break
         both[max(0, i - 1) : i + 2, max(0, j - 1) : j + 2] = -1
-        top, bottom = int(tops[i]), int(bottoms[j])
-        side = upright[top:bottom].mean(axis=0)
-        beams = _summed((level[[top]] + level[[bottom]]) / 2)[0]
-        beam = (beams[rights + 1][None, :] - beams[lefts][:, None]) / width
-        # On the left the lines of the payee often run up to the box.
-        after = (beams[beyond + 1] - beams[rights + 1]) / outside
-        fit = 0.5 * beam + 0.25 * (side[lefts][:, None] + side[rights] - 0.6 * after)
-        down = abs(top + bottom - expected.top - expected.bottom) / 2
-        rank = fit - odd - search.pull * np.maximum(far, down) / reach
-        place = int(rank.argmax())
-        if rank.flat[place] > best:
-            best = float(rank.flat[place])
-            k, m = divmod(place, len(rights))
-            edges = Edges(float(lefts[k]), float(top), float(rights[m]), float(bottom))
-            found = Found(edges, max(0.0, float(fit.flat[place])))
-    return found
+        pairs.append((int(tops[i]), int(bottoms[j])))
+    if not pairs:
+        return Found(expected, 0.0)
+    top, bottom = np.array(pairs).T
+    side = np.stack([upright[first:last].mean(axis=0) for first, last in pairs])
+    beams = _summed((level[top] + level[bottom]) / 2)
+    beam = (beams[:, None, rights + 1] - beams[:, lefts, None]) / width
+    # On the left the lines of the payee often run up to the box.
+    after = (beams[:, beyond + 1] - beams[:, rights + 1]) / np.float32(outside)
+    fit = 0.5 * beam + 0.25 * (side[:, lefts, None] + (side[:, rights] - 0.6 * after)[:, None])
+    off = (np.abs(top + bottom - expected.top - expected.bottom) / 2).astype(np.float32)
+    rank = fit - odd - np.float32(search.pull / reach) * np.maximum(far, off[:, None, None])
+    n, k, m = np.unravel_index(int(rank.argmax()), rank.shape)
+    edges = Edges(float(lefts[k]), float(top[n]), float(rights[m]), float(bottom[n]))
+    return Found(edges, max(0.0, float(fit[n, k, m])))
 
 
 def _range(first: float, last: float, step: int, length: int) -> NDArray[np.intp]:
@@ -271,7 +275,9 @@ def _range(first: float, last: float, step: int, length: int) -> NDArray[np.intp
 
 def _summed(ridges: Ridges) -> Ridges:
     """Return the sums of the first 0, 1, ... columns."""
-    return np.pad(ridges.cumsum(axis=1), ((0, 0), (1, 0)))
+    sums = np.zeros((len(ridges), ridges.shape[1] + 1), ridges.dtype)
+    np.cumsum(ridges, axis=1, out=sums[:, 1:])
+    return sums
 
 
 def _line_at(profile: NDArray[np.float32], expected: float, near: float) -> float:

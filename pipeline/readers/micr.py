@@ -88,8 +88,10 @@ def _read(band: Band, line: Line, model: Model) -> MicrReading | None:
     highest = np.ones(len(images))
     highest[inked] = probabilities.max(axis=1)
     taken = [BLANK] * len(images)
-    for cell, row in zip(np.flatnonzero(inked), probabilities, strict=True):
-        taken[cell] = CLASSES[row.argmax()] if row.max() >= SURE else OTHER
+    for cell, best in zip(
+        np.flatnonzero(inked).tolist(), probabilities.argmax(axis=1).tolist(), strict=True
+    ):
+        taken[cell] = CLASSES[best] if highest[cell] >= SURE else OTHER
     span = _span(taken)
     if span is None:
         return None

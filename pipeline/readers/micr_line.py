@@ -97,9 +97,15 @@ def cut_band(grey: Image, rows: tuple[int, int] | None = None) -> Band:
 
 def darkness(grey: Image) -> Image:
     """Return how much darker than the paper around it each pixel of `grey` (h, w) is, 0 to 255."""
-    smooth = cv2.GaussianBlur(grey, (0, 0), 1.5)  # or the lightest noise would pass for the paper
-    paper = cv2.morphologyEx(smooth, cv2.MORPH_CLOSE, np.ones((_REACH, _REACH), np.uint8))
-    return np.asarray(cv2.subtract(paper, grey), np.uint8)
+    rows, columns = grey.shape
+    # At half the size, which does for paper. Smooth, or the lightest noise would pass for it.
+    size = (max(1, columns // 2), max(1, rows // 2))
+    half = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    smooth = cv2.GaussianBlur(half, (0, 0), 0.7)
+    reach = _REACH // 2
+    paper = cv2.morphologyEx(smooth, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))
+    whole = cv2.resize(paper, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.subtract(whole, grey), np.uint8)
 
 
 def find_line(dark: Image) -> Line | None:
@@ -109,14 +115,7 @@ def find_line(dark: Image) -> Line | None:
         return None
     for level in _LEVELS:
         mask = cv2.threshold(dark, level * full, 255, cv2.THRESH_BINARY)[1]
-        _, _, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
-            mask,
-            8,
-            cv2.CV_32S,
-            cv2.CCL_BBDT,  # here three times as fast as the default
-        )
-        boxes = stats[1:].astype(np.float64)
-        boxes = boxes[_shaped_as_digits(boxes)]
+        boxes = _digit_boxes(np.asarray(mask, np.uint8))
         chain = _longest_chain(boxes) if len(boxes) <= _MOST_BOXES else None
         if chain is None:
             continue
@@ -124,23 +123,34 @@ def find_line(dark: Image) -> Line | None:
         if cells is not None:
             digits = boxes[chain, :4].astype(int)
             pixels = np.concatenate([dark[y : y + h, x : x + w].ravel() for x, y, w, h in digits])
-            return Line(cells, float(np.percentile(pixels[pixels > level * full], 80)))
+            inked = pixels[pixels > level * full]
+            most = round(0.8 * (len(inked) - 1))
+            return Line(cells, float(np.partition(inked, most)[most]))
     return None
 
 
 def _level(dark: Image, share: float) -> float:
     """Return the darkness below which that share of the pixels is."""
-    counts = np.cumsum(cv2.calcHist([dark], [0], None, [256], [0, 256]))
-    return float(np.searchsorted(counts, share * dark.size))
+    counts = np.cumsum(cv2.calcHist([dark[::2]], [0], None, [256], [0, 256]))  # half is enough
+    return float(np.searchsorted(counts, share * counts[-1]))
 
 
-def _shaped_as_digits(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell which components (n, 5: x, y, w, h, area) have a digit's proportions, 4 to 7 by 9."""
-    _, _, w, h, area = boxes.T
+def _digit_boxes(mask: Image) -> NDArray[np.float64]:
+    """Return x, y, w, h of the pieces with a digit's proportions, 4 to 7 by 9: (n, 4)."""
+    # Outlines take a third of the time of labels. Those of holes are none of pieces.
+    outlines, nested = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    boxes = np.array([cv2.boundingRect(outline) for outline in outlines]).reshape(-1, 4)
+    if len(boxes) == 0:
+        return boxes.astype(np.float64)
+    w, h = boxes[:, 2], boxes[:, 3]
     low, high = _HEIGHTS
-    return np.asarray(
-        (h >= low) & (h <= high) & (w >= 0.33 * h) & (w <= 0.95 * h) & (area >= 0.2 * w * h)
-    )
+    shaped = (h >= low) & (h <= high) & (w >= 0.33 * h) & (w <= 0.95 * h)
+    shaped &= np.asarray(nested)[0, :, 3] < 0
+    boxes = boxes[shaped]
+    filled = [
+        cv2.countNonZero(mask[y : y + h, x : x + w]) >= 0.2 * w * h for x, y, w, h in boxes.tolist()
+    ]
+    return boxes[np.array(filled, np.bool_)].astype(np.float64)
 
 
 def _longest_chain(boxes: NDArray[np.float64]) -> NDArray[np.intp] | None:
@@ -167,7 +177,7 @@ def _longest_chain(boxes: NDArray[np.float64]) -> NDArray[np.intp] | None:
 
 
 def _pitch_of(heights: NDArray[np.float64]) -> float:
-    return float(np.median(heights)) / HEIGHT * PITCH if len(heights) else 1.0
+    return _median(heights) / HEIGHT * PITCH if len(heights) else 1.0
 
 
 def _on_one_line(
@@ -178,9 +188,15 @@ def _on_one_line(
         return np.ones(len(x), np.bool_)
     run = np.diff(x)
     near = (run > 0.3 * height) & (run < 4 * height)
-    slope = float(np.median(np.diff(y)[near] / run[near])) if near.any() else 0.0
+    slope = _median(np.diff(y)[near] / run[near]) if near.any() else 0.0
     rest = y - slope * x
-    return np.asarray(np.abs(rest - np.median(rest)) <= 0.25 * height)
+    return np.asarray(np.abs(rest - _median(rest)) <= 0.25 * height)
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    """Return what `np.median` does, of a few values in a tenth of the time."""
+    ordered = np.sort(values)
+    return float(ordered[(len(values) - 1) // 2] + ordered[len(values) // 2]) / 2
 
 
 def _count_links(rights: NDArray[np.float64], pitch: float) -> int:
@@ -200,7 +216,7 @@ def _lattice(boxes: NDArray[np.float64], width: int) -> Cells | None:
         good = (whole >= 1) & (whole <= 3) & (np.abs(steps / pitch - whole) <= 0.12 * whole)
         if good.sum() < _MIN_LINKS:
             return None
-        pitch = float(np.median(steps[good] / whole[good]))
+        pitch = _median(steps[good] / whole[good])
     if not 0.88 <= pitch / _pitch_of(heights) <= 1.12:
         return None
     index = np.concatenate([[0.0], np.cumsum(np.round(steps / pitch))])
@@ -264,14 +280,15 @@ def cut_cells(dark: Image, cells: Cells, ink: float) -> Image:
     down = ((np.arange(CELL_ROWS) + 0.5) / CELL_MODULE - _BELOW - HEIGHT) * cells.module[1]
     dx, dy = np.meshgrid(across, down)
     # The corners are edges of pixels, remap counts from their middles. Turned by the slope.
-    x = cells.corners[:, 0, None, None] + dx - cells.slope * dy - 0.5
-    y = cells.corners[:, 1, None, None] + dy + cells.slope * dx - 0.5
-    count = len(cells.corners)
+    aside = (dx - cells.slope * dy - 0.5).astype(np.float32).ravel()
+    below = (dy + cells.slope * dx - 0.5).astype(np.float32).ravel()
+    corners = cells.corners.astype(np.float32)
+    count = len(corners)
     flat = (count * CELL_ROWS, CELL_COLUMNS)
     cut = cv2.remap(
         dark,
-        x.reshape(flat).astype(np.float32),
-        y.reshape(flat).astype(np.float32),
+        (corners[:, :1] + aside).reshape(flat),
+        (corners[:, 1:] + below).reshape(flat),
         cv2.INTER_LINEAR,
     )
     table = np.clip(np.arange(256) * (255 / max(ink, 1.0)), 0, 255).astype(np.uint8)
