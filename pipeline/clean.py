@@ -64,7 +64,7 @@ def clean_strip(grey: Image, *, ruled: bool = True, cells: int | None = None) ->
     if cells is not None or len(ruling.upright) >= FEWEST:  # of an unknown comb all is plain
         comb = find_comb(shades, level, lean_of(ruling), cells)
     if comb is not None:
-        ruling, sides = _with_comb(ruling, comb.scaled(unit, width))
+        ruling, sides = _with_comb(ruling, comb.scaled(unit, width), height)
     else:
         sides = sides_of(ruling, ink.mask.shape)
     if not ruling:
@@ -82,14 +82,17 @@ def split_comb(clean: CleanStrip) -> list[Image] | None:
     return None if clean.comb is None else split_cells(clean.grey, clean.ink.mask, clean.comb)
 
 
-def _with_comb(ruling: Ruling, comb: Comb) -> tuple[Ruling, Sides]:
-    """Return `ruling` with the separators of `comb` in place of others, and the box they make."""
+def _with_comb(ruling: Ruling, comb: Comb, height: int) -> tuple[Ruling, Sides]:
+    """Return `ruling` with the separators of `comb` in place of others, and the box they make.
+
+    `height` is that of the image: a comb may be cut off by its edge.
+    """
     near = max(2.0, 0.06 * comb.height)
     thickness = float(np.median([rule.thickness for rule in (*ruling.upright, comb.top)]))
     posts: list[Rule | None] = []
     for index, seen in enumerate(comb.seen.tolist()):
         at = [rule for rule in ruling.upright if abs(rule.place - comb.edges[index]) <= near]
-        drawn = comb.rule(float(comb.edges[index]), thickness) if seen else None
+        drawn = comb.rule(float(comb.edges[index]), thickness).cut(height) if seen else None
         posts.append(at[0] if at else drawn)
     borders = tuple(
         rule
@@ -104,7 +107,7 @@ def _with_comb(ruling: Ruling, comb: Comb) -> tuple[Ruling, Sides]:
         (posts[-1],) if posts[-1] is not None and comb.closed[1] else (),
     )
     uprights = tuple(post for post in posts if post is not None)
-    uprights += tuple(comb.rule(float(column), thickness) for column in comb.others)
+    uprights += tuple(comb.rule(float(c), thickness).cut(height) for c in comb.others)
     return Ruling(ruling.level + borders, uprights), sides
 
 

@@ -1,8 +1,6 @@
 """Read fields: clean each strip once, ask both readers, and weigh what they say.
 
-The glyph reader gets the ink, the strip reader the grey image of the same cleaned strip. Where
-the glyph reader speaks alone it is never sure of what may hold a decimal point, which it does not
-know.
+The glyph reader gets the ink, the strip reader the grey image of the same cleaned strip.
 """
 
 from __future__ import annotations
@@ -19,8 +17,8 @@ from pipeline.readers.runtime import Model
 from pipeline.readers.strip import ALTERNATIVES, StripOpinion, form_opinions
 from pipeline.types import Alternative, FieldReading
 
-# Where the value may hold a character that the reader does not know: 12.50 read as 1250 is a
-# hundredfold fault, and a person has to look.
+# Of the confidence, where a point may stand and none was seen. The glyph reader knows none and the
+# strip reader misses faint ones: 12.50 read as 1250 is a hundredfold fault, and a person must look.
 UNSEEN = 0.5
 
 
@@ -68,7 +66,7 @@ def weigh(
     by_strip = any(item.value == best.value for item in opinion.legal)
     raw = opinion.raw if by_strip or best.value == "" else glyph.raw
     same = glyph.value is not None and glyph.value == best.value.replace(".", "")
-    return FieldReading(
+    reading = FieldReading(
         name=strip.strip.name,
         value=best.value,
         raw=raw,
@@ -79,6 +77,7 @@ def weigh(
         rule=None if best.value == raw else strip.grammar.name,
         reader=BOTH,
     )
+    return heed_point(reading, strip.grammar)
 
 
 def speak_alone(strip: StripToRead, opinion: StripOpinion) -> FieldReading:
@@ -91,7 +90,7 @@ def speak_alone(strip: StripToRead, opinion: StripOpinion) -> FieldReading:
         return FieldReading(name, "", "", opinion.nothing, (nothing,), box, reader=STRIP)
     best = opinion.legal[0]
     rule = None if best.value == opinion.raw else strip.grammar.name
-    return FieldReading(
+    reading = FieldReading(
         name,
         best.value,
         opinion.raw,
@@ -101,6 +100,7 @@ def speak_alone(strip: StripToRead, opinion: StripOpinion) -> FieldReading:
         rule=rule,
         reader=STRIP,
     )
+    return heed_point(reading, strip.grammar)
 
 
 def _nothing_legal(strip: StripToRead, raw: str, reader: str) -> FieldReading:
@@ -109,8 +109,8 @@ def _nothing_legal(strip: StripToRead, raw: str, reader: str) -> FieldReading:
 
 
 def heed_point(reading: FieldReading, grammar: Grammar) -> FieldReading:
-    """Return what the glyph reader makes of a field by itself: unsure where a point may stand."""
-    if not reading.value or "." not in grammar.values():
+    """Return the reading, unsure if it has no point where one may stand: a point is soon missed."""
+    if not reading.value or "." in reading.value or "." not in grammar.values():
         return reading
     return replace(
         reading,

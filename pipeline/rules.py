@@ -49,6 +49,14 @@ class Rule:
         """Return the middle at `columns`, also beyond the ends."""
         return np.asarray(np.interp(columns, np.arange(self.start, self.stop), self.middle))
 
+    def cut(self, length: int) -> Rule:
+        """Return what of the rule is on an image `length` columns long: a column at least."""
+        start = min(self.start, length - 1)
+        stop = max(start + 1, min(self.stop, length))
+        if (start, stop) == (self.start, self.stop):
+            return self
+        return Rule(start, stop, self.at(np.arange(start, stop)), self.thickness)
+
     def scaled(self, scale: float, length: int) -> Rule:
         """Return the rule in an image `scale` times as large, `length` columns long."""
         if scale == 1.0:

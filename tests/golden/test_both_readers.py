@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,7 +10,7 @@ import pytest
 
 from pipeline.grammar import Grammar, parse_grammar
 from pipeline.read import read_strip
-from pipeline.readers.loaded import BOTH, GLYPH, Readers, load_readers
+from pipeline.readers.loaded import BOTH, Readers, load_readers
 from pipeline.types import FieldReading, Image, Page
 from training.datasets import load_mnist
 from training.synthesis.digit_strips import compose_strip
@@ -55,20 +54,6 @@ def test_plain_strings(digits: dict[str, list[Image]], readers: Readers) -> None
     assert all(sure)
 
 
-def test_digits_that_touch_are_read_where_segmentation_fails(
-    digits: dict[str, list[Image]], readers: Readers
-) -> None:
-    rng = np.random.default_rng(2)
-    alone = replace(readers, of_fields=GLYPH)
-    right = {BOTH: 0, GLYPH: 0}
-    for _ in range(30):
-        text = "".join(rng.choice(list("0123456789"), 4))
-        grey = compose(text, digits, rng, gap=(-0.12, -0.04))
-        right[BOTH] += read(grey, readers).value == text
-        right[GLYPH] += read(grey, alone).value == text
-    assert right[BOTH] > right[GLYPH] + 5
-
-
 def test_a_decimal_point_is_read_or_the_value_is_not_sure(
     digits: dict[str, list[Image]], readers: Readers
 ) -> None:
@@ -81,7 +66,7 @@ def test_a_decimal_point_is_read_or_the_value_is_not_sure(
         space = np.full((major.shape[0], 14), int(np.median(major)), np.uint8)
         cv2.circle(space, (7, int(0.78 * major.shape[0])), 3, 40, -1)
         reading = read(np.hstack([major, space, minor]), readers, grammar)
-        assert reading.value == f"{text[:3]}.{text[3:]}" or reading.confidence < 0.9
+        assert reading.value == f"{text[:3]}.{text[3:]}" or reading.confidence <= 0.5
 
 
 @pytest.mark.parametrize("sigma", [3, 12, 30])

@@ -15,6 +15,7 @@ from pipeline.clean import CleanStrip, cell_count, clean_strip, split_comb
 from pipeline.grammar import parse_grammar
 from pipeline.ink import separate_ink
 from pipeline.types import Image
+from training.synthesis.strips import StripSynthesizer
 
 PAPER, INK = 215.0, 45.0
 
@@ -246,3 +247,12 @@ def test_real_digits_keep_their_strokes_under_rules(data_dir: Path) -> None:
         overlaps.append((clean & written).sum() / (clean | written).sum())
     assert np.median(overlaps) > 0.93
     assert min(overlaps) > 0.85
+
+
+def test_whatever_a_strip_holds_it_can_be_cleaned() -> None:
+    # Combs that the edge of the strip cuts off, among others.
+    synthesizer, rng = StripSynthesizer(seed=11), np.random.default_rng(12)
+    for _ in range(250):
+        strip = synthesizer(rng)
+        clean = clean_strip(strip.grey, cells=len(strip.text) or None)
+        assert clean.grey.shape == strip.grey.shape

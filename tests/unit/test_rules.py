@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.erase import remove_rules
+from pipeline.rules import Rule
 from pipeline.types import Image
 
 HEIGHT, WIDTH, INSET = 76, 300, 7
@@ -126,3 +127,12 @@ def test_a_leaning_speckled_frame_goes(
     np.testing.assert_array_equal(ink, before)  # arguments are never written to
     assert not ((cleaned > 0) & (ink == 0)).any()  # nothing is invented
     assert _iou(cleaned, digits) > 0.9
+
+
+def test_a_rule_that_runs_off_the_image_is_cut_at_its_edge() -> None:
+    rule = Rule(80, 84, np.array([5.0, 5.5, 6.0, 6.5]), 2.0)
+    assert rule.cut(90) is rule
+    cut = rule.cut(82)
+    assert (cut.start, cut.stop, cut.middle.tolist()) == (80, 82, [5.0, 5.5])
+    beyond = rule.cut(70)
+    assert (beyond.start, beyond.stop, len(beyond.middle)) == (69, 70, 1)
