@@ -2,7 +2,7 @@
 
 The readers fail differently: the glyph reader where digits touch or print remains, the strip
 reader at shapes that it has not seen. A value that both say is therefore surer than either is, and
-one that only one says less sure. Each candidate's evidence is a weighted sum of logarithms, and one
+one that only one says less sure. Each candidate's evidence is a weighted sum of log-odds, and one
 more candidate stands for whatever neither reader thought of; the shares of all are the
 probabilities (a conditional logit: McFadden 1974). The weights are fitted on strips of held-out
 writers by `training.confidence`.
@@ -21,9 +21,9 @@ from core.errors import ConfigError
 from pipeline.readers.strip import StripOpinion
 from pipeline.types import Alternative, FieldReading
 
-# Less likely than this is as good as not said: what one reader rules out the other may be sure of.
-STRIP_FLOOR: Final = 1e-4
-GLYPH_FLOOR: Final = 1e-2
+# A reader is never surer than this, for or against: what one rules out the other may be sure of.
+STRIP_DOUBT: Final = 1e-4
+GLYPH_DOUBT: Final = 1e-2
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,19 @@ class Evidence:
     strip: float
     glyph: float
     agreed: bool
+
+    def features(self) -> tuple[float, float, float]:
+        """Return what is weighed: both readers' log-odds, and 1 where they agree."""
+        return (
+            _log_odds(self.strip, STRIP_DOUBT),
+            _log_odds(self.glyph, GLYPH_DOUBT),
+            float(self.agreed),
+        )
+
+
+def _log_odds(probability: float, doubt: float) -> float:
+    bounded = min(max(probability, doubt), 1 - doubt)
+    return math.log(bounded / (1 - bounded))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +71,8 @@ class Weights:
             ) from exc
 
     def score(self, evidence: Evidence) -> float:
-        return (
-            self.strip * math.log(max(evidence.strip, STRIP_FLOOR) / STRIP_FLOOR)
-            + self.glyph * math.log(max(evidence.glyph, GLYPH_FLOOR) / GLYPH_FLOOR)
-            + self.agreed * evidence.agreed
-        )
+        strip, glyph, agreed = evidence.features()
+        return self.strip * strip + self.glyph * glyph + self.agreed * agreed
 
 
 def gather(strip: StripOpinion, glyph: FieldReading) -> dict[str, Evidence]:

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.confidence import GLYPH_FLOOR, STRIP_FLOOR, Evidence, Weights, gather, judge
+from pipeline.confidence import Evidence, Weights, gather, judge
 from pipeline.fields import clean_field, hear_strip_reader
 from pipeline.grammar import Grammar, parse_grammar
 from pipeline.readers.glyph import StripToRead, read_strips
@@ -80,7 +80,7 @@ def grammar_of(strip: LabelledStrip) -> Grammar:
 def fit(judged: Sequence[Judged]) -> Weights:
     """Return the weights under which the truths are likeliest."""
     tables, truths = zip(*(_table(one) for one in judged), strict=True)
-    w = np.array([1.0, 0.5, 0.5, 1.0])
+    w = np.array([0.5, 0.2, 0.2, 0.0])
     for _ in range(50):
         gradient, curvature = -_RIDGE * w, _RIDGE * np.eye(4)
         for x, truth in zip(tables, truths, strict=True):
@@ -100,15 +100,7 @@ def fit(judged: Sequence[Judged]) -> Weights:
 def _table(one: Judged) -> tuple[NDArray[np.float64], int]:
     """The evidence as (candidates, 4), the last for what nobody thought of; which one is true."""
     values = list(one.evidence)
-    rows = [
-        [
-            np.log(max(e.strip, STRIP_FLOOR) / STRIP_FLOOR),
-            np.log(max(e.glyph, GLYPH_FLOOR) / GLYPH_FLOOR),
-            float(e.agreed),
-            0.0,
-        ]
-        for e in one.evidence.values()
-    ]
+    rows = [[*e.features(), 0.0] for e in one.evidence.values()]
     rows.append([0.0, 0.0, 0.0, 1.0])
     return np.array(rows), values.index(one.truth) if one.truth in values else len(values)
 

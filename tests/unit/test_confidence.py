@@ -9,7 +9,7 @@ from pipeline.confidence import Evidence, Weights, gather, judge
 from pipeline.readers.strip import StripOpinion
 from pipeline.types import Alternative, Box, FieldReading
 
-WEIGHTS = Weights(strip=1.0, glyph=0.4, agreed=1.0, other=3.0)
+WEIGHTS = Weights(strip=0.8, glyph=0.4, agreed=1.0, other=-1.0)
 BOX = Box(0, 0, 10, 10)
 
 values = st.text("0123456789.", max_size=4)
