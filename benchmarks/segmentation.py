@@ -121,7 +121,8 @@ def _row(height: str, noise: str, shadow: str, cells: list[Cell]) -> str:
 
 def courtesy_amounts(folder: Path, readers: Readers) -> str:
     """Return a sentence with the exact match on the amounts of real cheques."""
-    items = json.loads((folder / "labels.json").read_text())
+    # The other half is looked at once, by `benchmarks.courtesy --half odd`.
+    items = json.loads((folder / "labels.json").read_text())[0::2]
     right = 0
     begin = time.process_time()
     for item in items:
@@ -130,7 +131,7 @@ def courtesy_amounts(folder: Path, readers: Readers) -> str:
     spent = 1e3 * (time.process_time() - begin) / len(items)
     low, high = wilson(right, len(items))
     return (
-        f"Courtesy amounts of real cheques, as they are: {right}/{len(items)} = "
+        f"Courtesy amounts of real cheques, even half, as they are: {right}/{len(items)} = "
         f"{100 * right / len(items):.1f} % ({100 * low:.1f} to {100 * high:.1f} %), "
         f"{spent:.1f} CPU ms each.\n"
     )
