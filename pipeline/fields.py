@@ -29,16 +29,27 @@ def clean_field(strip: StripToRead) -> CleanStrip:
 
 def read_fields(strips: Sequence[StripToRead], readers: Readers) -> list[FieldReading]:
     """Read each strip with all readers that are there."""
-    cleaned = [
-        clean_strip(s.strip.grey, ruled=s.ruled, cells=cell_count(s.grammar)) for s in strips
-    ]
+    cleaned = [clean_field(strip) for strip in strips]
+    alone = readers.of_fields == STRIP
+    seen = [] if alone else read_strips(strips, cleaned, readers.glyph)
+    return conclude(strips, cleaned, seen, readers)
+
+
+def conclude(
+    strips: Sequence[StripToRead],
+    cleaned: Sequence[CleanStrip],
+    seen: Sequence[FieldReading],
+    readers: Readers,
+) -> list[FieldReading]:
+    """Return the readings of strips of which the glyph reader's are known, `seen`.
+
+    Where the strip reader is to read alone, `seen` is not looked at.
+    """
     if readers.of_fields == GLYPH:
-        seen = read_strips(strips, cleaned, readers.glyph)
         return [heed_point(reading, one.grammar) for one, reading in zip(strips, seen, strict=True)]
     said = hear_strip_reader(strips, cleaned, readers.strip)
     if readers.of_fields == STRIP:
         return [speak_alone(one, opinion) for one, opinion in zip(strips, said, strict=True)]
-    seen = read_strips(strips, cleaned, readers.glyph)
     return [
         weigh(one, reading, opinion, readers.weights)
         for one, reading, opinion in zip(strips, seen, said, strict=True)

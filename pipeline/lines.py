@@ -8,9 +8,9 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.fields import clean_field, hear_strip_reader, heed_point, speak_alone, weigh
+from pipeline.fields import clean_field, conclude
 from pipeline.readers.glyph import StripToRead, read_strips
-from pipeline.readers.loaded import GLYPH, STRIP, Readers
+from pipeline.readers.loaded import Readers
 from pipeline.types import FieldReading
 
 # The glyph reader's confidence a character below which a line is taken for print, and its
@@ -24,19 +24,9 @@ def read_lines(strips: Sequence[StripToRead], readers: Readers) -> list[FieldRea
     cleaned = [clean_field(strip) for strip in strips]
     seen = read_strips(strips, cleaned, readers.glyph)
     kept = _like_digits(seen)
-    lines = [seen[i] for i in kept]
-    if readers.of_fields == GLYPH:
-        read = [heed_point(line, strips[i].grammar) for i, line in zip(kept, lines, strict=True)]
-    else:
-        own = [strips[i] for i in kept]
-        said = hear_strip_reader(own, [cleaned[i] for i in kept], readers.strip)
-        if readers.of_fields == STRIP:
-            read = [speak_alone(strip, opinion) for strip, opinion in zip(own, said, strict=True)]
-        else:
-            read = [
-                weigh(strip, line, opinion, readers.weights)
-                for strip, line, opinion in zip(own, lines, said, strict=True)
-            ]
+    read = conclude(
+        [strips[i] for i in kept], [cleaned[i] for i in kept], [seen[i] for i in kept], readers
+    )
     return [replace(line, name=f"line-{number}") for number, line in enumerate(read, start=1)]
 
 
