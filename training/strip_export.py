@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import sys
-from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from numpy.typing import NDArray
 from core.errors import ConfigError, CounterfoilError
 from pipeline.normalise import ROWS
 from pipeline.readers.runtime import Model, ModelCard
-from pipeline.readers.strip import BATCH, WIDTHS
+from pipeline.readers.strip import run_strips
 from pipeline.types import Image
 from training.cards import PRECISION, card_of, card_text, install
 from training.ctc import negative_log_likelihoods
@@ -35,7 +34,7 @@ from training.datasets import ORIGINS
 from training.evaluate import Score, best_temperature
 from training.litert import convert_int8, require_tensorflow
 from training.runs import RUN, WEIGHTS
-from training.strip_network import CLASSES, COLUMNS_A_STEP, LAYOUTS, build_strip_network
+from training.strip_network import CLASSES, LAYOUTS, build_strip_network
 from training.strips import Pool, StripRun, exact_share, greedy, made_pool
 
 FILES = ("strip.tflite", "strip.json", "strip.weights.h5")
@@ -81,20 +80,7 @@ def convert_strips(network: Any, layout: str, representative: Pool, held_out: Po
 
 def pool_logits(model: Model, pool: Pool) -> list[NDArray[np.float32]]:
     """Return the (steps, 12) logits of each strip, run at the widths that reading uses."""
-    by_width: dict[int, list[int]] = defaultdict(list)
-    for index, columns in enumerate(np.diff(pool.starts)):
-        by_width[next(width for width in WIDTHS if width >= columns)].append(index)
-    found: dict[int, NDArray[np.float32]] = {}
-    for width, indices in by_width.items():
-        for start in range(0, len(indices), BATCH):
-            chosen = indices[start : start + BATCH]
-            batch = np.zeros((len(chosen), ROWS, width, 1), np.uint8)
-            for row, index in enumerate(chosen):
-                strip = pool.strip(index)
-                batch[row, :, : strip.shape[1], 0] = strip
-            for index, logits in zip(chosen, model.run(batch)[:, 0], strict=True):
-                found[index] = logits[: pool.strip(index).shape[1] // COLUMNS_A_STEP]
-    return [found[index] for index in range(len(pool))]
+    return run_strips([pool.strip(index) for index in range(len(pool))], model)
 
 
 def read_greedily(logits: list[NDArray[np.float32]]) -> list[str]:

@@ -58,7 +58,17 @@ def posteriors(strips: Sequence[Image], model: Model) -> list[NDArray[np.float32
     The columns are the digits and the decimal point, and last CTC's blank. A step is four columns
     of the normalised strip; the steps of the padding are left out.
     """
-    images = [normalise_strip(strip) for strip in strips]
+    found = []
+    for logits in run_strips([normalise_strip(strip) for strip in strips], model):
+        scaled = logits / np.float32(model.card.temperature)
+        shares = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+        shares /= shares.sum(axis=-1, keepdims=True)
+        found.append(np.roll(shares, -1, axis=-1))  # the blank comes first
+    return found
+
+
+def run_strips(images: Sequence[Image], model: Model) -> list[NDArray[np.float32]]:
+    """Return for each normalised strip its (steps, 12) logits, CTC's blank first."""
     by_width: dict[int, list[int]] = defaultdict(list)
     for index, image in enumerate(images):
         by_width[next(width for width in WIDTHS if width >= image.shape[1])].append(index)
@@ -69,12 +79,8 @@ def posteriors(strips: Sequence[Image], model: Model) -> list[NDArray[np.float32
             batch = np.zeros((len(chosen), ROWS, width, 1), np.uint8)
             for row, index in enumerate(chosen):
                 batch[row, :, : images[index].shape[1], 0] = images[index]
-            logits = model.run(batch)[:, 0] / np.float32(model.card.temperature)
-            shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
-            shares /= shares.sum(axis=-1, keepdims=True)
-            for row, index in enumerate(chosen):
-                steps = images[index].shape[1] * shares.shape[1] // width
-                found[index] = np.roll(shares[row, :steps], -1, axis=-1)  # the blank comes first
+            for index, logits in zip(chosen, model.run(batch)[:, 0], strict=True):
+                found[index] = logits[: images[index].shape[1] * len(logits) // width]
     return [found[index] for index in range(len(images))]
 
 
