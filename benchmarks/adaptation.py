@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -28,7 +27,8 @@ import cv2
 import numpy as np
 from rich.console import Console
 
-from benchmarks.report import Section, markdown, share
+from benchmarks.by_reader import show
+from benchmarks.report import Section, share
 from core.errors import CounterfoilError
 from pipeline.grammar import ANY_DIGITS
 from pipeline.readers.runtime import Model
@@ -75,18 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         progress.print("Stopped; the same command goes on behind the folds that are done.")
         return 130
     section = _section(results, fields.remarks)
-    given = sys.argv[1:] if arguments is None else arguments
-    command = shlex.join(["python", "-m", "benchmarks.adaptation", *given])
-    if options.json:
-        print(json.dumps({"command": command, "machine": about} | section.figures, indent=1))
-    else:
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-        console.print(section.as_table())
-        for note in section.notes:
-            console.print(note, style="dim", markup=False)
-    if options.write:
-        options.out.write_text(markdown(command, about, [section]), encoding="utf-8")
-        progress.print(f"Written to {options.out}.", markup=False)
+    show("adaptation", options, arguments, about, [section], section.figures)
     return 0
 
 

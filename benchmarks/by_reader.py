@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 from rich.console import Console
 
-from benchmarks.report import Section, markdown
+from benchmarks.report import Json, Section, markdown
 from cli.read import load_quietly
 from core.errors import CounterfoilError
 from pipeline.readers.loaded import BOTH
@@ -21,7 +21,6 @@ from training.evaluation.readers import Reads, readers_by_name
 from training.machine import machine
 
 HERE = Path(__file__).parent
-SURE = 0.99  # what the acceptance of the project calls confident
 
 
 def parser(module: str, description: str | None, out: str) -> argparse.ArgumentParser:
@@ -63,10 +62,23 @@ def run(
     except CounterfoilError as exc:
         progress.print(f"The benchmark failed: {exc}", markup=False)
         return exc.exit_code
+    figures = {section.title: section.figures for section in sections}
+    show(module, options, arguments, about, sections, figures)
+    return 0
+
+
+def show(
+    module: str,
+    options: argparse.Namespace,
+    arguments: Sequence[str] | None,
+    about: Json,
+    sections: Sequence[Section],
+    figures: Json,
+) -> None:
+    """Print the sections, or `figures` where --json asks for them; --write writes to --out."""
     given = sys.argv[1:] if arguments is None else arguments
     command = shlex.join(["python", "-m", f"benchmarks.{module}", *given])
     if options.json:
-        figures = {section.title: section.figures for section in sections}
         print(json.dumps({"command": command, "machine": about} | figures, indent=1))
     else:
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
@@ -76,5 +88,5 @@ def run(
                 console.print(note, style="dim", markup=False)
     if options.write:
         options.out.write_text(markdown(command, about, sections), encoding="utf-8")
+        progress = Console(stderr=True, highlight=False)
         progress.print(f"Written to {options.out}.", markup=False)
-    return 0

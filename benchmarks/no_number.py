@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.by_reader import SURE, parser, run
+from benchmarks.by_reader import parser, run
 from benchmarks.report import Section, share
 from core.errors import InputError
 from pipeline.geometry import intersection
@@ -30,7 +30,7 @@ from pipeline.types import Box, Image, Page
 from training.contact_sheet import lay_out
 from training.evaluation.measure import cut
 from training.evaluation.readers import Reads
-from training.metrics import wilson
+from training.metrics import SURE, wilson
 from training.synthesis.capture import capture
 from training.synthesis.paper import blank_paper, guilloche
 from training.synthesis.printing import print_text

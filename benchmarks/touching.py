@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.by_reader import SURE, parser, run
+from benchmarks.by_reader import parser, run
 from benchmarks.report import Section, share
 from core.errors import ConfigError
 from pipeline.grammar import ANY_DIGITS, parse_grammar
@@ -28,7 +28,7 @@ from pipeline.types import Image, Page
 from training.contact_sheet import lay_out
 from training.datasets import DigitSet, load_mnist
 from training.evaluation.readers import Reads
-from training.metrics import wilson
+from training.metrics import SURE, wilson
 from training.synthesis.digit_strips import develop
 
 Floats = NDArray[np.float32]

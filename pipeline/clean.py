@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.cells import drop_captions, split_cells
+from pipeline.captions import drop_captions
 from pipeline.comb import FEWEST, Comb, find_comb, lean_of
 from pipeline.erase import erase_rules
 from pipeline.grammar import Grammar
@@ -75,11 +75,6 @@ def clean_strip(grey: Image, *, ruled: bool = True, cells: int | None = None) ->
     painted = _painted(grey, ink.mask, mask, ruling, sides)
     own = None if comb is None else comb.scaled(unit / ink.scale, grey.shape[1])
     return CleanStrip(painted, ink.with_mask(mask), own)
-
-
-def split_comb(clean: CleanStrip) -> list[Image] | None:
-    """Return an image for each cell of the strip's comb, left to right; None where it has none."""
-    return None if clean.comb is None else split_cells(clean.grey, clean.ink.mask, clean.comb)
 
 
 def _with_comb(ruling: Ruling, comb: Comb, height: int) -> tuple[Ruling, Sides]:

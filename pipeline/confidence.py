@@ -28,19 +28,14 @@ GLYPH_DOUBT: Final = 1e-2
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What speaks for a value: each reader's probability of it; whether both name it first."""
+    """What speaks for a value: each reader's probability of it."""
 
     strip: float
     glyph: float
-    agreed: bool
 
-    def features(self) -> tuple[float, float, float]:
-        """Return what is weighed: both readers' log-odds, and 1 where they agree."""
-        return (
-            _log_odds(self.strip, STRIP_DOUBT),
-            _log_odds(self.glyph, GLYPH_DOUBT),
-            float(self.agreed),
-        )
+    def features(self) -> tuple[float, float]:
+        """Return what is weighed: both readers' log-odds."""
+        return _log_odds(self.strip, STRIP_DOUBT), _log_odds(self.glyph, GLYPH_DOUBT)
 
 
 def _log_odds(probability: float, doubt: float) -> float:
@@ -54,7 +49,6 @@ class Weights:
 
     strip: float
     glyph: float
-    agreed: float
     other: float  # of the candidate that neither reader thought of
 
     @classmethod
@@ -71,8 +65,8 @@ class Weights:
             ) from exc
 
     def score(self, evidence: Evidence) -> float:
-        strip, glyph, agreed = evidence.features()
-        return self.strip * strip + self.glyph * glyph + self.agreed * agreed
+        strip, glyph = evidence.features()
+        return self.strip * strip + self.glyph * glyph
 
 
 def gather(strip: StripOpinion, glyph: FieldReading) -> dict[str, Evidence]:
@@ -84,16 +78,11 @@ def gather(strip: StripOpinion, glyph: FieldReading) -> dict[str, Evidence]:
     said = {item.value: item.probability for item in glyph.alternatives}
     seen = {item.value: item.probability for item in strip.legal} | {"": strip.nothing}
     pointed = {value.replace(".", "") for value in seen if "." in value}
-    first = max(seen, key=lambda value: seen[value])
     values = list(seen) + [value for value in said if value not in seen and value not in pointed]
-    evidence = {}
-    for value in values:
-        plain = value.replace(".", "")
-        spoken = said.get(plain, 0.0)
-        evidence[value] = Evidence(
-            seen.get(value, 0.0), spoken, value == first and glyph.value == plain
-        )
-    return evidence
+    return {
+        value: Evidence(seen.get(value, 0.0), said.get(value.replace(".", ""), 0.0))
+        for value in values
+    }
 
 
 def judge(evidence: Mapping[str, Evidence], weights: Weights) -> tuple[Alternative, ...]:

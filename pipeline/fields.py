@@ -61,7 +61,8 @@ def hear_strip_reader(
 ) -> list[StripOpinion]:
     """Return what the strip reader says of each strip."""
     grammars = [strip.grammar.plainly() for strip in strips]
-    return form_opinions([clean.grey for clean in cleaned], grammars, model)
+    uncleaned = [strip.strip.grey for strip in strips]
+    return form_opinions([clean.grey for clean in cleaned], grammars, model, uncleaned)
 
 
 def weigh(

@@ -53,6 +53,16 @@ def normalise_strip(grey: Image) -> Image:
     return np.pad(ink, ((0, 0), (before, width - ink.shape[1] - before)))
 
 
+def stretch_strip(strip: Image, times: float) -> Image:
+    """Return a normalised strip `times` as wide, as far as it may be, its writing in the middle."""
+    rows, columns = strip.shape
+    wide = min(max(1, round(columns * times)), _COLUMNS[1])
+    way = cv2.INTER_AREA if wide < columns else cv2.INTER_LINEAR
+    ink = np.asarray(cv2.resize(strip, (wide, rows), interpolation=way), np.uint8)
+    room = max(_COLUMNS[0], -(-wide // _STEP) * _STEP) - wide
+    return np.pad(ink, ((0, 0), (room // 2, room - room // 2)))
+
+
 def _with_rows(grey: Image) -> Image:
     height, width = grey.shape
     size = (max(4, round(width * ROWS / height)), ROWS)

@@ -27,6 +27,7 @@ Labels = NDArray[np.int32]
 MAX_PIECES: Final = 160  # of one strip: no number is that long; more is texture
 MAX_PARTS: Final = 4  # pieces that one digit may have broken into
 MAX_CUTS: Final = 8  # of one piece
+_BOTH: Final = 0.35  # the share of a piece from which a cell has a part of it for itself
 WIDE: Final = 1.25  # widths over heights above which a piece may be two digits
 
 
@@ -97,6 +98,41 @@ def segment_glyphs(ink: Ink, *, wide: float = WIDE) -> Segmentation:
                 glyph = _glyph(pieces[first:last], labels, ink)
                 candidates.append(Candidate(first, last, glyph, prior))
     return Segmentation(skips, tuple(candidates), clean)
+
+
+def segment_cells(ink: Ink, edges: NDArray[np.float64]) -> Segmentation:
+    """Return the ink in each cell of a comb as one character; an empty cell has none.
+
+    `edges` are the columns of the separators, in pixels of the ink's mask. Ink that crosses one
+    goes with the cell that holds most of it, unless it is two digits that touch.
+    """
+    pieces, labels, clean = _pieces(ink)
+    cell_of = np.searchsorted(edges[1:-1], np.arange(labels.shape[1]))
+    owners = np.zeros_like(labels)  # of each pixel: its cell, counted from 1
+    for piece in pieces:
+        window = (slice(piece.y, piece.bottom), slice(piece.x, piece.right))
+        own = labels[window] == piece.label
+        columns = np.broadcast_to(cell_of[window[1]], own.shape)[own]
+        shares = np.bincount(columns) / len(columns)
+        parted = int((shares >= _BOTH).sum()) > 1
+        owners[window][own] = (columns if parted else int(shares.argmax())) + 1
+    digits = []
+    for cell in range(1, len(edges)):
+        own = np.asarray(owners == cell, np.uint8)
+        if area := cv2.countNonZero(own):
+            x, y, w, h = cv2.boundingRect(own)
+            digits.append(Piece(cell, x, y, w, h, area, cell))
+    if not digits:
+        return Segmentation((), (), clean)
+    line = line_height(digits, ink.stroke)
+    return Segmentation(
+        tuple(skip_prior(digit, line, ink.stroke) for digit in digits),
+        tuple(
+            Candidate(index, index + 1, _glyph([digit], owners, ink), 0.0)
+            for index, digit in enumerate(digits)
+        ),
+        clean,
+    )
 
 
 def line_height(pieces: list[Piece], stroke: float) -> float:

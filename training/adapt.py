@@ -26,23 +26,21 @@ import numpy as np
 from core.errors import ConfigError, InputError
 from pipeline.normalise import normalise_strip
 from pipeline.readers.runtime import Model
-from pipeline.readers.strip import posteriors
-from pipeline.search import likeliest
-from pipeline.types import Image
+from pipeline.readers.strip import form_opinions
+from pipeline.types import Alternative, Image
 from training.cards import SHIPPED
 from training.corrections import Correction, as_pool, split_by_file
 from training.litert import require_tensorflow
-from training.metrics import wilson
+from training.metrics import SURE, wilson
 from training.runs import require_keras
 from training.strip_export import Converted, convert_strips, pool_logits, read_greedily, strip_card
-from training.strip_network import CLASSES, COLUMNS_A_STEP, LAYOUTS, build_strip_network
+from training.strip_network import COLUMNS_A_STEP, LAYOUTS, build_strip_network
 from training.strips import Pool, batches, ctc_loss, join_strips, steps_of
 from training.synthesis.strips import StripSynthesizer
 
 LEAST_TRAINED, LEAST_HELD_OUT = 100, 50
 LEVEL = 0.05  # of the one-sided exact McNemar test
 MARGIN = 0.03  # of synthetic strips that may be read worse, at the bound of a 95 % interval
-SURE = 0.99
 _BEFORE_CALIBRATION = 0.85  # of what is not held out is learnt; the rest helps fit the temperature
 
 Say = Callable[[str, int, int], None]  # what is being done, how much of it, of how much
@@ -242,17 +240,14 @@ def fine_tune(
 
 
 def read(model: Model, fields: Sequence[Correction], synthetic: Pool) -> Readings:
-    """Read as the product does: posteriors, then the likeliest legal value and its probability."""
+    """Read as the product does, by the strip reader alone."""
     exact, confidences = [], []
-    found = posteriors([field.grey for field in fields], model)
-    for field, posterior in zip(fields, found, strict=True):
-        legal = likeliest(posterior, field.grammar, classes=CLASSES, most=1).values
-        nothing = float(posterior[:, -1].prod())
-        value, sure = "", nothing
-        if legal and legal[0].probability > nothing:
-            value, sure = legal[0].value, legal[0].probability
-        exact.append(value == field.text)
-        confidences.append(sure)
+    grammars = [field.grammar for field in fields]
+    opinions = form_opinions([field.grey for field in fields], grammars, model)
+    for field, opinion in zip(fields, opinions, strict=True):
+        best = max((Alternative("", opinion.nothing), *opinion.legal), key=lambda a: a.probability)
+        exact.append(best.value == field.text)
+        confidences.append(best.probability)
     texts = read_greedily(pool_logits(model, synthetic))
     right = tuple(text == str(truth) for text, truth in zip(texts, synthetic.texts, strict=True))
     return Readings(tuple(exact), tuple(confidences), right)

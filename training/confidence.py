@@ -30,7 +30,7 @@ from pipeline.readers.runtime import Model
 from pipeline.types import Box, Strip
 from training.cards import SHIPPED
 from training.datasets import load_mnist, split_by_writer
-from training.metrics import calibration_error, reliability
+from training.metrics import SURE, calibration_error, reliability
 from training.strips import SPLIT
 from training.synthesis.strips import LabelledStrip, StripSynthesizer
 
@@ -80,9 +80,9 @@ def grammar_of(strip: LabelledStrip) -> Grammar:
 def fit(judged: Sequence[Judged]) -> Weights:
     """Return the weights under which the truths are likeliest."""
     tables, truths = zip(*(_table(one) for one in judged), strict=True)
-    w = np.array([0.5, 0.2, 0.2, 0.0])
+    w = np.array([0.5, 0.2, 0.0])
     for _ in range(50):
-        gradient, curvature = -_RIDGE * w, _RIDGE * np.eye(4)
+        gradient, curvature = -_RIDGE * w, _RIDGE * np.eye(3)
         for x, truth in zip(tables, truths, strict=True):
             scores = x @ w
             p = np.exp(scores - scores.max())
@@ -98,22 +98,33 @@ def fit(judged: Sequence[Judged]) -> Weights:
 
 
 def _table(one: Judged) -> tuple[NDArray[np.float64], int]:
-    """The evidence as (candidates, 4), the last for what nobody thought of; which one is true."""
+    """The evidence as (candidates, 3), the last for what nobody thought of; which one is true."""
     values = list(one.evidence)
     rows = [[*e.features(), 0.0] for e in one.evidence.values()]
-    rows.append([0.0, 0.0, 0.0, 1.0])
+    rows.append([0.0, 0.0, 1.0])
     return np.array(rows), values.index(one.truth) if one.truth in values else len(values)
 
 
 def measure(judged: Sequence[Judged], weights: Weights) -> dict[str, float]:
-    """Exact share and expected calibration error of the judged strips."""
+    """Exact share and expected calibration error of the judged strips, and what becomes of points.
+
+    A point that is missed makes an amount a hundred times too large.
+    """
     best = [judge(one.evidence, weights)[0] for one in judged]
     right = [item.value == one.truth for item, one in zip(best, judged, strict=True)]
     confidence = [item.probability for item in best]
+    missed = [
+        item.probability
+        for item, one in zip(best, judged, strict=True)
+        if "." in one.truth and item.value == one.truth.replace(".", "")
+    ]
     return {
         "strips": len(judged),
         "exact": round(float(np.mean(right)), 4),
         "calibration_error": round(calibration_error(reliability(confidence, right)), 4),
+        "with_a_point": sum("." in one.truth for one in judged),
+        "point_missed": len(missed),
+        "point_missed_surely": sum(sure >= SURE for sure in missed),
     }
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+SURE = 0.99  # what the acceptance of the project calls confident
 _LEAST_IN_A_BIN = 20  # fewer say nothing of a share
 _MOST_BINS = 15
 _SURE = 0.95  # of the bounds

@@ -15,12 +15,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.clean import CleanStrip
+from pipeline.clean import CleanStrip, cell_count
 from pipeline.grammar import Grammar
 from pipeline.ink import Ink, is_flat, separate_ink
 from pipeline.readers.lattice import Path, best_paths, shares
 from pipeline.readers.runtime import Model
-from pipeline.segment import Segmentation, segment_glyphs
+from pipeline.segment import Segmentation, segment_cells, segment_glyphs
 from pipeline.types import Alternative, Box, FieldReading, GlyphReading, Image, Strip
 
 SECOND_WIDE = 0.85  # of the line's height: two narrow digits that touch are hardly wider
@@ -53,7 +53,7 @@ def read_strips(
     A strip without ink reads as the empty string.
     """
     inks = [_ink_of(strip, clean) for strip, clean in zip(strips, cleaned, strict=True)]
-    looks = _look([segment_glyphs(ink) for ink in inks], model)
+    looks = _look(list(map(_segment, strips, cleaned, inks)), model)
     legal = [
         look
         if look.paths and strip.grammar.accepts(look.paths[0].text)
@@ -75,6 +75,14 @@ def read_strips(
         _reading(strip, ink, look, best, model.card.classes)
         for strip, ink, look, best in zip(strips, inks, looks, legal, strict=True)
     ]
+
+
+def _segment(strip: StripToRead, clean: CleanStrip, ink: Ink) -> Segmentation:
+    """Part the ink of a strip: by the cells of its comb, where each is to hold a digit."""
+    comb = clean.comb
+    if comb is None or ink is not clean.ink or comb.cells != cell_count(strip.grammar):
+        return segment_glyphs(ink)
+    return segment_cells(ink, comb.scaled(ink.scale, ink.mask.shape[1]).edges)
 
 
 def _ink_of(strip: StripToRead, clean: CleanStrip) -> Ink:

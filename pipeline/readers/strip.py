@@ -2,7 +2,9 @@
 
 A convolutional network with CTC reads digits that touch, lean or overlap, which no contour
 separates. It gives not a string but probabilities, in which `pipeline.search` finds the likeliest
-legal ones.
+legal ones. What it is not sure of at the first look it looks at again, wider, and narrower as it
+was before it was cleaned: a shape that it has not seen is read one way and another, and what
+cleaning harmed is whole there. The mean of the looks counts.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.grammar import Grammar
-from pipeline.normalise import ROWS, normalise_strip
+from pipeline.normalise import ROWS, normalise_strip, stretch_strip
 from pipeline.readers.runtime import Model
 from pipeline.search import likeliest
 from pipeline.types import Alternative, Image
@@ -24,6 +26,8 @@ from pipeline.types import Alternative, Image
 WIDTHS = (64, 96, 128, 160, 192, 256, 384, 512)
 BATCH = 8  # strips a call
 ALTERNATIVES = 5
+DOUBT = 0.005  # from which a strip is looked at again
+_NARROWER, _WIDER = 0.87, 1.15
 _SURELY = 0.99
 _UNSEEN = 1e-7  # a value less likely than this was not seen, it is only legal
 
@@ -32,34 +36,78 @@ _UNSEEN = 1e-7  # a value less likely than this was not seen, it is only legal
 class StripOpinion:
     """What the strip reader says of one strip.
 
-    `raw` is the string along the likeliest classes, whatever the grammar; `legal` the likeliest
-    legal values, best first; `nothing` the probability that no character stands there. The
-    probabilities are those of the network with its temperature: together they are at most 1.
+    `raw` is the string along the likeliest classes, whatever the grammar, at the first look;
+    `legal` the likeliest legal values, best first; `nothing` the probability that no character
+    stands there. The probabilities are those of the network with its temperature, the mean of all
+    looks: together they are at most 1.
     """
 
     raw: str
     legal: tuple[Alternative, ...]
     nothing: float
 
+    @property
+    def doubt(self) -> float:
+        """The probability of all but the likeliest."""
+        return 1 - max([self.nothing, *(item.probability for item in self.legal[:1])])
+
 
 def form_opinions(
-    strips: Sequence[Image], grammars: Sequence[Grammar], model: Model
+    strips: Sequence[Image],
+    grammars: Sequence[Grammar],
+    model: Model,
+    uncleaned: Sequence[Image] | None = None,
 ) -> list[StripOpinion]:
-    """Read each strip, (h, w) uint8 of any size, under its grammar."""
+    """Read each strip, (h, w) uint8 of any size, under its grammar.
+
+    `uncleaned` are the same strips with the print that was cleaned away, for the further looks.
+    """
+    images = [normalise_strip(strip) for strip in strips]
+    opinions = _look(images, grammars, model)
+    doubtful = [index for index, opinion in enumerate(opinions) if opinion.doubt > DOUBT]
+    asked = [grammars[index] for index in doubtful]
+    whole = strips if uncleaned is None else uncleaned
+    wider = [stretch_strip(images[index], _WIDER) for index in doubtful]
+    before = [
+        images[i]
+        if whole[i] is strips[i]
+        else normalise_strip(whole[i])  # nothing was cleaned away
+        for i in doubtful
+    ]
+    narrower = [stretch_strip(image, _NARROWER) for image in before]
+    again = (_look(wider, asked, model), _look(narrower, asked, model))
+    for index, *more in zip(doubtful, *again, strict=True):
+        opinions[index] = _mean(opinions[index], *more)
+    return opinions
+
+
+def _look(images: Sequence[Image], grammars: Sequence[Grammar], model: Model) -> list[StripOpinion]:
     return [
         _opinion(posterior, grammar, model.card.classes[1:])
-        for posterior, grammar in zip(posteriors(strips, model), grammars, strict=True)
+        for posterior, grammar in zip(posteriors(images, model), grammars, strict=True)
     ]
 
 
-def posteriors(strips: Sequence[Image], model: Model) -> list[NDArray[np.float32]]:
-    """Return for each strip, (h, w) uint8 of any size, its (steps, 12) probabilities.
+def _mean(first: StripOpinion, *more: StripOpinion) -> StripOpinion:
+    """What several looks say together; a value that one of them has not seen counts as 0 there."""
+    looks = (first, *more)
+    shares: dict[str, float] = defaultdict(float)
+    for look in looks:
+        for item in look.legal:
+            shares[item.value] += item.probability / len(looks)
+    ranked = sorted(shares, key=lambda value: -shares[value])[:ALTERNATIVES]
+    nothing = sum(look.nothing for look in looks) / len(looks)
+    return StripOpinion(first.raw, tuple(Alternative(v, shares[v]) for v in ranked), nothing)
+
+
+def posteriors(images: Sequence[Image], model: Model) -> list[NDArray[np.float32]]:
+    """Return for each normalised strip its (steps, 12) probabilities.
 
     The columns are the digits and the decimal point, and last CTC's blank. A step is four columns
-    of the normalised strip; the steps of the padding are left out.
+    of the strip; the steps of the padding are left out.
     """
     found = []
-    for logits in run_strips([normalise_strip(strip) for strip in strips], model):
+    for logits in run_strips(images, model):
         scaled = logits / np.float32(model.card.temperature)
         shares = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
         shares /= shares.sum(axis=-1, keepdims=True)

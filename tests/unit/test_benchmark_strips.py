@@ -9,10 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks import strip_reader
 from benchmarks.courtesy import main as courtesy
 from benchmarks.no_number import _elsewhere, drawn
 from benchmarks.touching import compose, draw
 from pipeline.geometry import intersection
+from pipeline.readers.strip import WIDTHS
 from pipeline.types import Box
 from training.datasets import DigitSet
 
@@ -75,3 +77,11 @@ def test_a_half_has_to_be_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         courtesy([])
     assert "--half" in capsys.readouterr().err
+
+
+def test_strips_of_each_width_are_timed() -> None:
+    strips = strip_reader.draw(2)
+    assert list(strips) == list(WIDTHS)
+    for narrower, (width, some) in zip((0, *WIDTHS), strips.items(), strict=False):
+        assert all(narrower < image.shape[1] <= width for _, image in some)
+    assert len(strip_reader.measure(8).rows) == len(WIDTHS)

@@ -9,7 +9,7 @@ from pipeline.confidence import Evidence, Weights, gather, judge
 from pipeline.readers.strip import StripOpinion
 from pipeline.types import Alternative, Box, FieldReading
 
-WEIGHTS = Weights(strip=0.8, glyph=0.4, agreed=1.0, other=-1.0)
+WEIGHTS = Weights(strip=0.8, glyph=0.4, other=-1.0)
 BOX = Box(0, 0, 10, 10)
 
 values = st.text("0123456789.", max_size=4)
@@ -27,7 +27,7 @@ def strip_says(*said: tuple[str, float], nothing: float = 0.0) -> StripOpinion:
     return StripOpinion(said[0][0] if said else "", legal, nothing)
 
 
-@given(st.dictionaries(values, st.builds(Evidence, shares, shares, st.booleans()), min_size=1))
+@given(st.dictionaries(values, st.builds(Evidence, shares, shares), min_size=1))
 def test_probabilities_sum_to_less_than_one_and_come_best_first(
     evidence: dict[str, Evidence],
 ) -> None:
@@ -41,10 +41,10 @@ def test_probabilities_sum_to_less_than_one_and_come_best_first(
 @given(shares, shares, shares)
 def test_more_evidence_never_makes_a_value_less_sure(low: float, high: float, glyph: float) -> None:
     low, high = sorted((low, high))
-    rival = Evidence(0.3, 0.3, agreed=False)
+    rival = Evidence(0.3, 0.3)
 
     def sure(strip: float) -> float:
-        seen = {"12": Evidence(strip, glyph, agreed=False), "17": rival}
+        seen = {"12": Evidence(strip, glyph), "17": rival}
         return next(item.probability for item in judge(seen, WEIGHTS) if item.value == "12")
 
     assert sure(high) >= sure(low)
@@ -61,7 +61,7 @@ def test_two_that_agree_are_surer_than_one_and_one_contradicted_less_sure() -> N
 def test_the_glyph_reader_knows_no_point_and_still_counts() -> None:
     evidence = gather(strip_says(("12.50", 0.8), ("1250", 0.1)), glyphs_say(("1250", 0.9)))
     assert set(evidence) == {"12.50", "1250", ""}
-    assert evidence["12.50"] == Evidence(0.8, 0.9, agreed=True)
+    assert evidence["12.50"] == Evidence(0.8, 0.9)
     # What is named first decides, the glyph reader cannot tell the two apart.
     assert judge(evidence, WEIGHTS)[0].value == "12.50"
 
@@ -76,6 +76,4 @@ def test_that_nothing_stands_there_is_a_value_like_others() -> None:
 def test_the_bundled_weights_load() -> None:
     weights = Weights.bundled()
     assert weights.strip > 0
-    assert weights.score(Evidence(0.9, 0.9, agreed=True)) > weights.score(
-        Evidence(0.1, 0.1, agreed=False)
-    )
+    assert weights.score(Evidence(0.9, 0.9)) > weights.score(Evidence(0.1, 0.1))

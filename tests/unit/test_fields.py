@@ -15,7 +15,7 @@ from pipeline.readers.loaded import BOTH, GLYPH, STRIP, Readers, load_readers
 from pipeline.readers.strip import StripOpinion
 from pipeline.types import Alternative, Box, FieldReading, GlyphReading, Strip
 
-WEIGHTS = Weights(strip=0.8, glyph=0.4, agreed=1.0, other=-1.0)
+WEIGHTS = Weights(strip=0.8, glyph=0.4, other=-1.0)
 BOX = Box(3, 4, 300, 60)
 INK = (GlyphReading(Box(5, 5, 10, 20), "1", 0.9), GlyphReading(Box(20, 5, 10, 20), "2", 0.9))
 

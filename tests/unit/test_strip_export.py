@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import ConfigError
+from pipeline.normalise import normalise_strip
 from pipeline.readers.runtime import Model
 from pipeline.readers.strip import posteriors
 from training.ctc import negative_log_likelihoods
@@ -111,5 +112,7 @@ def test_a_run_becomes_weights_that_their_card_describes(data_dir: Path, tmp_pat
     assert {"mnist", "femnist", "nsysu", "pen"} == {each["name"] for each in about["trained_on"]}
     assert str(data_dir) not in card
     model = Model.from_files((tmp_path / "strip.tflite").read_bytes(), card)
-    found = posteriors([np.full((40, width), 230, np.uint8) for width in (30, 300)], model)
+    found = posteriors(
+        [normalise_strip(np.full((40, width), 230, np.uint8)) for width in (30, 300)], model
+    )
     assert all(own.shape[1] == 12 for own in found)

@@ -55,7 +55,7 @@ def careful(seed: int) -> Hand:
     return Hand(
         pen,
         archive=None,
-        drawn=1.0,
+        drawn=frozenset("0123456789"),
         redrawn=False,
         nib=0.06,
         press=0.3,

@@ -23,7 +23,10 @@ LONGEST = 16  # characters of a text
 # Of numbers, in digits: most are as long as amounts are, no length up to LONGEST is missing.
 _LENGTHS = np.array([3, 8, 14, 17, 18, 15, 10, 6, 3, 2, 1, 1, 0.5, 0.5, 0.5, 0.5])
 _SIGNS = ("₹", "$", "£", "€", "Rs", "Rs.")
-_TRAILS = ("/-", "/-", "/=", "=", "-", "--", "only", ".-", ",-", ".=", ".", "'", "#", "xx/100")
+_TRAILS = (
+    *("/-", "/-", "/-", "/-", "/=", "=", "-", "--", "only", ".-", ",-", ".=", ".", ",", "'", "#"),
+    "xx/100",
+)
 _LEADS = ("=", "-", "*", "**", "#", ".")
 
 
@@ -81,14 +84,18 @@ def draw_amount(rng: np.random.Generator) -> Line:
     elif rng.random() < 0.08:
         traits.add("lead")
         tokens += _plain(str(rng.choice(_LEADS)))
-    separator = str(rng.choice(("", "", ".", ",", "'", " ")))
+    separator = str(rng.choice(("", "", ".", ",", ",", "'", " ")))
     grouping = "indian" if rng.random() < (0.5 if separator == "," else 0.1) else "western"
     if separator and len(major) > 3:
         traits |= {f"group {separator}", grouping}
+    # Many write the zeros at the end of a round number smaller, and some raise them.
+    round_from = len(major.rstrip("0")) if rng.random() < 0.3 else len(major)
+    small, raised = float(rng.uniform(0.5, 0.85)), float(rng.uniform(0, 0.2))
     for index, digit in enumerate(major):
         if separator and index and _starts_group(len(major) - index, grouping):
             tokens.append(Token(separator))
-        tokens.append(Token(digit, digit))
+        of_tail = index >= round_from
+        tokens.append(Token(digit, digit, small if of_tail else 1.0, raised if of_tail else 0.0))
     if rng.random() < 0.26:
         style, minor = _minor(separator, rng)
         traits.add(style)
@@ -172,9 +179,9 @@ def _length(rng: np.random.Generator) -> int:
 def _digits(length: int, rng: np.random.Generator) -> str:
     """Digits as numbers have them: often round, seldom with a leading 0."""
     digits = rng.integers(0, 10, length)
-    if rng.random() < 0.12:  # one digit all along, as no other draw would hold it
+    if rng.random() < 0.05:  # one digit all along, as no other draw would hold it
         digits[:] = digits[0]
-    if length > 1 and rng.random() < 0.45:
+    if length > 1 and rng.random() < 0.35:
         digits[-int(rng.integers(1, length)) :] = 0
     if digits[0] == 0 and rng.random() < 0.9:
         digits[0] = rng.integers(1, 10)

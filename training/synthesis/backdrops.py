@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.types import Box, Image
-from training.synthesis.allographs import allographs_of
+from training.synthesis.allographs import Allograph, allographs_of
 from training.synthesis.amounts import draw_line, draw_words
 from training.synthesis.hand import Pen, sign
 from training.synthesis.paper import blank_paper, guilloche
@@ -25,7 +25,7 @@ Floats = NDArray[np.float32]
 
 _PAPERS, _SHEET = 12, (220, 900)
 _NEIGHBOURS, _SIGNATURES = 60, 24
-_SIGNS = ("$", "£", "€", "Rs.", "Rs", "₹", "₹", "EUR", "**")
+_SIGNS = ("$", "£", "€", "Rs.", "Rs", "EUR", "**")
 _WORDS = (
     "DATE", "Date", "AMOUNT", "RUPEES", "VALID FOR THREE MONTHS ONLY", "A/C No.", "Payable at par",
     "months only from the date of instrument", "SPECIMEN", "Pay to the order of", "BANK", "No.",
@@ -53,7 +53,8 @@ class Backdrops:
         self._papers = [_sheet(rng, printed=i % 3 > 0) for i in range(_PAPERS)]
         self._words = [_typeset(word, bold=i % 2 == 0) for i, word in enumerate(_WORDS)]
         self._captions = [_typeset(word, bold=i % 2 == 0) for i, word in enumerate(_CAPTIONS)]
-        self._signs = [_rupee() if s == "₹" else _typeset(s, bold=True) for s in _SIGNS]
+        self._signs = [_typeset(sign, bold=True) for sign in _SIGNS]
+        self._signs += [_rupee(shape) for shape in allographs_of("₹")]
         self._neighbours = [_neighbour(rng, number=i % 2 > 0) for i in range(_NEIGHBOURS)]
         self._signatures = [_signature(rng) for _ in range(_SIGNATURES)]
 
@@ -89,14 +90,17 @@ class Backdrops:
             self._stamp(page, rng)
         return page, depth, traits
 
-    def print_sign(self, page: Floats, frame: Frame, rng: np.random.Generator) -> None:
-        """Print a currency sign to the left of the writing, in place."""
+    def print_sign(self, page: Floats, frame: Frame, rng: np.random.Generator) -> float:
+        """Print a currency sign to the left of the writing, in place; return x between the two."""
         sign_ = self._signs[int(rng.integers(len(self._signs)))]
         height = frame.height * rng.uniform(0.7, 1.2)
         y = frame.base - height + rng.normal(0, 0.1) * frame.height
         width = sign_.shape[1] * height / sign_.shape[0]
-        x = frame.box.x - width - rng.uniform(0.1, 0.6) * frame.height
-        _press(page, _fit(sign_, height), x, y, float(rng.uniform(0.5, 0.9)))
+        apart = rng.uniform(0.1, 0.6) * frame.height
+        _press(
+            page, _fit(sign_, height), frame.box.x - width - apart, y, float(rng.uniform(0.5, 0.9))
+        )
+        return frame.box.x - 0.5 * apart
 
     def caption(self, page: Floats, frame: Frame, rng: np.random.Generator) -> None:
         """Print a caption under a comb, in place."""
@@ -249,10 +253,10 @@ def _typeset(text: str, *, bold: bool) -> Image:
     return _cut_out(255 - picture[..., 0])
 
 
-def _rupee() -> Image:
+def _rupee(shape: Allograph) -> Image:
     """The sign that the typeface lacks, drawn with an even pen."""
     canvas = np.zeros((2 * _TYPE, 2 * _TYPE), np.uint8)
-    strokes = [stroke * _TYPE + 12 for stroke in plain(allographs_of("₹")[0])]
+    strokes = [stroke * _TYPE + 12 for stroke in plain(shape)]
     ink_strokes(canvas, strokes, _TYPE / 9, np.random.default_rng(0), 0.0)
     return _cut_out(canvas)
 

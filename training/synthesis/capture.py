@@ -31,7 +31,7 @@ def capture(page: Floats, height: float, rng: np.random.Generator) -> tuple[Imag
         kind: Shadow = "edge" if rng.random() < 0.4 else "gradient"
         rows, columns = page.shape
         page = page * shade(rows, columns, kind, rng, rng.uniform(0.1, 0.6)).astype(np.float32)
-    low = rng.random() < 0.13
+    low = rng.random() < 0.08
     if low:
         traits.add("low contrast")
         share = rng.uniform(0.3, 0.65)

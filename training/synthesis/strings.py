@@ -31,7 +31,7 @@ class Hand:
 
     pen: PenHand
     archive: ArchiveHand | None  # whose real digits are taken
-    drawn: float  # share of the digits that are pen strokes all the same
+    drawn: frozenset[str]  # digits that are pen strokes all the same
     redrawn: bool  # real digits are gone over with the pen
     nib: float  # width of the pen
     press: float  # how much the width changes along a stroke, 0 to 1
@@ -96,7 +96,7 @@ def draw_hand(archive: Archive | None, rng: np.random.Generator) -> Hand:
         width=float(np.exp(rng.normal(0.16, 0.24))),
         roundness=float(rng.choice((0.8, 1.0, 1.0, 1.2))),
     )
-    real = archive is not None and rng.random() < 0.6
+    real = archive is not None and rng.random() < 0.5
     tightness = rng.random()
     gap = rng.uniform(0.25, 0.7) if tightness < 0.15 else rng.normal(0.15, 0.08)
     if tightness > 0.75:
@@ -104,7 +104,7 @@ def draw_hand(archive: Archive | None, rng: np.random.Generator) -> Hand:
     return Hand(
         pen=pen,
         archive=archive.hand(rng) if archive is not None and real else None,
-        drawn=float(rng.choice((0.0, 0.0, 0.3))) if real else 1.0,
+        drawn=_drawn(rng) if real else frozenset("0123456789"),
         redrawn=bool(rng.random() < 0.75),
         nib=float(np.clip(np.exp(rng.normal(-2.6, 0.33)), 0.03, 0.16)),
         press=float(rng.uniform(0, 0.7)),
@@ -115,8 +115,16 @@ def draw_hand(archive: Archive | None, rng: np.random.Generator) -> Hand:
         zero=float(rng.uniform(0.5, 1.0)) if rng.random() < 0.4 else 1.0,
         wander=float(abs(rng.normal(0, 0.035))),
         slope=float(rng.normal(0, 0.025)),
-        ligature=float(rng.uniform(0.4, 1.0)) if rng.random() < 0.35 else 0.05,
+        ligature=float(rng.uniform(0.4, 1.0)) if rng.random() < 0.45 else 0.05,
     )
+
+
+def _drawn(rng: np.random.Generator) -> frozenset[str]:
+    """Digits that a hand of real ones takes from the pen; those that look alike go together."""
+    if rng.random() < 0.4:
+        return frozenset()
+    groups = [group for group in ("17", "49", "5", "2", "0", "368") if rng.random() < 0.35]
+    return frozenset("".join(groups))
 
 
 def write(
@@ -175,6 +183,8 @@ def _lay_out(line: Line, hand: Hand, rng: np.random.Generator, cell: float) -> l
         gap = hand.gap + rng.normal(0, hand.unevenness)
         if token.character in _LOW:
             gap = 0.4 * gap + rng.uniform(-0.05, 0.1)
+        elif token.character == "/":
+            gap = rng.uniform(-0.15, 0.2)  # often through the last zero
         elif not token.reads:
             gap = max(gap, 0.0) + rng.uniform(0.02, 0.12)
         if token.reads == "." or (placed and placed[-1].token.reads == "."):
@@ -199,7 +209,7 @@ def _form(token: Token, hand: Hand, rng: np.random.Generator) -> _Placed:
     if token.character == "0":
         scale *= hand.zero
     down = 1 - token.lift + rng.normal(0, 0.5 * hand.unevenness) * digit
-    if digit and hand.archive is not None and rng.random() >= hand.drawn:
+    if digit and hand.archive is not None and token.character not in hand.drawn:
         ink = _real(int(token.character), hand.archive, hand, rng)
         tall = max(ink.shape[0] / max(ink.shape), 0.55)  # published ones are as long as this
         tall *= scale

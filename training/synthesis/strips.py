@@ -123,9 +123,11 @@ class StripSynthesizer:
             end = (page.shape[1], y + rng.normal(0, 0.02 * frame.height))
             dash = rng.uniform(0.05, 0.5) * frame.height if rng.random() < 0.2 else 0.0
             _line(page, (0, y), end, thick, tone, dash=dash)
-        if not cell and rng.random() < 0.15:
+        if not cell and rng.random() < 0.2:
             traits.add("printed sign")
-            self._backdrops.print_sign(page, frame, rng)
+            side = self._backdrops.print_sign(page, frame, rng)
+            if rng.random() < 0.3:  # which has a cell of its own
+                _line(page, (side, 0), (side, page.shape[0]), thick, tone)
         if rng.random() < 0.15:
             traits.add(self._backdrops.intrude(page, frame, rng))
         return traits
@@ -174,8 +176,9 @@ def _border(page: Floats, frame: Frame, thick: int, tone: float, rng: np.random.
     """The sides of a box, each where the cut has left it."""
     rows, columns = page.shape
     box, far = frame.box, 0.45 * frame.height
-    left, right = box.x - rng.uniform(-0.02, 1) * far, box.x + box.w + rng.uniform(-0.02, 1) * far
-    top, bottom = box.y - rng.uniform(-0.1, 1) * far, box.y + box.h + rng.uniform(-0.1, 1) * far
+    left, right = box.x - rng.uniform(0.05, 1) * far, box.x + box.w + rng.uniform(0.05, 1) * far
+    # A side is higher than what stands in the box: a stroke as high as the digits may be a 1.
+    top, bottom = box.y - rng.uniform(0.1, 1) * far, box.y + box.h + rng.uniform(0.1, 1) * far
     x0, x1 = (0.0 if rng.random() < 0.3 else left), (columns if rng.random() < 0.3 else right)
     for x in (left, right):
         if rng.random() < 0.75:

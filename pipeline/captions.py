@@ -1,4 +1,4 @@
-"""The cells of a comb, each with its own ink, and the captions that were printed in them."""
+"""The captions that were printed in the cells of a comb."""
 
 from __future__ import annotations
 
@@ -14,60 +14,6 @@ from pipeline.types import Image
 Labels = NDArray[np.uint16]
 
 LIGHT: Final = 0.6  # of the writing's darkness: print that is to be written over is lighter
-_BOTH: Final = 0.35  # the share of its ink from which a cell has a part of a piece for itself
-
-
-def split_cells(grey: Image, mask: Image, comb: Comb) -> list[Image]:
-    """Return the image of each cell of `comb`, left to right, (h, w) uint8 as in `grey`.
-
-    `grey` (h, w) and `mask`, 255 ink on 0 at any scale, are clean of separators. Ink that crosses
-    one goes with the cell that holds most of it, unless it is two digits that touch. The images
-    are as wide as that takes; the ink of other cells is painted over.
-    """
-    scale = mask.shape[1] / grey.shape[1]
-    edges = (comb.edges + 0.5) * scale - 0.5
-    cell_of = np.searchsorted(edges[1:-1], np.arange(mask.shape[1]))
-    count, labels, boxes = _pieces(mask)
-    owner = np.full(mask.shape, -1, np.int16)
-    for label in range(1, count):
-        x, y, w, h = boxes[label - 1].tolist()
-        own = labels[y : y + h, x : x + w] == label
-        part = owner[y : y + h, x : x + w]
-        columns = cell_of[x : x + w]
-        shares = np.bincount(columns, own.sum(axis=0)) / own.sum()
-        if (shares >= _BOTH).sum() > 1:
-            part[own] = np.broadcast_to(columns, own.shape)[own]
-        else:
-            part[own] = int(shares.argmax())
-    size = (grey.shape[1], grey.shape[0])
-    owner = np.asarray(cv2.resize(owner, size, interpolation=cv2.INTER_NEAREST))
-    top = max(0, round(comb.top.place) - 1)
-    bottom = min(len(grey), round(comb.bottom.place) + 2)
-    return [
-        _cell(
-            grey, owner, cell, (float(comb.edges[cell]), float(comb.edges[cell + 1])), top, bottom
-        )
-        for cell in range(comb.cells)
-    ]
-
-
-def _cell(
-    grey: Image, owner: NDArray[np.int16], cell: int, edges: tuple[float, float], top: int, end: int
-) -> Image:
-    rows, columns = np.nonzero(owner == cell)
-    left, right = max(0, round(edges[0])), min(grey.shape[1], round(edges[1]) + 1)
-    if len(rows):
-        left, right = min(left, int(columns.min())), max(right, int(columns.max()) + 1)
-        top, end = min(top, int(rows.min())), max(end, int(rows.max()) + 1)
-    image = grey[top:end, left:right].copy()
-    near = owner[top:end, left:right]
-    wide = np.ones((3, 3), np.uint8)
-    own = cv2.dilate((near == cell).astype(np.uint8), wide) > 0
-    foreign = ((near >= 0) & (near != cell)).astype(np.uint8)
-    other = cv2.dilate(foreign, wide, iterations=2) > 0
-    paper = image[~own & ~other]
-    image[other & ~own] = np.median(paper) if paper.size else np.median(image)
-    return image
 
 
 def drop_captions(mask: Image, soft: Image, comb: Comb) -> Image:

@@ -1,0 +1,79 @@
+"""The strip reader's looks at a strip: what is sure at once, and what is looked at again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.grammar import parse_grammar
+from pipeline.normalise import ROWS, stretch_strip
+from pipeline.readers import strip as strip_reader
+from pipeline.readers.runtime import Model
+from pipeline.readers.strip import DOUBT, form_opinions
+from pipeline.types import Image
+from training.datasets import load_mnist
+from training.synthesis.strips import StripSynthesizer
+
+ANY = parse_grammar("digits(1,16)")
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 32), st.floats(0.5, 2.0), st.integers(0, 2**16))
+def test_a_stretched_strip_is_one_that_the_network_takes(
+    steps: int, times: float, seed: int
+) -> None:
+    strip = np.random.default_rng(seed).integers(0, 256, (ROWS, 16 * steps)).astype(np.uint8)
+    wide = stretch_strip(strip, times)
+    assert wide.shape[0] == ROWS
+    assert wide.shape[1] % 16 == 0
+    assert 32 <= wide.shape[1] <= 512
+    assert wide.shape[1] >= min(times * strip.shape[1], 512) - 1
+
+
+def test_once_as_wide_is_the_same_strip() -> None:
+    strip = np.random.default_rng(1).integers(0, 256, (ROWS, 96)).astype(np.uint8)
+    np.testing.assert_array_equal(stretch_strip(strip, 1.0), strip)
+
+
+@pytest.fixture(scope="module")
+def strips(data_dir: Path) -> list[Image]:
+    synthesizer = StripSynthesizer([load_mnist(data_dir, "train")], seed=3)
+    rng = np.random.default_rng(3)
+    return [synthesizer(rng).grey for _ in range(24)]
+
+
+def test_a_doubtful_strip_is_looked_at_again_and_a_sure_one_is_not(
+    strips: list[Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Model.bundled("strip")
+    seen: list[int] = []
+    run = strip_reader.run_strips
+
+    def counted(images: list[Image], model: Model) -> list[np.ndarray]:
+        seen.append(len(images))
+        return run(images, model)
+
+    monkeypatch.setattr(strip_reader, "run_strips", counted)
+    monkeypatch.setattr(strip_reader, "DOUBT", 1.0)
+    once = form_opinions(strips, [ANY] * len(strips), model)
+    monkeypatch.setattr(strip_reader, "DOUBT", DOUBT)
+    seen.clear()
+    opinions = form_opinions(strips, [ANY] * len(strips), model)
+    doubtful = [first.doubt > DOUBT for first in once]
+    assert 0 < sum(doubtful) < len(strips)
+    assert seen == [len(strips), sum(doubtful), sum(doubtful)]
+    for first, opinion, again in zip(once, opinions, doubtful, strict=True):
+        assert opinion.raw == first.raw
+        assert again or opinion == first
+        assert sum(item.probability for item in opinion.legal) + opinion.nothing <= 1 + 1e-6
+        shares = [item.probability for item in opinion.legal]
+        assert shares == sorted(shares, reverse=True)
+
+
+def test_empty_paper_is_nothing() -> None:
+    (blank,) = form_opinions([np.full((40, 160), 230, np.uint8)], [ANY], Model.bundled("strip"))
+    assert blank.nothing > max([0.5, *(item.probability for item in blank.legal)])
