@@ -26,6 +26,8 @@ class Layout:
     kernels: tuple[int, ...]  # widths of the residual convolutions along the line
     separable: bool = False  # depthwise convolutions along the line, with a 1 x 1 after each
     strided: bool = False  # the first convolution halves the image, not a pooling after it
+    deep: bool = False  # two convolutions where the image is 8 and where it is 4 rows high
+    gated: bool = False  # channels along the line weighed by their mean over the whole strip
 
 
 LAYOUTS = {
@@ -34,6 +36,8 @@ LAYOUTS = {
     "strided": Layout((24, 32, 64, 96), 192, (3, 5, 5, 3), strided=True),
     "light": Layout((24, 48, 64, 96), 160, (3, 5, 5, 3), strided=True),
     "narrow": Layout((16, 32, 64, 96), 144, (5, 7, 7, 5), strided=True),
+    "gated": Layout((16, 32, 64, 96), 144, (5, 7, 7, 5), strided=True, gated=True),
+    "deep": Layout((16, 32, 64, 96), 144, (5, 7, 7, 5), strided=True, deep=True, gated=True),
     "separable": Layout((16, 32, 64, 96), 256, (5, 9, 9, 5, 9, 9), separable=True),
 }
 
@@ -44,10 +48,23 @@ def build_strip_network(layout: Layout, columns: int | None = None) -> Any:
     Pixels are in [0, 1]. With `columns` the width is fixed, as the conversion to LiteRT needs it.
     """
     from keras import Input, Model, layers
+    from keras.initializers import Constant
 
-    def convolve(x: Any, filters: int, size: tuple[int, int], **options: Any) -> Any:
+    def convolve(
+        x: Any, filters: int, size: tuple[int, int], gamma: float = 1.0, **options: Any
+    ) -> Any:
         x = layers.Conv2D(filters, size, use_bias=False, **{"padding": "same", **options})(x)
-        return layers.Activation("relu")(layers.BatchNormalization()(x))
+        x = layers.BatchNormalization(gamma_initializer=Constant(gamma))(x)
+        return layers.Activation("relu")(x)
+
+    def gate(x: Any) -> Any:
+        """Weigh channels by what the whole strip holds (Hu et al. 2018): it is of one hand."""
+        mean = layers.GlobalAveragePooling2D(keepdims=True)(x)
+        hidden = layers.Conv2D(layout.width // 4, (1, 1), activation="relu")(mean)
+        share = layers.Conv2D(
+            layout.width, (1, 1), activation="sigmoid", bias_initializer=Constant(2.0)
+        )(hidden)
+        return layers.Multiply()([x, share])
 
     image = Input((ROWS, columns, 1), name="image")
     a, b, c, d = layout.stem
@@ -56,8 +73,11 @@ def build_strip_network(layout: Layout, columns: int | None = None) -> Any:
     else:
         x = layers.MaxPooling2D((2, 2))(convolve(image, a, (3, 3)))
     x = layers.MaxPooling2D((2, 2))(convolve(x, b, (3, 3)))
-    x = layers.MaxPooling2D((2, 1))(convolve(x, c, (3, 3)))
-    x = layers.MaxPooling2D((2, 1))(convolve(x, d, (3, 3)))
+    for filters in (c, d):
+        x = convolve(x, filters, (3, 3))
+        if layout.deep:
+            x = layers.Add()([x, convolve(x, filters, (3, 3), gamma=0.2)])
+        x = layers.MaxPooling2D((2, 1))(x)
     x = layers.Dropout(0.1)(x)
     x = convolve(x, layout.width, (2, 3), padding="valid")
     x = layers.ZeroPadding2D(((0, 0), (1, 1)))(x)
@@ -70,7 +90,28 @@ def build_strip_network(layout: Layout, columns: int | None = None) -> Any:
             x = convolve(x, layout.width, (1, 1))
         else:
             x = convolve(x, layout.width, (1, kernel))
+        if layout.gated:
+            x = gate(x)
         x = layers.Add()([before, layers.Dropout(0.1)(x)])
     # The one row stays in the shape: LiteRT would fix the width in a reshape.
-    x = layers.Conv2D(len(CLASSES) + 1, (1, 1), name="logits")(x)
+    x = layers.Conv2D(len(CLASSES) + 1, (1, 1), name="logits", dtype="float32")(x)
     return Model(image, x, name="strip")
+
+
+def grow(network: Any, smaller: Any) -> None:
+    """Give `network` the weights of a `smaller` one whose layers it has, in order, among others.
+
+    The others begin as residuals and gates that change little.
+    """
+    own = iter(_in_order(network))
+    for layer in _in_order(smaller):
+        wanted = [weight.shape for weight in layer.weights]
+        match = next((o for o in own if [weight.shape for weight in o.weights] == wanted), None)
+        if match is None:
+            raise ValueError(f"{layer.name} has no place in the larger network")
+        match.set_weights(layer.get_weights())
+
+
+def _in_order(network: Any) -> list[Any]:
+    """The layers with weights, from the image to the logits."""
+    return [layer for layer in network.layers if layer.weights]

@@ -127,6 +127,9 @@ def test_texts_are_of_the_alphabet_and_a_point_parts_two_digits(seed: int) -> No
     assert re.fullmatch(r"\d+(\.\d\d)?", line.text)
     assert set(line.text) <= set(ALPHABET)
     assert len(line.text) <= LONGEST
+    assert ("cheque" in line.traits) == line.boxed
+    if line.boxed:
+        return
     minor = {"point", "raised", "underlined", "over 100", "fraction", "dash"}
     assert ("." in line.text) == bool(line.traits & minor)
 
@@ -176,7 +179,7 @@ def test_every_way_of_writing_occurs() -> None:
     assert {f"group {s}" for s in ".,' "} <= seen
     assert {"point", "raised", "underlined", "over 100", "fraction", "dash"} <= seen
     assert {f"trail {s}" for s in ("/-", "=", "-", "only", ".-")} <= seen
-    assert {"comb", "plain", "amount", "lead", "indian", "western"} <= seen
+    assert {"comb", "plain", "amount", "cheque", "lead", "indian", "western"} <= seen
 
 
 def test_every_backdrop_and_treatment_occurs(synthesizer: StripSynthesizer) -> None:
@@ -186,7 +189,17 @@ def test_every_backdrop_and_treatment_occurs(synthesizer: StripSynthesizer) -> N
         *("plain paper", "sheet", "ripples", "security text", "stamp"),
         *("box", "base line", "cells", "caption", "printed sign"),
         *("ink above", "ink below", "print above", "print below", "print beside"),
-        *("turned", "shadow", "low contrast", "enlarged", "blur", "noise", "bitonal", "jpeg"),
+        *(
+            "good scan",
+            "turned",
+            "shadow",
+            "low contrast",
+            "enlarged",
+            "blur",
+            "noise",
+            "bitonal",
+            "jpeg",
+        ),
         *("empty", "words", "filling", "signature", "smudge", "print"),
         *("hand pen", "hand mnist", "overlapping", "tight", "spaced", "joined"),
     }

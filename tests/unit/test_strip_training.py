@@ -13,7 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.normalise import ROWS, normalise_strip
-from training.strips import Pool, batches, greedy, join_strips, load_pool, save_pool, steps_of
+from training.strips import (
+    Pool,
+    batches,
+    changed,
+    greedy,
+    join_strips,
+    load_pool,
+    save_pool,
+    steps_of,
+)
 from training.synthesis.digit_strips import Shadow, compose_strip
 
 
@@ -88,6 +97,51 @@ def test_greedy_drops_repeats_and_blanks() -> None:
         logits[0, step, label] = 9
     assert greedy(logits) == ["11."]
     assert steps_of("1123") == 5
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=40, deadline=None)
+def test_what_is_changed_keeps_its_ink(seed: int) -> None:
+    """Digits that are high already are not drawn out beyond the strip, nor too narrow to tell."""
+    strip, text = np.zeros((ROWS, 64), np.uint8), "11111"
+    for left in range(8, 60, 10):
+        strip[3:28, left : left + 2] = 255
+    out = changed(strip, text, np.random.default_rng(seed))
+    assert out.shape[0] == ROWS
+    assert out.shape[1] >= 4 * steps_of(text)
+    inked = (out > 100).mean(axis=1)
+    rows = np.flatnonzero(inked > 0.5 * inked.max())
+    assert rows[0] > 0 or rows[-1] < ROWS - 1
+
+
+GROWN = """
+import numpy as np
+from training.strip_network import LAYOUTS, build_strip_network, grow
+small, large = build_strip_network(LAYOUTS["narrow"]), build_strip_network(LAYOUTS["deep"])
+image = np.random.default_rng(1).random((2, 32, 96, 1), np.float32)
+before = np.corrcoef(np.ravel(small(image)), np.ravel(large(image)))[0, 1]
+grow(large, small)
+print(np.corrcoef(np.ravel(small(image)), np.ravel(large(image)))[0, 1] - before)
+try:
+    grow(small, large)
+except ValueError as exc:
+    print(exc)
+"""
+
+
+@pytest.mark.slow
+def test_a_grown_network_begins_as_the_smaller_one(data_dir: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", GROWN],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    nearer, refused = done.stdout.splitlines()
+    assert float(nearer) > 0.5
+    assert "has no place" in refused
 
 
 @pytest.mark.slow

@@ -49,6 +49,7 @@ class Line:
     tokens: tuple[Token, ...]
     traits: frozenset[str]
     comb: bool = False  # one digit a box
+    boxed: bool = False  # in a box of a cheque, behind its printed currency sign
 
     @property
     def text(self) -> str:
@@ -58,6 +59,8 @@ class Line:
 def draw_line(rng: np.random.Generator) -> Line:
     """Draw a number as it stands in a field: an amount, a plain number or one in a comb."""
     kind = rng.random()
+    if kind < 0.15:
+        return draw_cheque_amount(rng)
     if kind < 0.62:
         return draw_amount(rng)
     if kind < 0.68:
@@ -107,6 +110,25 @@ def draw_amount(rng: np.random.Generator) -> Line:
         traits.add(f"trail {trail}")
         tokens += _plain(trail)
     return Line(tuple(tokens), frozenset(traits))
+
+
+def draw_cheque_amount(rng: np.random.Generator) -> Line:
+    """Draw an amount as it stands in the box of an Indian cheque: mostly round, `1,25,000/-`."""
+    major = _digits(int(rng.integers(4, 10)), rng)
+    if rng.random() < 0.6:
+        major = major[: len(major) - 3] + "000"
+    grouped = rng.random() < 0.8
+    grouping = "indian" if rng.random() < 0.85 else "western"
+    tokens: list[Token] = []
+    for index, digit in enumerate(major):
+        if grouped and index and _starts_group(len(major) - index, grouping):
+            tokens.append(Token(","))
+        tokens.append(Token(digit, digit))
+    if rng.random() < 0.8:
+        tokens += _plain(str(rng.choice(("/-", "/-", "/-", "/-", "/-", "/=", "-", "=", "/"))))
+    elif rng.random() < 0.3:
+        tokens += _minor(",", rng)[1]
+    return Line(tuple(tokens), frozenset({"amount", "cheque"}), boxed=True)
 
 
 def draw_date(rng: np.random.Generator) -> Line:

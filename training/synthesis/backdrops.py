@@ -25,7 +25,7 @@ Floats = NDArray[np.float32]
 
 _PAPERS, _SHEET = 12, (220, 900)
 _NEIGHBOURS, _SIGNATURES = 60, 24
-_SIGNS = ("$", "£", "€", "Rs.", "Rs", "EUR", "**")
+_SIGNS = ("$", "£", "Rs.", "Rs", "EUR", "**")
 _WORDS = (
     "DATE", "Date", "AMOUNT", "RUPEES", "VALID FOR THREE MONTHS ONLY", "A/C No.", "Payable at par",
     "months only from the date of instrument", "SPECIMEN", "Pay to the order of", "BANK", "No.",
@@ -54,7 +54,8 @@ class Backdrops:
         self._words = [_typeset(word, bold=i % 2 == 0) for i, word in enumerate(_WORDS)]
         self._captions = [_typeset(word, bold=i % 2 == 0) for i, word in enumerate(_CAPTIONS)]
         self._signs = [_typeset(sign, bold=True) for sign in _SIGNS]
-        self._signs += [_rupee(shape) for shape in allographs_of("₹")]
+        self._signs += [_drawn_sign(shape) for shape in allographs_of("€")]
+        self._rupees = [_drawn_sign(shape) for shape in allographs_of("₹")]
         self._neighbours = [_neighbour(rng, number=i % 2 > 0) for i in range(_NEIGHBOURS)]
         self._signatures = [_signature(rng) for _ in range(_SIGNATURES)]
 
@@ -90,9 +91,12 @@ class Backdrops:
             self._stamp(page, rng)
         return page, depth, traits
 
-    def print_sign(self, page: Floats, frame: Frame, rng: np.random.Generator) -> float:
+    def print_sign(
+        self, page: Floats, frame: Frame, rng: np.random.Generator, *, rupee: bool
+    ) -> float:
         """Print a currency sign to the left of the writing, in place; return x between the two."""
-        sign_ = self._signs[int(rng.integers(len(self._signs)))]
+        signs = self._rupees if rupee else self._signs
+        sign_ = signs[int(rng.integers(len(signs)))]
         height = frame.height * rng.uniform(0.7, 1.2)
         y = frame.base - height + rng.normal(0, 0.1) * frame.height
         width = sign_.shape[1] * height / sign_.shape[0]
@@ -253,8 +257,8 @@ def _typeset(text: str, *, bold: bool) -> Image:
     return _cut_out(255 - picture[..., 0])
 
 
-def _rupee(shape: Allograph) -> Image:
-    """The sign that the typeface lacks, drawn with an even pen."""
+def _drawn_sign(shape: Allograph) -> Image:
+    """A sign that the typeface lacks, drawn with an even pen."""
     canvas = np.zeros((2 * _TYPE, 2 * _TYPE), np.uint8)
     strokes = [stroke * _TYPE + 12 for stroke in plain(shape)]
     ink_strokes(canvas, strokes, _TYPE / 9, np.random.default_rng(0), 0.0)

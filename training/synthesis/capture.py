@@ -14,6 +14,7 @@ from training.synthesis.digit_strips import Shadow, shade
 
 Floats = NDArray[np.float32]
 
+_GOOD = 0.5  # the share of scans as an office makes them every day, none of them hard to read
 _BLACKEST = 0.72 * 255  # a fax darker than this is thrown away and scanned in grey
 
 
@@ -23,28 +24,31 @@ def capture(page: Floats, height: float, rng: np.random.Generator) -> tuple[Imag
     `height` is that of a digit in pixels: what small writing would not survive is not done to it.
     """
     traits: set[str] = set()
+    good = rng.random() < _GOOD
     if rng.random() < 0.45:
         traits.add("turned")
         page = turn(page, rng)
-    if rng.random() < 0.2:
+    if good:
+        traits.add("good scan")
+    elif rng.random() < 0.25:
         traits.add("shadow")
         kind: Shadow = "edge" if rng.random() < 0.4 else "gradient"
         rows, columns = page.shape
         page = page * shade(rows, columns, kind, rng, rng.uniform(0.1, 0.6)).astype(np.float32)
-    low = rng.random() < 0.08
+    low = not good and rng.random() < 0.12
     if low:
         traits.add("low contrast")
         share = rng.uniform(0.3, 0.65)
         page = rng.uniform(0.2, 0.95) * 255 * (1 - share) + np.float32(share) * page
-    if rng.random() < 0.15 and height > 18:
+    if not good and rng.random() < 0.2 and height > 18:
         traits.add("enlarged")
         page = _enlarge(page, float(rng.uniform(max(0.4, 13 / height), 0.9)))
     elif rng.random() < 0.7:
-        sigma = rng.uniform(0.3, min(1.6, 0.06 * height))
+        sigma = rng.uniform(0.3, min(0.7 if good else 1.6, 0.06 * height))
         page = np.asarray(cv2.GaussianBlur(page, (0, 0), sigma), np.float32)
         traits.add("blur")
     if rng.random() < 0.75:
-        grain = np.float32(min(rng.exponential(3.5), 4.0 if low else 14.0))
+        grain = np.float32(min(rng.exponential(3.5), 4.0 if low or good else 14.0))
         page = page + grain * rng.standard_normal(page.shape, dtype=np.float32)
         traits.add("noise")
     image = np.clip(page, 0, 255).astype(np.uint8)
@@ -54,7 +58,7 @@ def capture(page: Floats, height: float, rng: np.random.Generator) -> tuple[Imag
         image = fax
     if rng.random() < 0.7:
         traits.add("jpeg")
-        image = _jpeg(image, int(rng.integers(30, 96)))
+        image = _jpeg(image, int(rng.integers(60 if good else 30, 96)))
     return image, traits
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -28,7 +29,7 @@ from training.synthesis.writers import Archive
 Floats = NDArray[np.float32]
 
 _NOTHING = ("empty", "empty", "writing", "writing", "signature", "smudge", "print")
-HEIGHTS = (13.0, 60.0)  # pixels of a digit, drawn evenly on a log scale
+HEIGHTS = (11.0, 60.0)  # pixels of a digit, drawn evenly on a log scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class StripSynthesizer:
         self._empties = empties
 
     def __call__(self, rng: np.random.Generator) -> LabelledStrip:
-        """Draw one strip, about 15 to 130 rows high and up to 1,500 columns wide."""
+        """Draw one strip, about 13 to 150 rows high and up to 1,500 columns wide."""
         low, high = np.log(HEIGHTS)
         height = float(np.exp(rng.uniform(low, high)))
         if rng.random() < self._empties:
@@ -67,10 +68,14 @@ class StripSynthesizer:
         hand = draw_hand(self._archive, rng)
         cell = float(rng.uniform(0.95, 1.7)) if line.comb else 0.0
         ink = write(line, hand, height, rng, cell=cell)
-        frame, rows, columns = _place(ink, height, rng, comb=line.comb)
+        place = _place_in_box if line.boxed else partial(_place, comb=line.comb)
+        frame, rows, columns = place(ink, height, rng)
         page, depth, traits = self._backdrops.paper(rows, columns, rng)
         traits |= line.traits | hand.traits | ink.shapes
-        traits |= self._furnish(page, frame, cell * height, rng)
+        if line.boxed:
+            self._box_of_cheque(page, frame, rng)
+        else:
+            traits |= self._furnish(page, frame, cell * height, rng)
         _lay(page, ink.cover, frame.box, depth, rng)
         grey, happened = capture(page, height, rng)
         return LabelledStrip(grey, line.text, frozenset(traits | happened))
@@ -125,12 +130,47 @@ class StripSynthesizer:
             _line(page, (0, y), end, thick, tone, dash=dash)
         if not cell and rng.random() < 0.2:
             traits.add("printed sign")
-            side = self._backdrops.print_sign(page, frame, rng)
+            side = self._backdrops.print_sign(page, frame, rng, rupee=rng.random() < 0.4)
             if rng.random() < 0.3:  # which has a cell of its own
                 _line(page, (side, 0), (side, page.shape[0]), thick, tone)
         if rng.random() < 0.15:
             traits.add(self._backdrops.intrude(page, frame, rng))
         return traits
+
+    def _box_of_cheque(self, page: Floats, frame: Frame, rng: np.random.Generator) -> None:
+        """The sign of the currency, and what cleaning leaves of the border, in place."""
+        tone = float(rng.uniform(0.2, 0.85))
+        thick = max(1, round(frame.height * rng.uniform(0.03, 0.1)))
+        rows, columns = page.shape
+        if rng.random() < 0.92:
+            side = self._backdrops.print_sign(page, frame, rng, rupee=rng.random() < 0.8)
+            if rng.random() < 0.3:
+                _line(page, (side, 0), (side, rows), thick, tone)
+        for y in (rng.uniform(0, 0.08) * rows, rows * rng.uniform(0.92, 1) - 1):
+            if rng.random() < 0.45:
+                # All of it, or a part; often a row of type too small to be anything but dots.
+                start, end = np.sort(rng.uniform(-0.5, 1.5, 2)) * columns
+                dash = rng.uniform(1.5, 0.3 * frame.height) if rng.random() < 0.4 else 0.0
+                _line(page, (start, y), (end, y + rng.normal(0, 0.5)), thick, tone, dash=dash)
+        for x in (rng.uniform(0, 0.03) * columns, columns * rng.uniform(0.96, 1) - 1):
+            if rng.random() < 0.35:
+                start, end = np.sort(rng.uniform(-0.5, 1.5, 2)) * rows
+                _line(page, (x, start), (x, end), thick, tone)
+        if rng.random() < 0.1:
+            self._backdrops.intrude(page, frame, rng)
+
+
+def _place_in_box(
+    ink: Handwriting, height: float, rng: np.random.Generator
+) -> tuple[Frame, int, int]:
+    """Cut the strip along the box that is printed around the ink, with a sign before it."""
+    tall, wide = ink.cover.shape
+    left, right = rng.uniform(1.0, 2.4), rng.uniform(0.1, 0.6) ** 2 * 8
+    above, below = rng.uniform(0.05, 0.7, 2)
+    left, right, above, below = (round(float(v) * height) for v in (left, right, above, below))
+    box = Box(left, above, wide, tall)
+    frame = Frame(box, above + ink.base, height, left + ink.start)
+    return frame, max(12, tall + above + below), max(12, wide + left + right)
 
 
 def _place(
