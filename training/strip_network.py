@@ -24,21 +24,16 @@ class Layout:
     stem: tuple[int, int, int, int]  # filters of the four convolutions over the image
     width: int  # channels along the line
     kernels: tuple[int, ...]  # widths of the residual convolutions along the line
-    separable: bool = False  # depthwise convolutions along the line, with a 1 x 1 after each
-    strided: bool = False  # the first convolution halves the image, not a pooling after it
     deep: bool = False  # two convolutions where the image is 8 and where it is 4 rows high
     gated: bool = False  # channels along the line weighed by their mean over the whole strip
 
 
+# docs/training.md tells what each reads after the same short training, and its milliseconds.
 LAYOUTS = {
     "small": Layout((12, 24, 48, 64), 96, (3, 5, 5)),
-    "base": Layout((16, 32, 64, 96), 192, (3, 5, 5, 3)),
-    "strided": Layout((24, 32, 64, 96), 192, (3, 5, 5, 3), strided=True),
-    "light": Layout((24, 48, 64, 96), 160, (3, 5, 5, 3), strided=True),
-    "narrow": Layout((16, 32, 64, 96), 144, (5, 7, 7, 5), strided=True),
-    "gated": Layout((16, 32, 64, 96), 144, (5, 7, 7, 5), strided=True, gated=True),
-    "deep": Layout((16, 32, 64, 96), 144, (5, 7, 7, 5), strided=True, deep=True, gated=True),
-    "separable": Layout((16, 32, 64, 96), 256, (5, 9, 9, 5, 9, 9), separable=True),
+    "narrow": Layout((16, 32, 64, 96), 144, (5, 7, 7, 5)),
+    "broad": Layout((24, 32, 64, 96), 160, (3, 5, 5, 3), deep=True, gated=True),
+    "deep": Layout((16, 32, 64, 96), 144, (5, 7, 7, 5), deep=True, gated=True),
 }
 
 
@@ -68,10 +63,7 @@ def build_strip_network(layout: Layout, columns: int | None = None) -> Any:
 
     image = Input((ROWS, columns, 1), name="image")
     a, b, c, d = layout.stem
-    if layout.strided:
-        x = convolve(image, a, (3, 3), strides=2)
-    else:
-        x = layers.MaxPooling2D((2, 2))(convolve(image, a, (3, 3)))
+    x = convolve(image, a, (3, 3), strides=2)
     x = layers.MaxPooling2D((2, 2))(convolve(x, b, (3, 3)))
     for filters in (c, d):
         x = convolve(x, filters, (3, 3))
@@ -84,12 +76,7 @@ def build_strip_network(layout: Layout, columns: int | None = None) -> Any:
     # Wide rather than dilated: TensorFlow's dilation fails where widths differ between batches.
     for kernel in layout.kernels:
         before = x
-        if layout.separable:
-            x = layers.DepthwiseConv2D((1, kernel), padding="same", use_bias=False)(x)
-            x = layers.BatchNormalization()(x)
-            x = convolve(x, layout.width, (1, 1))
-        else:
-            x = convolve(x, layout.width, (1, kernel))
+        x = convolve(x, layout.width, (1, kernel))
         if layout.gated:
             x = gate(x)
         x = layers.Add()([before, layers.Dropout(0.1)(x)])

@@ -1,6 +1,6 @@
 """Train a network of the strip reader on synthetic strips.
 
-    python -m training.strips --data DIR --out runs/strips [--layout base]
+    python -m training.strips --data DIR --out runs/strips [--layout deep]
 
 The strips are made first, by several processes, and kept in the run's folder: a network on two
 cores trains faster than strips are drawn, and a run that is repeated with another layout sees the
@@ -57,7 +57,7 @@ class StripRun:
 
     data: Path
     out: Path
-    layout: str = "base"
+    layout: str = "deep"
     strips: int = 200_000  # to train on
     validation: int = 4_000
     epochs: int = 8
