@@ -80,7 +80,7 @@ def _measure(
     about["weights"] = loaded.sha256(BOTH)
     sections: dict[str, Section] = {}
     if "pipeline" in options.sections:
-        sections["pipeline"] = stages.measure(loaded, options.groups, say)
+        sections["pipeline"] = stages.measure(loaded, options.groups, options.data, say)
     if "system" in options.sections:
         sections["system"] = system.measure(loaded, options.pages, options.groups, say)
     if "readers" in options.sections:

@@ -10,7 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from pipeline.documents import DocumentLimits, open_document
+from pipeline.page import decode_page
 
 SAMPLES = Path(__file__).parent.parent / "demo" / "samples"
 
@@ -44,6 +47,21 @@ def nist() -> list[Sample]:
     """Return the NIST form: 2560 x 3300 PNG with 28 fields."""
     truths = [page["fields"] for page in _truth() if page["template"] == "nist-hsf"]
     return [Sample((SAMPLES / "nist-form.png").read_bytes(), truths[0])]
+
+
+def indian_cheques(data: Path) -> list[Sample]:
+    """Return the three Indian cheques as grey JPEG 1600 wide; none where `data` lacks them."""
+    folder = data / "cheques_in" / "fullres"
+    if not folder.is_dir():
+        return []
+    samples = []
+    for name, fields in json.loads((folder / "labels.json").read_text()).items():
+        grey = decode_page((folder / f"{name}.jpg").read_bytes()).grey
+        height = round(1600 * grey.shape[0] / grey.shape[1])
+        small = cv2.resize(grey, (1600, height), interpolation=cv2.INTER_AREA)
+        quality = [cv2.IMWRITE_JPEG_QUALITY, 85]
+        samples.append(Sample(cv2.imencode(".jpg", small, quality)[1].tobytes(), fields))
+    return samples
 
 
 def numbered(jpeg: bytes, number: int) -> bytes:

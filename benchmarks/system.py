@@ -19,6 +19,7 @@ from core.settings import load_settings
 from db.models import Page
 from db.session import Database
 from pipeline.readers.loaded import Readers
+from pipeline.template import bundled_template
 
 TEMPLATE = "demo-cheque"
 WORKERS = 2
@@ -31,7 +32,7 @@ _STALLED_SECONDS = 120.0
 def measure(readers: Readers, pages: int, groups: int, say: Callable[[str], None]) -> Section:
     """Upload and read so many cheques with two page-reading processes; compare with `pipeline`."""
     say("system: the pipeline alone on the same pages")
-    alone = measure_kind(TEMPLATE, cheques(), readers, groups)
+    alone = measure_kind(bundled_template(TEMPLATE), cheques(), readers, groups)
     with temporary("system") as folder:
         home, scans = Path(folder) / "home", Path(folder) / "scans"
         scans.mkdir()

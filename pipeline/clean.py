@@ -63,17 +63,19 @@ def clean_strip(grey: Image, *, ruled: bool = True, cells: int | None = None) ->
     comb = None
     if cells is not None or len(ruling.upright) >= FEWEST:  # of an unknown comb all is plain
         comb = find_comb(shades, level, lean_of(ruling), cells)
+    own = None
     if comb is not None:
-        ruling, sides = _with_comb(ruling, comb.scaled(unit, width), height)
+        own = comb.scaled(unit / ink.scale, grey.shape[1])
+        comb = comb.scaled(unit, width)
+        ruling, sides = _with_comb(ruling, comb, height)
     else:
         sides = sides_of(ruling, ink.mask.shape)
     if not ruling:
         return CleanStrip(grey, ink)
     mask = erase_rules(ink.mask, ruling, sides)
     if comb is not None:
-        mask = drop_captions(mask, ink.soft, comb.scaled(unit, width))
+        mask = drop_captions(mask, ink.soft, comb)
     painted = _painted(grey, ink.mask, mask, ruling, sides)
-    own = None if comb is None else comb.scaled(unit / ink.scale, grey.shape[1])
     return CleanStrip(painted, ink.with_mask(mask), own)
 
 

@@ -11,6 +11,7 @@ import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from core.errors import TemplateError
@@ -73,15 +74,18 @@ class Grammar:
         Of an amount it says digits alone, and a point before the minor unit, whatever mark stands
         on the paper.
         """
-        if self._plain is None:
-            return self
-        spoken = {character: character for character in "0123456789."} | dict.fromkeys("/-=", "")
-        least, most = self._plain.lengths()
-        return Grammar(f"{self.name} as said", self._plain, spoken, least, most)
+        return self if self._plain is None else _as_said(self.name, self._plain)
 
     def values(self) -> set[str]:
         """Return the characters that a value may hold."""
         return set(self.spoken.values()) - {""}
+
+
+@lru_cache(maxsize=64)
+def _as_said(name: str, plain: Automaton) -> Grammar:
+    spoken = {character: character for character in "0123456789."} | dict.fromkeys("/-=", "")
+    least, most = plain.lengths()
+    return Grammar(f"{name} as said", plain, spoken, least, most)
 
 
 def parse_grammar(text: str) -> Grammar:

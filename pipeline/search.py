@@ -4,8 +4,7 @@ A string's probability is the sum over all its alignments with the frames, and a
 over all legal strings that say it. Prefixes are taken up best first (prefix search decoding:
 Graves et al. 2006, section 3.2), in the product of the posterior with the grammar's automaton:
 what bounds a prefix is the probability of all that may follow it, so that what is found first is
-best. The sums over how long a character or a gap lasts are products with matrices of runs, which
-keeps the loops over frames out of Python.
+best. How long a character or a gap lasts is summed frame by frame, for each prefix taken up.
 """
 
 from __future__ import annotations
@@ -50,11 +49,8 @@ class Legal:
 class _Arcs:
     """What may follow in one state of the automaton, of the characters that the reader knows."""
 
-    classes: NDArray[np.intp]
-    states: NDArray[np.intp]
     steps: tuple[tuple[int, int, str], ...]  # class, state, what it adds to the value
-    place: dict[int, int]  # of each class among them
-    silent: bool  # whether one of them adds nothing
+    plain: bool  # each adds something of its own
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,25 +111,28 @@ class _Search:
             raise ValueError("a posterior holds probabilities")
         self._of: Floats = np.ascontiguousarray((rows / total).T)  # (classes + 1, frames)
         self._product = _product(grammar, classes)
-        self._endings: Floats | None = None
+        self._of_class: list[list[float]] = self._of.tolist()
+        # The probability of all that begins with a class at a frame, by state: (frames, states,
+        # classes). Until it looks ahead there is one for all states.
+        self._onward: Floats = np.ascontiguousarray(self._of[:-1].T)[:, None]
+        self._ahead = False
         # Before the first character: nothing, or a gap from the start.
         self._start = np.ones(len(rows) + 1)
         np.cumprod(self._of[-1], out=self._start[1:])
-        self._runs: dict[int, Floats] = {}
-        self._onward: dict[int, Floats] = {}
         # Of the best path, where that is legal: no more than that of the best legal value.
-        path = "".join(classes[k] for k, _ in groupby(self._of.argmax(axis=0)) if k < len(classes))
+        labels = [label for label, _ in groupby(self._of.argmax(axis=0).tolist())]
+        path = "".join(classes[label] for label in labels if label < len(classes))
         legal = grammar.accepts(path)
         self.best_legal_path = float(self._of.max(axis=0).prod()) if legal else 0.0
 
     def look_ahead(self) -> None:
         """Bound each prefix from here on by the legal ways to go on."""
-        self._endings = _endings(self._of, self._product)
-        self._onward.clear()
+        self._onward = _legal_onward(self._of, self._product)
+        self._ahead = True
 
     def mass(self) -> float:
         """Return the probability of all that is legal, after looking ahead."""
-        return float((self._likely_onward(0) @ self._start).sum())
+        return float((self._start[:-1] @ self._onward[:, 0]).sum())
 
     def likeliest(self, most: int, expansions: int) -> Legal:
         """Search best first, taking up no more than so many prefixes."""
@@ -176,30 +175,30 @@ class _Search:
         masses: dict[str, float] = {}
         steps: list[tuple[str, int, int, Floats]] = []
         pending = list(ways.items())
-        (first, _), *others = ways
-        # Where each character can be said in one way only, what is too unlikely goes at once.
-        least = 0.0 if others or self._product.arcs[first].silent else floor
         for (state, last), before in pending:
             arcs = self._product.arcs[state]
             said = gap = before
             if last >= 0:
-                lasting = before.dot(self._runs_of(last))
-                gap = lasting.dot(self._runs_of(-1))
-                said = lasting + gap
+                said, gap = _lasting(before, self._of_class[last], self._of_class[-1])
             if self._product.accepting[state]:
                 complete += float(said[-1])
-            onward = self._likely_onward(state)
-            likely = onward.dot(said).tolist()
-            again = arcs.place.get(last)
-            if again is not None:
+            onward = self._onward[:, state if self._ahead else 0]
+            likely = said[:-1].dot(onward).tolist()
+            if last >= 0:
                 # The same character again needs a gap before it.
-                likely[again] = float(onward[again].dot(gap))
-            for mass, (k, following, spoken) in zip(likely, arcs.steps, strict=True):
-                if mass <= least:
+                likely[last] = float(gap[:-1].dot(onward[:, last]))
+            if arcs.plain and len(pending) == 1:
+                return complete, {
+                    spoken: (likely[k], {(following, k): gap if k == last else said})
+                    for k, following, spoken in arcs.steps
+                    if likely[k] > floor
+                }
+            for k, following, spoken in arcs.steps:
+                if likely[k] <= 0.0:
                     continue
                 entering = gap if k == last else said
                 if spoken:
-                    masses[spoken] = masses.get(spoken, 0.0) + mass
+                    masses[spoken] = masses.get(spoken, 0.0) + likely[k]
                     steps.append((spoken, following, k, entering))
                 else:
                     pending.append(((following, k), entering))  # the value is the same
@@ -211,35 +210,22 @@ class _Search:
                 onto[following, k] = entering if known is None else known + entering
         return complete, children
 
-    def _runs_of(self, k: int) -> Floats:
-        """Return (frames + 1, frames + 1): that of `k` alone from one frame until before another.
 
-        A run has at least one frame: 0 on the diagonal and below.
-        """
-        if k not in self._runs:
-            later = _later(self._of.shape[1])
-            runs = np.zeros((len(later), len(later)))
-            np.cumprod(np.where(later[:, 1:], self._of[k], 1.0), axis=1, out=runs[:, 1:])
-            runs *= later
-            self._runs[k] = runs
-        return self._runs[k]
+def _lasting(before: Floats, own: list[float], blank: list[float]) -> tuple[Floats, Floats]:
+    """Return for each frame the probability of all before it, a character having been said.
 
-    def _likely_onward(self, state: int) -> Floats:
-        """Return (arcs of the state, frames + 1): that of all that begins with it, at a frame."""
-        if state not in self._onward:
-            arcs = self._product.arcs[state]
-            onward = np.zeros((len(arcs.steps), self._of.shape[1] + 1))
-            onward[:, :-1] = self._of[arcs.classes]
-            if self._endings is not None:
-                onward[:, :-1] *= self._endings[:, arcs.states, arcs.classes].T
-            self._onward[state] = onward
-        return self._onward[state]
-
-
-@lru_cache(maxsize=64)
-def _later(frames: int) -> NDArray[np.bool_]:
-    steps = np.arange(frames + 1)
-    return steps[:, None] < steps
+    It may begin at a frame as likely as `before` (frames + 1,) tells, and is followed by a gap or
+    not; the second is that of those with a gap. `own` and `blank` are the frames' probabilities.
+    """
+    lasting = waiting = 0.0
+    said, gap = [0.0], [0.0]
+    # As products with matrices of runs it takes no less: building these costs more than it saves.
+    for entering, same, none in zip(before[:-1].tolist(), own, blank, strict=True):
+        waiting = (waiting + lasting) * none
+        lasting = (lasting + entering) * same
+        gap.append(waiting)
+        said.append(waiting + lasting)
+    return np.array(said), np.array(gap)
 
 
 @lru_cache(maxsize=256)
@@ -253,30 +239,22 @@ def _product(grammar: Grammar, classes: str) -> _Product:
     arcs = []
     for row in automaton.table.tolist():
         steps = tuple((k, row[at], spoken) for k, at, spoken in known if row[at] >= 0)
-        own, following = [step[0] for step in steps], [step[1] for step in steps]
-        places = {k: place for place, k in enumerate(own)}
-        arcs.append(
-            _Arcs(
-                np.array(own, np.intp),
-                np.array(following, np.intp),
-                steps,
-                places,
-                any(not step[2] for step in steps),
-            )
-        )
+        added = {step[2] for step in steps}
+        arcs.append(_Arcs(steps, plain="" not in added and len(added) == len(steps)))
     # One state more, the last, from which nothing is legal.
     states, size = len(arcs) + 1, len(classes) + 1
     look = np.full((states, size - 1), (states - 1) * size)
     for state, here in enumerate(arcs):
-        look[state, here.classes] = here.states * size + here.classes
+        for k, following, _ in here.steps:
+            look[state, k] = following * size + k
     look = np.concatenate([look, np.arange(states * size).reshape(states, size)], axis=1)
     return _Product(tuple(arcs), tuple(automaton.accepting.tolist()), look)
 
 
-def _endings(of: Floats, product: _Product) -> Floats:
-    """Return (frames, states + 1, classes + 1): the probability of all legal ways to go on.
+def _legal_onward(of: Floats, product: _Product) -> Floats:
+    """Return (frames, states + 1, classes): that of all legal ways to go on with a class.
 
-    After a frame of that class (the blank last), with the automaton in that state.
+    It begins at that frame, the automaton being in that state before it.
     """
     size, length = of.shape
     # To each class and the blank, from what `look` tells: another character begins, the same one
@@ -286,10 +264,12 @@ def _endings(of: Floats, product: _Product) -> Floats:
     own = np.arange(size - 1)
     turns[:, size - 1 + own, own] = of[:-1].T
     turns[:, -1] = of[-1][:, None]
-    endings = np.empty((length, len(product.look), size))
-    endings[-1] = np.array([*product.accepting, False])[:, None]
-    found = np.empty(product.look.shape)
+    # What may follow a frame of a class (the blank last), with the automaton in a state.
+    endings = np.empty((len(product.look), size))
+    endings[:] = np.array([*product.accepting, False])[:, None]
+    found = np.empty((length, *product.look.shape))
     for t in range(length - 1, 0, -1):
-        endings[t].take(product.look, out=found, mode="clip")
-        np.dot(found, turns[t], out=endings[t - 1])
-    return endings
+        endings.take(product.look, out=found[t], mode="clip")
+        np.dot(found[t], turns[t], out=endings)
+    endings.take(product.look, out=found[0], mode="clip")
+    return found[:, :, : size - 1] * of[:-1].T[:, None]

@@ -138,9 +138,11 @@ def _onward(
     for place in reversed(range(places)):
         here = onward[place, :-1]
         np.add(onward[place + 1, :-1], segmentation.skips[place], out=here)
-        for arc in arcs[place]:
-            taken = onward[arc.last][automaton.table[:, arc.character]] + arc.score
-            np.maximum(here, taken, out=here)
+        if arcs[place]:
+            lasts, characters = [a.last for a in arcs[place]], [a.character for a in arcs[place]]
+            taken = onward[lasts, automaton.table[:, characters]]  # (states, arcs)
+            taken += [a.score for a in arcs[place]]
+            np.maximum(here, taken.max(axis=1), out=here)
     result: list[list[float]] = onward.tolist()
     return result
 
