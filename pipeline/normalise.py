@@ -24,8 +24,6 @@ _SIDE = 8  # columns of paper at both ends: at the rim, a 1 looks like the borde
 _PAPER = 21  # pixels at 32 rows: within this window strokes are the minority
 _DARK = 80  # of 255: on darker paper the ink is light; a light edge on grey paper is no ink
 _FAINT = 28.0  # of 255: ink fainter than this share of the paper is not amplified further
-_MOST_SLANT = 0.8  # x a y
-_SLANTS = np.linspace(-_MOST_SLANT, _MOST_SLANT, 17)
 _ROOM = 0.14  # of the height of the ink, left free around it
 
 
@@ -63,28 +61,6 @@ def stretch_strip(strip: Image, times: float) -> Image:
     ink = np.asarray(cv2.resize(strip, (wide, rows), interpolation=way), np.uint8)
     room = max(_COLUMNS[0], -(-wide // _STEP) * _STEP) - wide
     return np.pad(ink, ((0, 0), (room // 2, room - room // 2)))
-
-
-def deslant_strip(strip: Image) -> Image:
-    """Return a normalised strip sheared so that its strokes stand upright.
-
-    The slant is the one at which the ink gathers in the fewest columns (after Vinciarelli and
-    Luettin 2001).
-    """
-    rows, columns = strip.shape
-    reach = round(_MOST_SLANT * rows / 2)
-    ink = np.pad(strip, ((0, 0), (reach, reach))).astype(np.float32)
-    above = rows / 2 - 0.5 - np.arange(rows)
-    wide = np.arange(columns + 2 * reach)
-    gathered = []
-    for slant in _SLANTS:
-        moved = (wide[None, :] + np.rint(slant * above).astype(int)[:, None]) % len(wide)
-        gathered.append(float((np.take_along_axis(ink, moved, axis=1).sum(axis=0) ** 2).sum()))
-    slant = float(_SLANTS[int(np.argmax(gathered))])
-    more = round(abs(slant) * rows)
-    shear = np.array([[1, slant, more / 2 - slant * (rows / 2 - 0.5)], [0, 1, 0]])
-    upright = cv2.warpAffine(strip, shear, (min(columns + more, _COLUMNS[1]), rows))
-    return stretch_strip(np.asarray(upright, np.uint8), 1.0)
 
 
 def _with_rows(grey: Image) -> Image:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -60,10 +61,12 @@ class Model:
 
         self.card = card
         self._lock = threading.Lock()
-        self._interpreter: Any = Interpreter(model_content=tflite, num_threads=threads)
+        self._make = partial(Interpreter, model_content=tflite, num_threads=threads)
+        self._interpreter: Any = self._make()
         self._input: dict[str, Any] = self._interpreter.get_input_details()[0]
         self._output: dict[str, Any] = self._interpreter.get_output_details()[0]
         self._planned: tuple[int, ...] = ()  # the shape for which the tensors are laid out
+        self._room: tuple[int, ...] = ()  # the largest so far along each side
         shape = tuple(int(side) for side in self._input["shape"][1:])
         outputs = int(self._output["shape"][-1])
         fits = len(shape) == len(card.input_shape) and all(
@@ -136,9 +139,8 @@ class Model:
 
     def _run(self, batch: Image) -> NDArray[np.float32]:
         if batch.shape != self._planned:
-            self._interpreter.resize_tensor_input(self._input["index"], batch.shape)
-            self._interpreter.allocate_tensors()
-            self._planned = batch.shape
+            self._make_room(batch.shape)
+            self._plan(batch.shape)
         # An int8 network takes the pixels as they are; its scale of the input is the card's.
         pixels: NDArray[Any] = batch
         if self._input["dtype"] is not np.uint8:
@@ -146,3 +148,22 @@ class Model:
         self._interpreter.set_tensor(self._input["index"], pixels)
         self._interpreter.invoke()
         return np.asarray(self._interpreter.get_tensor(self._output["index"]), np.float32)
+
+    def _make_room(self, shape: tuple[int, ...]) -> None:
+        """Begin anew with room for the largest batch so far, where `shape` is larger in any way.
+
+        Enlarged after it has run, XNNPACK plans its memory once more but does not lay out the mean
+        over an image again (seen with LiteRT 2.3: a batch in thirty was wrong, and said nothing).
+        """
+        room = tuple(max(sides) for sides in zip(shape, self._room or shape, strict=True))
+        if room == self._room:
+            return
+        self._interpreter = self._make()
+        self._room = room
+        self._plan(room)
+        self._interpreter.invoke()
+
+    def _plan(self, shape: tuple[int, ...]) -> None:
+        self._interpreter.resize_tensor_input(self._input["index"], shape)
+        self._interpreter.allocate_tensors()
+        self._planned = shape

@@ -26,7 +26,7 @@ from pipeline.types import Alternative, Image
 WIDTHS = (64, 96, 128, 160, 192, 256, 384, 512)
 BATCH = 8  # strips a call
 ALTERNATIVES = 5
-DOUBT = 0.005  # from which a strip is looked at again
+DOUBT = 0.01  # from which a strip is looked at again
 _NARROWER, _WIDER = 0.87, 1.15
 _SURELY = 0.99
 _UNSEEN = 1e-7  # a value less likely than this was not seen, it is only legal

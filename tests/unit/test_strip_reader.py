@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.grammar import parse_grammar
-from pipeline.normalise import ROWS, deslant_strip, stretch_strip
+from pipeline.normalise import ROWS, stretch_strip
 from pipeline.readers import strip as strip_reader
 from pipeline.readers.runtime import Model
 from pipeline.readers.strip import DOUBT, form_opinions
@@ -38,20 +37,6 @@ def test_a_stretched_strip_is_one_that_the_network_takes(
 def test_once_as_wide_is_the_same_strip() -> None:
     strip = np.random.default_rng(1).integers(0, 256, (ROWS, 96)).astype(np.uint8)
     np.testing.assert_array_equal(stretch_strip(strip, 1.0), strip)
-
-
-@pytest.mark.parametrize("slant", [-0.6, -0.2, 0.0, 0.3, 0.7])
-def test_slanted_strokes_stand_upright_after(slant: float) -> None:
-    leaning = np.zeros((ROWS, 128), np.uint8)
-    for x in range(30, 100, 15):
-        top, foot = (x + slant * 12, 4), (x - slant * 12, 28)
-        cv2.line(leaning, *(tuple(map(round, p)) for p in (top, foot)), 255, 2, cv2.LINE_AA)
-    upright = deslant_strip(leaning)
-    assert upright.shape[1] % 16 == 0
-    columns = upright.max(axis=0) > 100
-    strokes = np.flatnonzero(np.diff(columns.astype(int)) == 1)
-    assert len(strokes) == 5
-    assert columns.sum() <= 5 * 6  # each no wider than itself and the rounding of its slant
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +72,18 @@ def test_a_doubtful_strip_is_looked_at_again_and_a_sure_one_is_not(
         assert sum(item.probability for item in opinion.legal) + opinion.nothing <= 1 + 1e-6
         shares = [item.probability for item in opinion.legal]
         assert shares == sorted(shares, reverse=True)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_was_read_before_changes_nothing(seed: int) -> None:
+    """Batches of all sizes and widths in turn give what each gives to a fresh interpreter."""
+    rng = np.random.default_rng(seed)
+    model = Model.bundled("strip")
+    for _ in range(12):
+        shape = (int(rng.integers(1, 9)), ROWS, int(rng.choice(strip_reader.WIDTHS)), 1)
+        batch = rng.integers(0, 256, shape).astype(np.uint8) * (rng.random(shape) < 0.2)
+        found = model.run(batch)
+        np.testing.assert_allclose(found, Model.bundled("strip").run(batch), atol=1e-4)
 
 
 def test_empty_paper_is_nothing() -> None:
