@@ -63,6 +63,10 @@ def gone(pid: int) -> bool:
         return True
 
 
+def stopped(pid: int) -> bool:
+    return "State:\tT" in Path(f"/proc/{pid}/status").read_text()
+
+
 def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -196,6 +200,7 @@ def test_slow_page_is_stopped_and_said_to_be_slow(tmp_path: Path) -> None:
         # Stopped, the child is as slow as a decoder can be.
         pid = child(opener)
         os.kill(pid, signal.SIGSTOP)
+        wait_for(lambda: stopped(pid))  # on another core it may else write the whole page first
         seen += pages
         assert seen[1].error is not None
         assert seen[1].error.code == "decoder-too-slow"
