@@ -158,7 +158,8 @@ class Model:
         room = tuple(max(sides) for sides in zip(shape, self._room or shape, strict=True))
         if room == self._room:
             return
-        self._interpreter = self._make()
+        if self._room:  # it has run
+            self._interpreter = self._make()
         self._room = room
         self._plan(room)
         self._interpreter.invoke()

@@ -68,12 +68,8 @@ def form_opinions(
     asked = [grammars[index] for index in doubtful]
     whole = strips if uncleaned is None else uncleaned
     wider = [stretch_strip(images[index], _WIDER) for index in doubtful]
-    before = [
-        images[i]
-        if whole[i] is strips[i]
-        else normalise_strip(whole[i])  # nothing was cleaned away
-        for i in doubtful
-    ]
+    # Where nothing was cleaned away, the strip is normalised already.
+    before = [images[i] if whole[i] is strips[i] else normalise_strip(whole[i]) for i in doubtful]
     narrower = [stretch_strip(image, _NARROWER) for image in before]
     again = (_look(wider, asked, model), _look(narrower, asked, model))
     for index, *more in zip(doubtful, *again, strict=True):
