@@ -93,7 +93,7 @@ def _mended(found: Figures) -> Figures:
     outcomes = []
     for outcome in found.outcomes:
         truth = errata.get(outcome.example.file.name, outcome.example.truth)
-        right = found.comparison.plain(outcome.read or "") == found.comparison.plain(truth)
+        right = found.comparison.same(outcome.read, truth)
         example = replace(outcome.example, truth=truth)
         outcomes.append(replace(outcome, example=example, right=right))
     return replace(found, outcomes=tuple(outcomes))

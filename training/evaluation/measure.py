@@ -48,6 +48,10 @@ class Comparison:
     leading_zeros: bool = False  # at the front of both are taken away
     no_minor: bool = False  # a minor unit of nothing is taken away from both: 12.00 is 12
 
+    def same(self, read: str | None, truth: str) -> bool:
+        """Whether what was read counts as right; None reads as the empty string."""
+        return self.plain(read or "") == self.plain(truth)
+
     def plain(self, text: str) -> str:
         if self.no_minor and "." in text:
             major, _, minor = text.partition(".")
@@ -211,7 +215,7 @@ def read_with_rival(
         paths = [_as_file(example, Path(folder) / f"{i}.png") for i, example in enumerate(examples)]
         for example, answer in zip(examples, rival(paths), strict=True):
             text = "".join(character for character in answer.text if character in alphabet)
-            right = comparison.plain(text) == comparison.plain(example.truth)
+            right = comparison.same(text, example.truth)
             outcomes.append(
                 Outcome(example, text, answer.confidence, right, example.box, answer.milliseconds)
             )
@@ -302,7 +306,7 @@ def _outcome(
 ) -> Outcome:
     value = None if field is None else field.value
     # A field that holds no number is read rightly where no number came out.
-    right = comparison.plain(value or "") == comparison.plain(example.truth)
+    right = comparison.same(value, example.truth)
     box = example.box if isinstance(target, Grammar) or field is None else field.box
     confidence = 0.0 if field is None else field.confidence
     return Outcome(example, value, confidence, right, box, milliseconds)
