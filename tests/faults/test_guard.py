@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -65,6 +67,14 @@ def gone(pid: int) -> bool:
 
 def stopped(pid: int) -> bool:
     return "State:\tT" in Path(f"/proc/{pid}/status").read_text()
+
+
+def waiting(opener: DocumentOpener) -> int:
+    """Return how many bytes the child has written that nobody has taken."""
+    assert opener._child is not None
+    assert opener._child._process.stdout is not None
+    count = fcntl.ioctl(opener._child._process.stdout, termios.FIONREAD, bytes(4))
+    return int.from_bytes(count, sys.byteorder)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
@@ -197,10 +207,12 @@ def test_slow_page_is_stopped_and_said_to_be_slow(tmp_path: Path) -> None:
         pages = opener.open(path, "x.tif")
         seen = [next(pages)]
         assert seen[0].error is None
-        # Stopped, the child is as slow as a decoder can be.
+        # Stopped, the child is as slow as a decoder can be. In the middle of the second page: before
+        # it no page is to blame, and a signal that comes late would let all of it through.
         pid = child(opener)
+        wait_for(lambda: waiting(opener) > 20_000)
         os.kill(pid, signal.SIGSTOP)
-        wait_for(lambda: stopped(pid))  # on another core it may else write the whole page first
+        wait_for(lambda: stopped(pid))
         seen += pages
         assert seen[1].error is not None
         assert seen[1].error.code == "decoder-too-slow"
