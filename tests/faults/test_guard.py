@@ -207,8 +207,8 @@ def test_slow_page_is_stopped_and_said_to_be_slow(tmp_path: Path) -> None:
         pages = opener.open(path, "x.tif")
         seen = [next(pages)]
         assert seen[0].error is None
-        # Stopped, the child is as slow as a decoder can be. In the middle of the second page: before
-        # it no page is to blame, and a signal that comes late would let all of it through.
+        # Stopped, the child is as slow as a decoder can be. In the middle of the second page:
+        # before it no page is to blame, and a signal that comes late would let all of it through.
         pid = child(opener)
         wait_for(lambda: waiting(opener) > 20_000)
         os.kill(pid, signal.SIGSTOP)
