@@ -30,12 +30,14 @@ from pipeline.readers.strip import form_opinions
 from pipeline.types import Alternative, Image
 from training.cards import SHIPPED
 from training.corrections import Correction, as_pool, split_by_file
+from training.crossing import cross, find_gaps
 from training.litert import require_tensorflow
 from training.metrics import SURE, wilson
 from training.runs import require_keras
 from training.strip_export import Converted, convert_strips, pool_logits, read_greedily, strip_card
 from training.strip_network import COLUMNS_A_STEP, LAYOUTS, build_strip_network
 from training.strips import Pool, batches, ctc_loss, join_strips, steps_of
+from training.synthesis.amounts import LONGEST
 from training.synthesis.strips import StripSynthesizer
 
 LEAST_TRAINED, LEAST_HELD_OUT = 100, 50
@@ -51,11 +53,12 @@ class Tuning:
     """How the champion is fine-tuned."""
 
     held_out: float = 0.3  # share of the verified fields, by file
-    synthetic: float = 0.5  # share of synthetic strips in what is learnt
-    passes: int = 14  # over the verified fields
-    batch_size: int = 32
-    learning_rate: float = 4e-4  # at first; falls to none along a cosine
-    strips: int = 2_000  # synthetic ones to draw from
+    passes: int = 60  # over the verified fields; in each as many are crossed with one another
+    synthetic: float = 0.4  # share of synthetic strips in what is learnt
+    batch_size: int = 64
+    learning_rate: float = 8e-4  # at first; falls to none along a cosine
+    precision: str = "mixed_bfloat16"  # of Keras, while it learns
+    strips: int = 8_000  # synthetic ones to draw from
     validation: int = 1_000  # synthetic ones to compare on
     seed: int = 1
 
@@ -209,10 +212,12 @@ def fine_tune(
     require_tensorflow()
     keras = require_keras()
     keras.utils.set_random_seed(tuning.seed)
-    layout, network = _load(champion)
+    layout, network = _load(champion, tuning.precision)
     rest, calibrating = split_by_file(learnt, 1 - _BEFORE_CALIBRATION, tuning.seed + 1)
-    added = round(len(rest) * tuning.synthetic / (1 - tuning.synthetic))
-    a_pass = -(-(len(rest) + added) // tuning.batch_size)
+    own = as_pool(rest)
+    gaps = find_gaps(own, Model.in_folder(champion))
+    added = round(2 * len(rest) * tuning.synthetic / (1 - tuning.synthetic))
+    a_pass = -(-(2 * len(rest) + added) // tuning.batch_size)
     steps = tuning.passes * a_pass
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, steps, warmup_target=tuning.learning_rate, warmup_steps=min(30, steps // 10)
@@ -225,14 +230,15 @@ def fine_tune(
     done = 0
     for number in range(tuning.passes):
         rng = np.random.default_rng((tuning.seed, number))
-        mixed = _join(as_pool(rest, rng), _some(synthetic, added, rng))
-        for images, labels in batches(mixed, tuning.batch_size, rng):
+        verified = _join(as_pool(rest, rng), cross(own, gaps, len(rest), rng))
+        mixed = _join(verified, _some(synthetic, added, rng))
+        for images, labels in batches(mixed, tuning.batch_size, rng, change=True):
             network.train_on_batch(images, labels)
             done += 1
             say("fine-tuning", done, steps)
     say("converting", 0, 1)
     kept = as_pool(calibrating)
-    representative = _join(as_pool(rest), _some(synthetic, len(rest), np.random.default_rng(0)))
+    representative = _join(own, _some(synthetic, len(rest), np.random.default_rng(0)))
     with _quiet():
         converted = convert_strips(network, layout, representative, _join(kept, validation))
     say("converting", 1, 1)
@@ -291,7 +297,7 @@ def _draw(shard: tuple[int, int, int, int]) -> list[tuple[Image, str]]:
     while len(strips) < count:
         strip = synthesizer(rng)
         image = normalise_strip(strip.grey)
-        if len(strip.text) <= 16 and image.shape[1] >= COLUMNS_A_STEP * steps_of(strip.text):
+        if len(strip.text) <= LONGEST and image.shape[1] >= COLUMNS_A_STEP * steps_of(strip.text):
             strips.append((image, strip.text))
     return strips
 
@@ -301,7 +307,7 @@ def champion_folder(site: Path | None) -> Path:
     return SHIPPED if site is None else site
 
 
-def _load(champion: Path) -> tuple[str, Any]:
+def _load(champion: Path, precision: str) -> tuple[str, Any]:
     weights = champion / "strip.weights.h5"
     if not weights.is_file():
         raise ConfigError(
@@ -312,7 +318,7 @@ def _load(champion: Path) -> tuple[str, Any]:
     layout = str(card.get("layout"))
     if layout not in LAYOUTS:
         raise ConfigError(f"The card in {champion} names no known layout.", code="bad-weights")
-    network = build_strip_network(LAYOUTS[layout])
+    network = build_strip_network(LAYOUTS[layout], precision=precision)
     network.load_weights(weights)
     return layout, network
 

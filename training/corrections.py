@@ -20,8 +20,7 @@ from training.evaluation.labelled import Example, page_bytes
 from training.evaluation.measure import cut
 from training.strip_network import CLASSES, COLUMNS_A_STEP
 from training.strips import Pool, join_strips, steps_of
-
-_LONGEST = 16  # characters that a strip may hold in training
+from training.synthesis.amounts import LONGEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ def _readable(text: str, grammar: Grammar) -> bool:
 
 
 def _fits(strip: Image, text: str) -> bool:
-    return len(text) <= _LONGEST and strip.shape[1] >= COLUMNS_A_STEP * steps_of(text)
+    return len(text) <= LONGEST and strip.shape[1] >= COLUMNS_A_STEP * steps_of(text)
 
 
 def split_by_file(

@@ -37,11 +37,25 @@ LAYOUTS = {
 }
 
 
-def build_strip_network(layout: Layout, columns: int | None = None) -> Any:
+def build_strip_network(
+    layout: Layout, columns: int | None = None, *, precision: str = "float32"
+) -> Any:
     """Return the untrained `keras.Model`: (n, 32, columns, 1) to (n, 1, columns / 4, 12) logits.
 
     Pixels are in [0, 1]. With `columns` the width is fixed, as the conversion to LiteRT needs it.
+    `precision` is Keras's policy for its layers; weights and logits are in float32 under all.
     """
+    from keras import config
+
+    before = config.dtype_policy()
+    config.set_dtype_policy(precision)
+    try:
+        return _build(layout, columns)
+    finally:
+        config.set_dtype_policy(before)
+
+
+def _build(layout: Layout, columns: int | None) -> Any:
     from keras import Input, Model, layers
     from keras.initializers import Constant
 

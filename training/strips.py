@@ -39,13 +39,13 @@ from training.strip_network import (
     build_strip_network,
     grow,
 )
+from training.synthesis.amounts import LONGEST
 from training.synthesis.strips import StripSynthesizer
 
 LAST_WEIGHTS = "last.weights.h5"
 _KEEP = 200  # steps after which the weights are written: a run cut short goes on with --start
 _SHARD = 500  # strips that a process makes at once
 SPLIT = 1  # seed of the split by writer, the same for all runs: one may begin where another ended
-_MOST = 16
 _KEPT = 0.45  # share of the ink that must be left of strokes made thinner: some would go altogether
 _BEND = 1.3  # pixels by which a place of a strip is moved against the ones beside it, at most
 _ALIGNED = 16  # columns of a batch are a multiple of this
@@ -166,7 +166,7 @@ def batches(
             ]
         columns = -(-max(strip.shape[1] for strip in strips) // _ALIGNED) * _ALIGNED
         images = np.zeros((len(chosen), ROWS, columns, 1), np.float32)
-        labels = np.zeros((len(chosen), _MOST), np.int32)
+        labels = np.zeros((len(chosen), LONGEST), np.int32)
         for row, (index, strip) in enumerate(zip(chosen, strips, strict=True)):
             text = pool.texts[index]
             images[row, :, : strip.shape[1], 0] = strip
@@ -218,7 +218,7 @@ def _draw(shard: tuple[StripRun, str, int, int]) -> list[tuple[Image, str]]:
     for _ in range(count):
         strip = synthesizer(rng)
         image = normalise_strip(strip.grey)
-        if len(strip.text) <= _MOST and image.shape[1] >= COLUMNS_A_STEP * steps_of(strip.text):
+        if len(strip.text) <= LONGEST and image.shape[1] >= COLUMNS_A_STEP * steps_of(strip.text):
             strips.append((image, strip.text))
     return strips
 
@@ -250,11 +250,7 @@ def train_strips(run: StripRun, *, command: str = "") -> Path:
     run.out.mkdir(parents=True, exist_ok=True)
     training = made_pool(run, "train", run.strips)
     validation = made_pool(run, "validation", run.validation)
-    keras.config.set_dtype_policy(run.precision)
-    try:
-        network = build_strip_network(LAYOUTS[run.layout])
-    finally:
-        keras.config.set_dtype_policy("float32")
+    network = build_strip_network(LAYOUTS[run.layout], precision=run.precision)
     if run.start is not None and run.start_layout is not None:
         smaller = build_strip_network(LAYOUTS[run.start_layout])
         smaller.load_weights(run.start)

@@ -210,7 +210,7 @@ def test_every_backdrop_and_treatment_occurs(synthesizer: StripSynthesizer) -> N
 def test_every_allograph_is_drawn_and_stands_on_the_line() -> None:
     rng = np.random.default_rng(4)
     for digit in "0123456789":
-        names = {PenHand(seed).draw(digit, rng).allograph for seed in range(120)}
+        names = {PenHand(seed).draw(digit, rng).allograph for seed in range(800)}
         assert names == {shape.name for shape in allographs_of(digit)}
     for character in CHARACTERS:
         for shape in allographs_of(character):

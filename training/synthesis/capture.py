@@ -14,7 +14,7 @@ from training.synthesis.digit_strips import Shadow, shade
 
 Floats = NDArray[np.float32]
 
-_GOOD = 0.5  # the share of scans as an office makes them every day, none of them hard to read
+_GOOD = 0.6  # the share of scans as an office makes them every day, none of them hard to read
 _BLACKEST = 0.72 * 255  # a fax darker than this is thrown away and scanned in grey
 
 

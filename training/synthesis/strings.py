@@ -97,15 +97,17 @@ def draw_hand(archive: Archive | None, rng: np.random.Generator) -> Hand:
         roundness=float(rng.choice((0.8, 1.0, 1.0, 1.2))),
     )
     real = archive is not None and rng.random() < 0.5
+    redrawn = bool(rng.random() < 0.75)
     tightness = rng.random()
     gap = rng.uniform(0.25, 0.7) if tightness < 0.15 else rng.normal(0.15, 0.08)
-    if tightness > 0.8:
+    # Thick published strokes touch in their own way: let them do it more often.
+    if tightness > (0.8 if redrawn or not real else 0.6):
         gap = rng.uniform(-0.16, 0.02)
     return Hand(
         pen=pen,
         archive=archive.hand(rng) if archive is not None and real else None,
         drawn=_drawn(rng) if real else frozenset("0123456789"),
-        redrawn=bool(rng.random() < 0.85),
+        redrawn=redrawn,
         nib=float(np.clip(np.exp(rng.normal(-2.6, 0.33)), 0.03, 0.16)),
         press=float(rng.uniform(0, 0.7)),
         # Published digits have their writer's slant already.

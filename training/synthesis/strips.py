@@ -30,6 +30,8 @@ Floats = NDArray[np.float32]
 
 _NOTHING = ("empty", "empty", "writing", "writing", "signature", "smudge", "print")
 HEIGHTS = (11.0, 60.0)  # pixels of a digit, drawn evenly on a log scale
+_OFFICE = 0.5  # the share of strips that are scanned as finely as offices do,
+_OFFICE_HEIGHT = 24.0  # with digits at least as high as this
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class StripSynthesizer:
 
     def __call__(self, rng: np.random.Generator) -> LabelledStrip:
         """Draw one strip, about 13 to 150 rows high and up to 1,500 columns wide."""
-        low, high = np.log(HEIGHTS)
+        low, high = np.log((_OFFICE_HEIGHT if rng.random() < _OFFICE else HEIGHTS[0], HEIGHTS[1]))
         height = float(np.exp(rng.uniform(low, high)))
         if rng.random() < self._empties:
             return self._empty(height, rng)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.types import Image
-from training.synthesis.allographs import Allograph, Points, allographs_of
+from training.synthesis.allographs import Allograph, Points, pick_allograph
 
 _STEPS = 8  # points of a curve between two control points
 _HABIT = 0.034  # how far a writer's own shape lies from the model, in heights of a digit
@@ -46,8 +46,7 @@ class PenHand:
         """Write one character. Raises KeyError where no shape of it is known."""
         shape, points = self._habit(character)
         if rng.random() < _OTHER:
-            others = allographs_of(character)
-            shape = others[int(rng.integers(len(others)))]
+            shape = pick_allograph(character, rng)
             points = shape.points
         moved = points + rng.normal(0, _SLIP, points.shape)
         moved *= self.width * rng.uniform(0.93, 1.07), rng.uniform(0.96, 1.04)
@@ -58,11 +57,8 @@ class PenHand:
     def _habit(self, character: str) -> tuple[Allograph, Points]:
         if character not in self._habits:
             own = np.random.default_rng((self.seed, ord(character)))
-            shapes = allographs_of(character)
             alike = character == "7" and self._habit("1")[0].name in _LIKE_A_7
-            if alike and own.random() < _PARTED:
-                shapes = tuple(shape for shape in shapes if len(shape.strokes) > 1)
-            shape = shapes[int(own.integers(len(shapes)))]
+            shape = pick_allograph(character, own, 2 if alike and own.random() < _PARTED else 1)
             bent = _bend(shape.points, own) + own.normal(0, _HABIT, shape.points.shape)
             self._habits[character] = (shape, bent)
         return self._habits[character]
