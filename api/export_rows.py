@@ -75,6 +75,7 @@ def iter_pages(s: Session, tenant_id: str, batch_id: str) -> Iterator[ExportedPa
             label="",
             template=document.template,
             state=PageState.FAILED if failed else PageState.QUEUED,
+            turn=None,
             fields=[],
             error=views.document_object(document).error if failed else None,
         )

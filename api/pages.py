@@ -78,18 +78,18 @@ def get_field(field_id: str) -> Response:
 @blueprint.get("/fields/<id:field_id>/crop")
 @operation("results", {200: "image/png", 304: None})
 def field_crop(field_id: str) -> Response:
-    """Return the image of a field, cut out of its page with a margin."""
+    """Return the image of a field, cut out of its page with a margin, upright."""
     with services().db.reading() as session:
         field = queries.get_field(session, caller().tenant_id, field_id)
         page = queries.page_with_fields(session, caller().tenant_id, field.page_id)
     if field.box is None:
         raise NotFoundError("This field has no place on its page.", code="crop-not-found")
-    tag = hashlib.sha256(f"{page.sha256} {field.box}".encode()).hexdigest()
+    tag = hashlib.sha256(f"{page.sha256} {field.box} {page.turn}".encode()).hexdigest()
     response = _fresh(tag)
     if response is None:
         with services().decoding:
             grey = _decoded(page)
-            crop = _cut(grey, field.box)
+            crop = _cut(grey, field.box, page.turn)
         response = _drawn(crop, ".png", "image/png")
     return _tagged(response, tag)
 
@@ -187,15 +187,18 @@ def _decoded(page: PageView) -> Image:
     return decode_page(data, max_pixels=services().settings.max_page_pixels).grey
 
 
-def _cut(grey: Image, box: tuple[float, float, float, float]) -> Image:
-    """Cut `box` (x, y, w, h in pixels) out of a page with a margin, within the page."""
+def _cut(grey: Image, box: tuple[float, float, float, float], turn: int) -> Image:
+    """Cut `box` (x, y, w, h in pixels) out of a page with a margin, within the page.
+
+    What is cut out makes so many quarter turns clockwise.
+    """
     x, y, w, h = box
-    margin = MARGIN * h + 4
+    margin = MARGIN * (w if turn % 2 else h) + 4
     left, top = max(0, int(x - margin)), max(0, int(y - margin))
     cut = grey[top : max(top + 1, int(y + h + margin)), left : max(left + 1, int(x + w + margin))]
     if cut.size == 0:
         raise NotFoundError("This field has no place on its page.", code="crop-not-found")
-    return np.ascontiguousarray(cut)
+    return np.ascontiguousarray(np.rot90(cut, -turn))
 
 
 def _drawn(image: Image, suffix: str, media_type: str) -> Response:

@@ -258,6 +258,10 @@ class PageObject(Answer):
     label: str
     template: str | None
     state: PageState
+    turn: int = Field(
+        description="Quarter turns clockwise that bring the page upright. Boxes are those of the "
+        "page as scanned; crops of fields are upright."
+    )
     fields: list[FieldObject]
     error: ErrorObject | None
 
@@ -272,6 +276,7 @@ class ExportedPage(Answer):
     label: str
     template: str | None
     state: PageState
+    turn: int | None
     fields: list[FieldObject]
     error: ErrorObject | None
 

@@ -107,6 +107,7 @@ def page_object(page: PageView) -> PageObject:
         label=page.label,
         template=page.template,
         state=PageState(page.state),
+        turn=page.turn,
         fields=[field_object(field) for field in page.fields],
         error=_error(page.error_code, page.error_message) if ended else None,
     )

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    SmallInteger,
     String,
     UniqueConstraint,
 )
@@ -190,6 +191,8 @@ class Page(Base):
     dpi: Mapped[float | None]
     width: Mapped[int | None]
     height: Mapped[int | None]
+    # Quarter turns clockwise that bring it upright; width, height and boxes are as it was scanned.
+    turn: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
     state: Mapped[str] = mapped_column(String(32), default=PageState.QUEUED)
     attempt: Mapped[int] = mapped_column(Integer, default=0)  # the fence: it only grows
     failures: Mapped[int] = mapped_column(Integer, default=0)  # attempts that count against it

@@ -290,6 +290,7 @@ def _with_fields(s: Session, rows: Sequence[Row[Page, str, str]]) -> list[PageVi
             media_type=page.media_type,
             width=page.width,
             height=page.height,
+            turn=page.turn,
             dpi=page.dpi,
             template_score=page.template_score,
             error_code=page.error_code,

@@ -84,6 +84,7 @@ class PageView:
     media_type: str
     width: int | None
     height: int | None
+    turn: int  # quarter turns clockwise that bring it upright
     dpi: float | None
     template_score: float | None
     error_code: str | None

@@ -210,6 +210,7 @@ def as_outcome(reading: PageReading, release_threshold: float | None, readers: R
     return PageResult(
         width=reading.width,
         height=reading.height,
+        turn=reading.turn,
         template_score=reading.template_score,
         fields=tuple(as_result(field) for field in reading.fields),
     )

@@ -129,6 +129,7 @@ def complete_pages(s: Session, results: Sequence[tuple[str, int, PageResult]]) -
     for page, result in read:
         _end(page, PageState.READ, held.now)
         page.width, page.height = result.width, result.height
+        page.turn = result.turn
         page.template_score = result.template_score
     s.flush()
     insert_fields(s, read, held.now)

@@ -33,10 +33,11 @@ class FieldResult:
 
 @dataclass(frozen=True, slots=True)
 class PageResult:
-    width: int  # pixels, upright
+    width: int  # pixels, as scanned
     height: int
     template_score: float | None
     fields: tuple[FieldResult, ...]  # in reading order
+    turn: int = 0  # quarter turns clockwise that bring it upright
 
 
 def insert_fields(s: Session, pages: Iterable[tuple[Page, PageResult]], now: datetime) -> None:

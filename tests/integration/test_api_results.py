@@ -19,7 +19,7 @@ from sqlalchemy import create_engine, text, update
 
 from core.clock import utcnow
 from core.settings import Settings
-from db.models import Outbox
+from db.models import Outbox, Page
 from tests.api_client import Api, api_under_test, png
 
 
@@ -177,6 +177,21 @@ def test_a_crop_is_the_field_with_a_margin(api: Api, batch: dict[str, Any]) -> N
     assert np.array_equal(_decoded(crop.data), expected)
     again = api.get(field["links"]["crop"], headers={"If-None-Match": crop.headers["ETag"]})
     assert again.status_code == 304
+
+
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_crops_are_upright_however_the_page_lay(api: Api, batch: dict[str, Any], turn: int) -> None:
+    page = api.items(f"/v1/batches/{batch['id']}/pages")[0]
+    assert page["turn"] == 0
+    with api.db.transaction() as session:
+        session.execute(update(Page).where(Page.id == page["id"]).values(turn=turn))
+    assert api.get(f"/v1/pages/{page['id']}").json["turn"] == turn
+    field, _ = api.items(f"/v1/batches/{batch['id']}/fields")
+    crop = _decoded(api.get(field["links"]["crop"]).data)
+    # The margin goes by the height of the field, which is the width of its box on a page that lies.
+    sides = (slice(17, 67), slice(7, 72)) if turn == 2 else (slice(12, 73), slice(2, 78))
+    cut = _decoded(png(1))[sides]
+    assert np.array_equal(crop, np.rot90(cut, -turn))
 
 
 def test_csv_and_json_lines(api: Api, batch: dict[str, Any]) -> None:
