@@ -88,13 +88,6 @@ def likeliest(posterior: Posterior, grammar: Grammar, *, classes: str, most: int
     return search.likeliest(most, EXPANSIONS)
 
 
-def legal_mass(posterior: Posterior, grammar: Grammar, *, classes: str) -> float:
-    """Return the probability of all legal strings together. As for `likeliest`."""
-    search = _Search(posterior, grammar, classes)
-    search.look_ahead()
-    return search.mass()
-
-
 class _Search:
     """The product of a posterior and an automaton.
 
@@ -129,10 +122,6 @@ class _Search:
         """Bound each prefix from here on by the legal ways to go on."""
         self._onward = _legal_onward(self._of, self._product)
         self._ahead = True
-
-    def mass(self) -> float:
-        """Return the probability of all that is legal, after looking ahead."""
-        return float((self._start[:-1] @ self._onward[:, 0]).sum())
 
     def likeliest(self, most: int, expansions: int) -> Legal:
         """Search best first, taking up no more than so many prefixes."""

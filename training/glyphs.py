@@ -66,6 +66,8 @@ class GlyphRun:
     patience: int = 16  # epochs without one before the finish begins
     finish: int = 8  # last epochs, from the best weights (see `train_glyphs`)
     validation: float = 0.08  # share of MNIST's writers that validate
+    precision: str = "mixed_bfloat16"  # of Keras; the weights themselves stay in float32
+    average: float = 0.999  # of the weights over the last steps, how much the past keeps in a step
     seed: int = 1
     workers: int = 0  # threads that change images; 0: as the machine has cores, at most 12
     limit: int | None = None  # digits of each set, for a trial
@@ -93,7 +95,8 @@ def load_sets(run: GlyphRun) -> tuple[list[DigitSet], DigitSet]:
 def train_glyphs(run: GlyphRun, *, resume: bool = False, command: str = "") -> Path:
     """Train, and return the folder of the run.
 
-    The finish is to fit what the reader will see: half of the digits come as scans (see
+    The weights that validate and are kept are a moving average over the steps (Polyak and Juditsky
+    1992). The finish is to fit what the reader will see: half of the digits come as scans (see
     `training.synthesis.rescan`), all are changed less, and the learning rate falls to none. The
     held-out digits come both ways, and of the checkpoints of the finish the best of these counts.
 
@@ -107,15 +110,11 @@ def train_glyphs(run: GlyphRun, *, resume: bool = False, command: str = "") -> P
     images, labels = join(sets)
     run.out.mkdir(parents=True, exist_ok=True)
     history = _past(run.out) if resume else []
-    network = keras.models.load_model(run.out / LAST) if history else build_network()
+    network = keras.models.load_model(run.out / LAST) if history else build_network(run.precision)
     if network.count_params() != PARAMETERS:
         raise ConfigError(f"The network has {network.count_params()} parameters.")
     if not history:
-        network.compile(
-            optimizer=keras.optimizers.Adam(run.learning_rate),
-            loss=keras.losses.CategoricalCrossentropy(from_logits=True),
-            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        )
+        _compile(keras, network, run)
     _write_run(keras, run, sets, validation, command)  # a run cut short can be exported too
     shown: Any = 1 if sys.stderr.isatty() else 2
 
@@ -130,7 +129,12 @@ def train_glyphs(run: GlyphRun, *, resume: bool = False, command: str = "") -> P
             validation_batch_size=1024,
             epochs=epochs,
             initial_epoch=len(history),
-            callbacks=[*callbacks, *_keeping(keras, run, history, finish=scans is not None)],
+            callbacks=[
+                # First, so that what is validated and kept are the averaged weights.
+                keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
+                *callbacks,
+                *_keeping(keras, run, history, finish=scans is not None),
+            ],
             shuffle=False,  # the batches are drawn anew in each epoch already
             verbose=shown,
         )
@@ -139,11 +143,20 @@ def train_glyphs(run: GlyphRun, *, resume: bool = False, command: str = "") -> P
         fit(Augment(), run.epochs, _searching(keras, run, history))
         if run.finish:
             network.load_weights(run.out / WEIGHTS)
+            _compile(keras, network, run)  # the average begins anew, from these
     main = sum(_FINISH not in row for row in history)
     if run.finish:
         mild, scans = Augment().scaled(FINISH_CHANGES), _scanned(images, run)
         fit(mild, main + run.finish, [_falling(keras, run, main)], scans)
     return run.out
+
+
+def _compile(keras: Any, network: Any, run: GlyphRun) -> None:
+    network.compile(
+        optimizer=keras.optimizers.Adam(run.learning_rate, use_ema=True, ema_momentum=run.average),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+    )
 
 
 def _past(out: Path) -> list[dict[str, float]]:
@@ -332,6 +345,10 @@ def main(arguments: list[str] | None = None) -> int:
         value = getattr(defaults, name.replace("-", "_"))
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
+    parser.add_argument("--average", type=float, default=defaults.average)
+    parser.add_argument(
+        "--precision", choices=("mixed_bfloat16", "float32"), default=defaults.precision
+    )
     parser.add_argument("--validation", type=float, default=defaults.validation)
     parser.add_argument("--limit", type=int, help="digits of each set, for a trial")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")

@@ -7,19 +7,27 @@ from __future__ import annotations
 
 from typing import Any
 
+from training.runs import layers_in
+
 PARAMETERS = 867_434
 CLASSES = "0123456789"
 
 
-def build_network() -> Any:
+def build_network(precision: str = "float32") -> Any:
     """Return the untrained `keras.Model`: (n, 28, 28, 1) float in [0, 1] to (n, 10) logits.
 
     Three blocks of two 3x3 convolutions (32-32, 64-64, 128 filters), batch normalisation, max
     pooling and dropout 0.25, then dense 512-256-10 with batch normalisation and dropout. The
     softmax is left to the loss and to the reader, which divides the logits by a temperature first.
     Normalisation comes before the activation, where int8 conversion folds it into the weights
-    (docs/training.md has the figures).
+    (docs/training.md has the figures). `precision` is Keras's policy for its layers; weights and
+    logits are in float32 under all.
     """
+    with layers_in(precision):
+        return _build()
+
+
+def _build() -> Any:
     import keras
     from keras import layers
 
@@ -41,4 +49,5 @@ def build_network() -> Any:
     x = layers.Flatten()(x)
     x = dense(x, 512, 0.5)
     x = dense(x, 256, 0.5)
-    return keras.Model(image, layers.Dense(len(CLASSES), name="logits")(x), name="glyph")
+    logits = layers.Dense(len(CLASSES), name="logits", dtype="float32")(x)
+    return keras.Model(image, logits, name="glyph")

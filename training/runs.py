@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,3 +43,16 @@ def command_of(run: DataclassInstance, program: str) -> str:
         shown = "DIR" if isinstance(value, Path) else value
         words.append(f"--{option.name.replace('_', '-')} {shown}")
     return " ".join(words)
+
+
+@contextmanager
+def layers_in(precision: str) -> Iterator[None]:
+    """Build layers under one of Keras's dtype policies, `float32` or `mixed_bfloat16`."""
+    from keras import config
+
+    before = config.dtype_policy()
+    config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        config.set_dtype_policy(before)

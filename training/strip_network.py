@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.normalise import ROWS
+from training.runs import layers_in
 
 CLASSES = "0123456789."  # the point parts minor units from major ones
 BLANK = 0  # CTC's blank is class 0, character i of CLASSES is class i + 1
@@ -45,14 +46,8 @@ def build_strip_network(
     Pixels are in [0, 1]. With `columns` the width is fixed, as the conversion to LiteRT needs it.
     `precision` is Keras's policy for its layers; weights and logits are in float32 under all.
     """
-    from keras import config
-
-    before = config.dtype_policy()
-    config.set_dtype_policy(precision)
-    try:
+    with layers_in(precision):
         return _build(layout, columns)
-    finally:
-        config.set_dtype_policy(before)
 
 
 def _build(layout: Layout, columns: int | None) -> Any:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.grammar import ANY_DIGITS, Grammar, parse_grammar
-from pipeline.search import legal_mass, likeliest
+from pipeline.search import Posterior, _Search, likeliest
 
 GRAMMARS = (
     "digits",
@@ -37,6 +37,13 @@ def by_hand(
         if grammar.accepts(text):
             values[grammar.value(text)] += float(np.prod(posterior[range(len(path)), path]))
     return dict(values), sum(values.values())
+
+
+def legal_mass(posterior: Posterior, grammar: Grammar, *, classes: str) -> float:
+    """Return the probability of all legal strings together, as looking ahead sums it up."""
+    search = _Search(posterior, grammar, classes)
+    search.look_ahead()
+    return float((search._start[:-1] @ search._onward[:, 0]).sum())
 
 
 @st.composite
