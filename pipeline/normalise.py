@@ -25,6 +25,8 @@ _PAPER = 21  # pixels at 32 rows: within this window strokes are the minority
 _DARK = 80  # of 255: on darker paper the ink is light; a light edge on grey paper is no ink
 _FAINT = 28.0  # of 255: ink fainter than this share of the paper is not amplified further
 _ROOM = 0.14  # of the height of the ink, left free around it
+_HEIGHT = 21.0  # rows of writing in a strip that is levelled,
+_SCALES = (0.75, 1.3)  # as far as its height may be changed
 
 
 def normalise_strip(grey: Image) -> Image:
@@ -61,6 +63,21 @@ def stretch_strip(strip: Image, times: float) -> Image:
     ink = np.asarray(cv2.resize(strip, (wide, rows), interpolation=way), np.uint8)
     room = max(_COLUMNS[0], -(-wide // _STEP) * _STEP) - wide
     return np.pad(ink, ((0, 0), (room // 2, room - room // 2)))
+
+
+def level_strip(strip: Image) -> Image:
+    """Return a normalised strip with its writing in the middle and as high as writing mostly is.
+
+    Cut out closely, digits fill all rows; with what else is in a box, half of them.
+    """
+    weight = (strip.astype(np.float32) ** 2).sum(axis=1) + 1.0
+    rows = np.arange(len(strip))
+    middle = float(weight @ rows / weight.sum())
+    # As high as even ink with this spread would be.
+    high = float(np.sqrt(12 * (weight @ (rows - middle) ** 2) / weight.sum()))
+    scale = float(np.clip(_HEIGHT / max(high, 1.0), *_SCALES))
+    move = np.array([[1, 0, 0], [0, scale, (ROWS - 1) / 2 - scale * middle]], np.float32)
+    return np.asarray(cv2.warpAffine(strip, move, strip.shape[::-1]), np.uint8)
 
 
 def _with_rows(grey: Image) -> Image:

@@ -2,9 +2,9 @@
 
 A convolutional network with CTC reads digits that touch, lean or overlap, which no contour
 separates. It gives not a string but probabilities, in which `pipeline.search` finds the likeliest
-legal ones. What it is not sure of at the first look it looks at again, wider, and narrower as it
-was before it was cleaned: a shape that it has not seen is read one way and another, and what
-cleaning harmed is whole there. The mean of the looks counts.
+legal ones. What it is not sure of at the first look it looks at again, with its writing at a usual
+height, wider, and narrower as it was before it was cleaned: a shape that it has not seen is read
+one way and another, and what cleaning harmed is whole there. The mean of the looks counts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.grammar import Grammar
-from pipeline.normalise import ROWS, normalise_strip, stretch_strip
+from pipeline.normalise import ROWS, level_strip, normalise_strip, stretch_strip
 from pipeline.readers.runtime import Model
 from pipeline.search import likeliest
 from pipeline.types import Alternative, Image
@@ -67,10 +67,10 @@ def form_opinions(
     doubtful = [index for index, opinion in enumerate(opinions) if opinion.doubt > DOUBT]
     asked = [grammars[index] for index in doubtful]
     whole = strips if uncleaned is None else uncleaned
-    wider = [stretch_strip(images[index], _WIDER) for index in doubtful]
+    wider = [stretch_strip(level_strip(images[index]), _WIDER) for index in doubtful]
     # Where nothing was cleaned away, the strip is normalised already.
     before = [images[i] if whole[i] is strips[i] else normalise_strip(whole[i]) for i in doubtful]
-    narrower = [stretch_strip(image, _NARROWER) for image in before]
+    narrower = [stretch_strip(level_strip(image), _NARROWER) for image in before]
     again = (_look(wider, asked, model), _look(narrower, asked, model))
     for index, *more in zip(doubtful, *again, strict=True):
         opinions[index] = _mean(opinions[index], *more)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.normalise import ROWS, normalise_strip
+from pipeline.normalise import ROWS, level_strip, normalise_strip
 from training.strips import (
     Pool,
     batches,
@@ -50,6 +50,21 @@ def test_any_image_becomes_a_strip(height: int, width: int, seed: int) -> None:
     assert strip.shape[0] == ROWS
     assert 32 <= strip.shape[1] <= 512
     assert strip.shape[1] % 16 == 0
+
+
+@pytest.mark.parametrize(("top", "bottom"), [(0, 32), (12, 24), (2, 14)])
+def test_levelled_writing_is_in_the_middle_and_of_a_usual_height(top: int, bottom: int) -> None:
+    strip = np.zeros((ROWS, 96), np.uint8)
+    strip[top:bottom, 20:76] = 255
+    level = level_strip(strip)
+    assert level.shape == strip.shape
+    inked = np.flatnonzero((level > 128).any(axis=1))
+    assert abs(inked.mean() - (ROWS - 1) / 2) < 1
+    before, after = bottom - top, inked[-1] - inked[0] + 1
+    assert abs(after - 21) < abs(before - 21)
+    assert 0.7 * before < after < 1.4 * before
+    blank = np.zeros((ROWS, 64), np.uint8)
+    assert not level_strip(blank).any()
 
 
 @pytest.mark.parametrize("dark", [False, True])
