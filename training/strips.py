@@ -251,12 +251,14 @@ def train_strips(run: StripRun, *, command: str = "") -> Path:
     training = made_pool(run, "train", run.strips)
     validation = made_pool(run, "validation", run.validation)
     network = build_strip_network(LAYOUTS[run.layout], precision=run.precision)
+    begun: list[NDArray[np.float32]] | None = None
     if run.start is not None and run.start_layout is not None:
         smaller = build_strip_network(LAYOUTS[run.start_layout])
         smaller.load_weights(run.start)
         grow(network, smaller)
     elif run.start is not None:
         network.load_weights(run.start)
+        begun = network.get_weights()
     steps = run.epochs * -(-len(training) // run.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, steps, warmup_target=run.learning_rate, warmup_steps=min(200, steps // 10)
@@ -287,24 +289,21 @@ def train_strips(run: StripRun, *, command: str = "") -> Path:
         if share > best:
             best = share
             network.save_weights(run.out / WEIGHTS)
-    share = _average(network, run, validation)
-    sys.stderr.write(f"mean of the best epoch and the last  exact {100 * share:.2f} %\n")
-    if share > best:
-        network.save_weights(run.out / WEIGHTS)
-    return run.out
-
-
-def _average(network: Any, run: StripRun, validation: Pool) -> float:
-    """Give the network the mean of its weights and of the best so far; return how well it reads.
-
-    Weights along one run lie about a minimum, and their mean often nearer to it (Izmailov et al.
-    2018).
-    """
-    last = network.get_weights()
+    # Weights along one way lie about a minimum, and their mean often nearer to it (Izmailov et al.
+    # 2018).
+    others = {"the last": network.get_weights(), "those it began from": begun}
     network.load_weights(run.out / WEIGHTS)
-    mean = [(own + other) / 2 for own, other in zip(network.get_weights(), last, strict=True)]
-    network.set_weights(mean)
-    return exact_share(network, validation)
+    found = network.get_weights()
+    for name, other in others.items():
+        if other is None:
+            continue
+        network.set_weights([(own + its) / 2 for own, its in zip(found, other, strict=True)])
+        share = exact_share(network, validation)
+        sys.stderr.write(f"mean of the best weights and {name}  exact {100 * share:.2f} %\n")
+        if share > best:
+            best = share
+            network.save_weights(run.out / WEIGHTS)
+    return run.out
 
 
 def _epoch(network: Any, pool: Pool, run: StripRun, epoch: int) -> float:

@@ -32,6 +32,7 @@ _NOTHING = ("empty", "empty", "writing", "writing", "signature", "smudge", "prin
 HEIGHTS = (11.0, 60.0)  # pixels of a digit, drawn evenly on a log scale
 _OFFICE = 0.5  # the share of strips that are scanned as finely as offices do,
 _OFFICE_HEIGHT = 24.0  # with digits at least as high as this
+_BOXED_HEIGHTS = (11.0, 36.0)  # in the box of a cheque, which is scanned as a whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +60,13 @@ class StripSynthesizer:
 
     def __call__(self, rng: np.random.Generator) -> LabelledStrip:
         """Draw one strip, about 13 to 150 rows high and up to 1,500 columns wide."""
-        low, high = np.log((_OFFICE_HEIGHT if rng.random() < _OFFICE else HEIGHTS[0], HEIGHTS[1]))
-        height = float(np.exp(rng.uniform(low, high)))
+        line = draw_line(rng)
+        heights = _BOXED_HEIGHTS if line.boxed else HEIGHTS
+        if not line.boxed and rng.random() < _OFFICE:
+            heights = (_OFFICE_HEIGHT, HEIGHTS[1])
+        height = float(np.exp(rng.uniform(*np.log(heights))))
         if rng.random() < self._empties:
             return self._empty(height, rng)
-        line = draw_line(rng)
         return self._written(line, height, rng)
 
     def _written(self, line: Line, height: float, rng: np.random.Generator) -> LabelledStrip:
