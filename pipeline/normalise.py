@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.types import Image
 
@@ -71,13 +72,20 @@ def level_strip(strip: Image) -> Image:
     Cut out closely, digits fill all rows; with what else is in a box, half of them.
     """
     weight = (strip.astype(np.float32) ** 2).sum(axis=1) + 1.0
-    rows = np.arange(len(strip))
-    middle = float(weight @ rows / weight.sum())
-    # As high as even ink with this spread would be.
-    high = float(np.sqrt(12 * (weight @ (rows - middle) ** 2) / weight.sum()))
+    middle, high = middle_and_height(weight)
     scale = float(np.clip(_HEIGHT / max(high, 1.0), *_SCALES))
     move = np.array([[1, 0, 0], [0, scale, (ROWS - 1) / 2 - scale * middle]], np.float32)
     return np.asarray(cv2.warpAffine(strip, move, strip.shape[::-1]), np.uint8)
+
+
+def middle_and_height(weight: NDArray[np.floating]) -> tuple[float, float]:
+    """Return where writing has its middle and how high it is, in rows; `weight` is that of each.
+
+    It counts for as high as even ink of that spread would be.
+    """
+    rows = np.arange(len(weight))
+    middle = float(weight @ rows / weight.sum())
+    return middle, float(np.sqrt(12 * (weight @ (rows - middle) ** 2) / weight.sum()))
 
 
 def _with_rows(grey: Image) -> Image:

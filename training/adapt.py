@@ -35,9 +35,8 @@ from training.litert import require_tensorflow
 from training.metrics import SURE, wilson
 from training.runs import require_keras
 from training.strip_export import Converted, convert_strips, pool_logits, read_greedily, strip_card
-from training.strip_network import COLUMNS_A_STEP, LAYOUTS, build_strip_network
-from training.strips import Pool, batches, ctc_loss, join_strips, steps_of
-from training.synthesis.amounts import LONGEST
+from training.strip_network import LAYOUTS, build_strip_network
+from training.strips import Pool, batches, ctc_loss, fits, join_strips
 from training.synthesis.strips import StripSynthesizer
 
 LEAST_TRAINED, LEAST_HELD_OUT = 100, 50
@@ -297,7 +296,7 @@ def _draw(shard: tuple[int, int, int, int]) -> list[tuple[Image, str]]:
     while len(strips) < count:
         strip = synthesizer(rng)
         image = normalise_strip(strip.grey)
-        if len(strip.text) <= LONGEST and image.shape[1] >= COLUMNS_A_STEP * steps_of(strip.text):
+        if fits(image, strip.text):
             strips.append((image, strip.text))
     return strips
 

@@ -18,9 +18,8 @@ from pipeline.page import decode_page
 from pipeline.types import Image
 from training.evaluation.labelled import Example, page_bytes
 from training.evaluation.measure import cut
-from training.strip_network import CLASSES, COLUMNS_A_STEP
-from training.strips import Pool, join_strips, steps_of
-from training.synthesis.amounts import LONGEST
+from training.strip_network import CLASSES
+from training.strips import Pool, fits, join_strips
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def load_corrections(
             except InputError:
                 leave("are on pages that cannot be read")
             else:
-                if _fits(normalise_strip(grey), example.truth):
+                if fits(normalise_strip(grey), example.truth):
                     kept.append(Correction(example.file, grey, example.truth, grammar))
                 else:
                     leave("have more characters than their image has room for")
@@ -83,10 +82,6 @@ def load_corrections(
 
 def _readable(text: str, grammar: Grammar) -> bool:
     return set(text) <= set(CLASSES) and grammar.accepts(text)
-
-
-def _fits(strip: Image, text: str) -> bool:
-    return len(text) <= LONGEST and strip.shape[1] >= COLUMNS_A_STEP * steps_of(text)
 
 
 def split_by_file(
@@ -114,7 +109,7 @@ def as_pool(corrections: Sequence[Correction], rng: np.random.Generator | None =
     strips = []
     for own in corrections:
         strip = normalise_strip(own.grey if rng is None else vary(own.grey, rng))
-        if rng is not None and not _fits(strip, own.text):
+        if rng is not None and not fits(strip, own.text):
             strip = normalise_strip(own.grey)
         strips.append((strip, own.text))
     return join_strips(strips)

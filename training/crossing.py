@@ -16,8 +16,7 @@ from pipeline.readers.runtime import Model
 from pipeline.types import Image
 from training.strip_export import pool_logits
 from training.strip_network import BLANK, CLASSES, COLUMNS_A_STEP
-from training.strips import Pool, join_strips
-from training.synthesis.amounts import LONGEST
+from training.strips import Pool, fits, join_strips
 
 _STRONG = 96  # of 255: fainter ink is the pattern of the paper
 _RULE = 25  # columns: level ink as long as this is a base line, which runs on through a gap
@@ -72,8 +71,8 @@ def cross(
             continue
         (i, before, left), (j, after, right) = (cuts[k] for k in rng.integers(len(cuts), size=2))
         text = str(pool.texts[i])[:before] + str(pool.texts[j])[after:]
-        if len(text) <= LONGEST:
-            image = np.concatenate([pool.strip(i)[:, :left], pool.strip(j)[:, right:]], axis=1)
+        image = np.concatenate([pool.strip(i)[:, :left], pool.strip(j)[:, right:]], axis=1)
+        if fits(image, text):
             strips.append((image, text))
     return join_strips(strips)
 
@@ -96,7 +95,6 @@ def align(logits: NDArray[np.float32], labels: list[int]) -> list[tuple[int, int
     `logits` is (steps, classes), with CTC's blank as class BLANK. There must be as many steps as
     the labels need.
     """
-    rows = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
     states = np.full(2 * len(labels) + 1, BLANK)  # a blank, the first label, a blank, …
     states[1::2] = labels
     # From a state back to where the path may have been: here, the state before, the one before that
@@ -104,20 +102,20 @@ def align(logits: NDArray[np.float32], labels: list[int]) -> list[tuple[int, int
     skips = np.zeros(len(states), np.bool_)
     skips[3::2] = states[3::2] != states[1:-2:2]
     best = np.full(len(states), -np.inf)
-    best[:2] = rows[0, states[:2]]
-    came = np.zeros((len(rows), len(states)), np.intp)
-    for step in range(1, len(rows)):
+    best[:2] = logits[0, states[:2]]  # what scales a step's probabilities is the same on all paths
+    came = np.zeros((len(logits), len(states)), np.intp)
+    for step in range(1, len(logits)):
         ways = np.full((3, len(states)), -np.inf)
         ways[0] = best
         ways[1, 1:] = best[:-1]
         ways[2, 2:] = np.where(skips[2:], best[:-2], -np.inf)
         came[step] = ways.argmax(axis=0)
-        best = ways.max(axis=0) + rows[step, states]
+        best = ways.max(axis=0) + logits[step, states]
     at = len(states) - 1
     if len(states) > 1 and best[-2] > best[-1]:
         at -= 1
-    path = np.empty(len(rows), np.intp)
-    for step in range(len(rows) - 1, -1, -1):
+    path = np.empty(len(logits), np.intp)
+    for step in range(len(logits) - 1, -1, -1):
         path[step] = at
         at -= came[step, at]
     steps = [np.flatnonzero(path == 2 * number + 1) for number in range(len(labels))]

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import ConfigError, CounterfoilError
-from pipeline.normalise import ROWS, normalise_strip
+from pipeline.normalise import ROWS, middle_and_height, normalise_strip
 from pipeline.types import Image
 from training.datasets import load_femnist, load_mnist, load_nsysu, split_by_writer
 from training.runs import HISTORY, RUN, WEIGHTS, command_of, require_keras
@@ -113,11 +113,8 @@ def changed(strip: Image, text: str, rng: np.random.Generator) -> Image:
     larger, narrower = np.clip(rng.normal((0.12, 0.05), (0.15, 0.18)), -0.3, 0.42)
     tall, wide = np.exp((larger + narrower / 2, larger / 2 - narrower / 2))
     lean = rng.normal(-0.04, 0.1)  # x a y, from the middle
-    weight = strip.sum(axis=1, dtype=np.float64) + 1
-    middle = float(weight @ np.arange(rows) / weight.sum())
-    # What is written is about as high as even ink of that spread would be: none of it is cut off.
-    high = np.sqrt(12 * (weight @ (np.arange(rows) - middle) ** 2) / weight.sum())
-    tall = min(tall, max(1.0, 0.9 * rows / high))
+    middle, high = middle_and_height(strip.sum(axis=1, dtype=np.float64) + 1)
+    tall = min(tall, max(1.0, 0.9 * rows / high))  # none of what is written is cut off
     middle += rng.normal(0, 1.0)
     reach = abs(lean) * rows / 2
     width = max(round(columns * wide + 2 * reach), COLUMNS_A_STEP * steps_of(text))
@@ -218,7 +215,7 @@ def _draw(shard: tuple[StripRun, str, int, int]) -> list[tuple[Image, str]]:
     for _ in range(count):
         strip = synthesizer(rng)
         image = normalise_strip(strip.grey)
-        if len(strip.text) <= LONGEST and image.shape[1] >= COLUMNS_A_STEP * steps_of(strip.text):
+        if fits(image, strip.text):
             strips.append((image, strip.text))
     return strips
 
@@ -226,6 +223,11 @@ def _draw(shard: tuple[StripRun, str, int, int]) -> list[tuple[Image, str]]:
 def steps_of(text: str) -> int:
     """Return the fewest time steps in which CTC can say `text`: repeats need a blank between."""
     return len(text) + sum(a == b for a, b in pairwise(text))
+
+
+def fits(strip: Image, text: str) -> bool:
+    """Say whether a normalised strip has room for what CTC says of `text`."""
+    return len(text) <= LONGEST and strip.shape[1] >= COLUMNS_A_STEP * steps_of(text)
 
 
 def exact_share(network: Any, pool: Pool) -> float:
