@@ -30,14 +30,13 @@ from training.datasets import DigitSet, load_mnist
 from training.evaluation.readers import Reads
 from training.metrics import SURE, wilson
 from training.synthesis.digit_strips import develop
+from training.synthesis.touching import join_digits
 
 Floats = NDArray[np.float32]
 
 HEIGHTS = (16.0, 64.0)  # pixels of a digit, evenly on a log scale
 LENGTHS = {"pairs": 2, "triples": 3}
 NOISE = 4.0
-_HALF = 128  # darker is ink
-_DEEPEST = 0.4  # of the narrower digit's width may lie within the other's
 _SEED = 20
 
 
@@ -60,56 +59,12 @@ def compose(digits: DigitSet, length: int, rng: np.random.Generator) -> Touching
         chosen = rng.choice(own, length, replace=False)
         low, high = np.log(HEIGHTS)
         scale = float(np.exp(rng.uniform(low, high))) / 20
-        cover = _join([_ink(digits.images[i], scale) for i in chosen], rng)
+        cover = join_digits(digits.images[chosen], scale, rng)
         if cover is not None:
             margin = max(3, round(6 * scale))
             page = np.pad(cover.astype(np.float32) / np.float32(255), margin)
             text = "".join(str(digits.labels[i]) for i in chosen)
             return Touching(develop(page, rng, noise=NOISE), text, writer)
-
-
-def _ink(image: Image, scale: float) -> Image:
-    """One digit at its size, cut to its ink."""
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    sized = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=way), np.uint8)
-    ys, xs = np.nonzero(sized >= _HALF)
-    return sized[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
-
-
-def _join(inks: Sequence[Image], rng: np.random.Generator) -> Image | None:
-    """Move digits together, from left to right; None where they do not become one piece."""
-    rows = 2 * max(ink.shape[0] for ink in inks)
-    canvas = np.zeros((rows, sum(ink.shape[1] for ink in inks) + 4), np.uint8)
-    start, end = 0, 0  # of the digit before
-    for ink in inks:
-        tall, wide = ink.shape
-        y = rows - tall - round(rng.uniform(0, 0.12) * tall)
-        x = end
-        if end:
-            x = _place(canvas, ink, y, start, end)
-            x -= round(rng.uniform(0, 0.06) * tall)
-            if end - x > _DEEPEST * min(end - start, wide) or x < 0:
-                return None
-        part = canvas[y : y + tall, x : x + wide]
-        np.maximum(part, ink, out=part)
-        start, end = x, x + wide
-    pieces = cv2.connectedComponents(np.asarray(canvas >= _HALF, np.uint8), connectivity=8)[0] - 1
-    if pieces != 1:
-        return None
-    ys, xs = np.nonzero(canvas)
-    return canvas[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
-
-
-def _place(canvas: Image, ink: Image, y: int, start: int, end: int) -> int:
-    """The first column, from the right, at which `ink` touches what is there, boxes overlapping."""
-    tall, wide = ink.shape
-    ink_there = np.asarray(canvas >= _HALF, np.uint8)
-    there = np.asarray(cv2.dilate(ink_there, np.ones((3, 3), np.uint8))) > 0
-    mask = ink >= _HALF
-    for x in range(end - 1, start, -1):
-        if (there[y : y + tall, x : x + wide] & mask[:, : there.shape[1] - x]).any():
-            return x
-    return start
 
 
 def draw(digits: DigitSet, length: int, count: int) -> list[Touching]:

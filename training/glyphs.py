@@ -40,7 +40,7 @@ from training.datasets import (
     load_nsysu,
     split_by_writer,
 )
-from training.network import PARAMETERS, build_network
+from training.network import PARAMETERS, begin_from, build_network
 from training.runs import HISTORY, LAST, RUN, WEIGHTS, command_of, require_keras
 from training.synthesis.rescan import rescan
 
@@ -68,6 +68,7 @@ class GlyphRun:
     validation: float = 0.08  # share of MNIST's writers that validate
     precision: str = "mixed_bfloat16"  # of Keras; the weights themselves stay in float32
     average: float = 0.999  # of the weights over the last steps, how much the past keeps in a step
+    start: Path | None = None  # weights to begin from: `.h5` of another run, or bundled `.tflite`
     seed: int = 1
     workers: int = 0  # threads that change images; 0: as the machine has cores, at most 12
     limit: int | None = None  # digits of each set, for a trial
@@ -114,6 +115,8 @@ def train_glyphs(run: GlyphRun, *, resume: bool = False, command: str = "") -> P
     if network.count_params() != PARAMETERS:
         raise ConfigError(f"The network has {network.count_params()} parameters.")
     if not history:
+        if run.start is not None:
+            begin_from(network, run.start, validation.images)
         _compile(keras, network, run)
     _write_run(keras, run, sets, validation, command)  # a run cut short can be exported too
     shown: Any = 1 if sys.stderr.isatty() else 2
@@ -302,7 +305,8 @@ def _write_run(
     config = {
         name: str(value) if isinstance(value, Path) else value
         for name, value in asdict(run).items()
-        if name not in ("data", "out", "emnist")  # folders of this machine say nothing later
+        if name
+        not in ("data", "out", "emnist", "start")  # folders of this machine say nothing later
     }
     writers = np.unique(validation.writers) if validation.writers is not None else np.zeros(0)
     about = {
@@ -348,6 +352,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--average", type=float, default=defaults.average)
     parser.add_argument(
         "--precision", choices=("mixed_bfloat16", "float32"), default=defaults.precision
+    )
+    parser.add_argument(
+        "--start", type=Path, help="weights to begin from: .h5 of another run, or bundled .tflite"
     )
     parser.add_argument("--validation", type=float, default=defaults.validation)
     parser.add_argument("--limit", type=int, help="digits of each set, for a trial")

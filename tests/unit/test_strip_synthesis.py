@@ -201,7 +201,7 @@ def test_every_backdrop_and_treatment_occurs(synthesizer: StripSynthesizer) -> N
             "jpeg",
         ),
         *("empty", "words", "filling", "signature", "smudge", "print"),
-        *("hand pen", "hand mnist", "overlapping", "tight", "spaced", "joined"),
+        *("hand pen", "hand mnist", "overlapping", "tight", "spaced", "joined", "touching"),
     }
     assert expected <= seen
     assert len([trait for trait in seen if trait[0].isdigit()]) > 70  # allographs of digits

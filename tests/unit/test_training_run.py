@@ -16,13 +16,15 @@ from training.datasets import load_mnist
 from training.glyphs import GlyphRun, read_run
 from training.network import PARAMETERS
 
+
 # TensorFlow stays out of the test process: its memory, its threads and its warnings.
-_RUN = [sys.executable, "-W", "ignore", "-m"]
+def _python_code(code: str, *arguments: Path) -> subprocess.CompletedProcess[str]:
+    return _python(code, *arguments, how="-c")
 
 
-def _python(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def _python(*arguments: str | Path, how: str = "-m") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*_RUN, *map(str, arguments)],
+        [sys.executable, "-W", "ignore", how, *map(str, arguments)],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
@@ -91,14 +93,23 @@ def test_the_report_needs_nothing_beside_it(finished: Path) -> None:
 @pytest.mark.slow
 def test_the_network_has_the_published_number_of_parameters() -> None:
     code = "from training.network import build_network as b; print(b().count_params())"
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = _python_code(code)
     assert done.stdout.strip() == "867434", done.stderr
+
+
+@pytest.mark.slow
+def test_a_run_may_begin_from_the_weights_that_ship(data_dir: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; import numpy as np\n"
+        "from training.datasets import load_mnist; from training.network import *\n"
+        "weights = Path('pipeline/readers/weights/glyph.tflite')\n"
+        "digits = load_mnist(Path(sys.argv[1]), 'train'); first = digits.images[:600]\n"
+        "network = build_network(); begin_from(network, weights, first)\n"
+        "said = np.asarray(network(first[..., None] / np.float32(255), training=False))\n"
+        "print((said.argmax(axis=1) == digits.labels[:600]).sum())"
+    )
+    done = _python_code(code, data_dir)
+    assert int(done.stdout) > 590, done.stderr
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
@@ -113,13 +124,7 @@ def test_missing_tensorflow_is_said_in_plain_words(tmp_path: Path) -> None:
         "try: app(['glyphs', '--data', sys.argv[1], '--out', sys.argv[1]], standalone_mode=False)\n"
         "except ConfigError as exc: print(exc)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = _python_code(code, tmp_path)
     assert "TensorFlow is not installed" in done.stdout, done.stderr
     assert "train" in done.stdout
 

@@ -24,6 +24,7 @@ from training.synthesis.amounts import Line, draw_line, draw_words
 from training.synthesis.backdrops import Backdrops, Frame
 from training.synthesis.capture import capture
 from training.synthesis.strings import Handwriting, draw_hand, write
+from training.synthesis.touching import join_digits
 from training.synthesis.writers import Archive
 
 Floats = NDArray[np.float32]
@@ -32,6 +33,8 @@ _NOTHING = ("empty", "empty", "writing", "writing", "signature", "smudge", "prin
 HEIGHTS = (11.0, 60.0)  # pixels of a digit, drawn evenly on a log scale
 _OFFICE = 0.5  # the share of strips that are scanned as finely as offices do,
 _OFFICE_HEIGHT = 24.0  # with digits at least as high as this
+_TOUCHING = 0.05  # the share of real digits, as they are, moved together until they touch
+_TOUCHING_LENGTHS = (2, 2, 2, 3, 3, 3, 4, 5, 6)
 _BOXED_HEIGHTS = (11.0, 36.0)  # in the box of a cheque, which is scanned as a whole
 
 
@@ -67,6 +70,8 @@ class StripSynthesizer:
         height = float(np.exp(rng.uniform(*np.log(heights))))
         if rng.random() < self._empties:
             return self._empty(height, rng)
+        if self._archive is not None and rng.random() < _TOUCHING:
+            return self._touching(self._archive, height, rng)
         return self._written(line, height, rng)
 
     def _written(self, line: Line, height: float, rng: np.random.Generator) -> LabelledStrip:
@@ -84,6 +89,21 @@ class StripSynthesizer:
         _lay(page, ink.cover, frame.box, depth, rng)
         grey, happened = capture(page, height, rng)
         return LabelledStrip(grey, line.text, frozenset(traits | happened))
+
+    def _touching(self, archive: Archive, height: float, rng: np.random.Generator) -> LabelledStrip:
+        """Digits of one writer on plain paper, their ink one piece."""
+        cover = None
+        while cover is None:
+            hand = archive.hand(rng)
+            digits = rng.integers(0, 10, rng.choice(_TOUCHING_LENGTHS)).tolist()
+            cover = join_digits([hand.pick(digit, rng) for digit in digits], height / 20, rng)
+        ink = Handwriting(cover, (), 0.0, float(len(cover)), frozenset())
+        frame, rows, columns = _place(ink, height, rng, comb=False)
+        page, depth, traits = self._backdrops.paper(rows, columns, rng)
+        _lay(page, cover, frame.box, depth, rng)
+        grey, happened = capture(page, height, rng)
+        traits |= happened | {f"hand {hand.origin}", "touching"}
+        return LabelledStrip(grey, "".join(map(str, digits)), frozenset(traits))
 
     def _empty(self, height: float, rng: np.random.Generator) -> LabelledStrip:
         """A strip that holds no number, yet seldom nothing."""

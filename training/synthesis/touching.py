@@ -1,0 +1,67 @@
+"""Strings of real digits of one hand, moved together until their ink is one piece.
+
+The boxes around the ink of neighbours overlap, as no contour can separate: what a pen that does not
+leave the paper, or a box that is too small, makes of digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from pipeline.types import Image
+
+HALF = 128  # ink darker than this counts
+_DEEPEST = 0.4  # of the narrower digit's width may lie within the other's
+
+
+def join_digits(digits: Sequence[Image], scale: float, rng: np.random.Generator) -> Image | None:
+    """Return `digits`, (28, 28) uint8 with ink 255 on 0, as one piece of ink: (h, w) uint8.
+
+    They stand from left to right, `scale` times as large. None where they do not become one piece.
+    """
+    inks = [_ink(digit, scale) for digit in digits]
+    if not all(ink.size for ink in inks):
+        return None
+    rows = 2 * max(ink.shape[0] for ink in inks)
+    canvas = np.zeros((rows, sum(ink.shape[1] for ink in inks) + 4), np.uint8)
+    start, end = 0, 0  # of the digit before
+    for ink in inks:
+        tall, wide = ink.shape
+        y = rows - tall - round(rng.uniform(0, 0.12) * tall)
+        x = end
+        if end:
+            x = _place(canvas, ink, y, start, end)
+            x -= round(rng.uniform(0, 0.06) * tall)
+            if end - x > _DEEPEST * min(end - start, wide) or x < 0:
+                return None
+        part = canvas[y : y + tall, x : x + wide]
+        np.maximum(part, ink, out=part)
+        start, end = x, x + wide
+    pieces = cv2.connectedComponents(np.asarray(canvas >= HALF, np.uint8), connectivity=8)[0] - 1
+    if pieces != 1:
+        return None
+    ys, xs = np.nonzero(canvas)
+    return canvas[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
+
+
+def _ink(image: Image, scale: float) -> Image:
+    """One digit at its size, cut to its ink."""
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    sized = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=way), np.uint8)
+    x, y, w, h = cv2.boundingRect(np.asarray(sized >= HALF, np.uint8))
+    return sized[y : y + h, x : x + w]
+
+
+def _place(canvas: Image, ink: Image, y: int, start: int, end: int) -> int:
+    """The first column, from the right, at which `ink` touches what is there, boxes overlapping."""
+    tall, wide = ink.shape
+    ink_there = np.asarray(canvas >= HALF, np.uint8)
+    there = np.asarray(cv2.dilate(ink_there, np.ones((3, 3), np.uint8))) > 0
+    mask = ink >= HALF
+    for x in range(end - 1, start, -1):
+        if (there[y : y + tall, x : x + wide] & mask[:, : there.shape[1] - x]).any():
+            return x
+    return start
