@@ -48,6 +48,7 @@ SCANS = "scans.npy"
 FINISH_RATE = 0.2  # of the learning rate, where the finish begins
 FINISH_CHANGES = 0.5  # of the changes to the images, in the finish
 FINISH_SCANS = 0.5  # share of the digits that the finish takes as the reader's own steps leave them
+_EXAMPLES = 1000  # digits on which the normalisation of weights to begin from is found
 _FINISH = "finish"  # marks the epochs of the finish in the history
 
 
@@ -116,7 +117,7 @@ def train_glyphs(run: GlyphRun, *, resume: bool = False, command: str = "") -> P
         raise ConfigError(f"The network has {network.count_params()} parameters.")
     if not history:
         if run.start is not None:
-            begin_from(network, run.start, validation.images)
+            begin_from(network, run.start, _pixels(validation.images[:_EXAMPLES]))
         _compile(keras, network, run)
     _write_run(keras, run, sets, validation, command)  # a run cut short can be exported too
     shown: Any = 1 if sys.stderr.isatty() else 2
@@ -303,10 +304,10 @@ def _write_run(
     keras: Any, run: GlyphRun, sets: list[DigitSet], validation: DigitSet, command: str
 ) -> None:
     config = {
-        name: str(value) if isinstance(value, Path) else value
+        name: value
         for name, value in asdict(run).items()
-        if name
-        not in ("data", "out", "emnist", "start")  # folders of this machine say nothing later
+        # Paths of this machine say nothing later.
+        if name not in ("data", "out", "emnist", "start")
     }
     writers = np.unique(validation.writers) if validation.writers is not None else np.zeros(0)
     about = {

@@ -1,4 +1,4 @@
-"""Keras to LiteRT: the network as bytes, in float and in int8."""
+"""Keras to LiteRT: the network as bytes, in float and in int8; and what its layers hold again."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import io
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,3 +66,26 @@ def _convert(converter: Any) -> bytes:
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return bytes(converter.convert())
+
+
+def folded_layers(weights: Path) -> list[list[NDArray[np.float32]]]:
+    """Return the kernel and the bias of each layer of int8 weights, the first layer first.
+
+    In Keras's order of axes, with what normalisation the conversion folded into them. Raises
+    ConfigError where the file cannot be read.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        interpreter = Interpreter(str(weights))
+    except ValueError as exc:
+        raise ConfigError(f"{weights} cannot be read as LiteRT weights.") from exc
+    # The converter writes the last layer first, and of each the bias and then the kernel.
+    tensors = []
+    for about in reversed(interpreter.get_tensor_details()):
+        scales = about["quantization_parameters"]["scales"]
+        if len(scales) > 1:
+            held = interpreter.get_tensor(about["index"]).astype(np.float32)
+            held = np.moveaxis(held * scales.reshape(-1, *[1] * (held.ndim - 1)), 0, -1)
+            tensors.append(np.asarray(held, np.float32))
+    return [tensors[at : at + 2] for at in range(0, len(tensors), 2)]

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import ConfigError
-from pipeline.types import Image
-from training.runs import layers_in
+from training.litert import folded_layers
+from training.runs import layers_in, load_weights
 
 PARAMETERS = 867_434
 CLASSES = "0123456789"
@@ -59,18 +59,18 @@ def _build() -> Any:
     return keras.Model(image, logits, name="glyph")
 
 
-def begin_from(network: Any, weights: Path, examples: Image) -> None:
+def begin_from(network: Any, weights: Path, examples: NDArray[np.float32]) -> None:
     """Give `network` the weights of another run, `.h5`, or those of a bundled `.tflite`.
 
     Conversion to int8 folds normalisation into the weights. Here it gets back the mean and spread
-    that each layer gives on `examples`, (n, 28, 28) uint8, and so changes nothing at first. Raises
-    ConfigError where the weights are of another network.
+    that each layer gives on `examples`, (n, 28, 28, 1) in [0, 1], and so changes nothing at first.
+    Raises ConfigError where the weights cannot be read or are of another network.
     """
     if weights.suffix != ".tflite":
-        network.load_weights(weights)
+        load_weights(network, weights)
         return
-    folded = _folded(weights)
-    values = examples[..., np.newaxis].astype(np.float32) / np.float32(255)
+    folded = folded_layers(weights)
+    values: Any = examples
     for layer in network.layers[1:]:
         own = layer.get_weights()
         if len(own) == 2:
@@ -82,19 +82,3 @@ def begin_from(network: Any, weights: Path, examples: Image) -> None:
             mean, spread = flat.mean(axis=0), flat.var(axis=0)
             layer.set_weights([np.sqrt(spread + layer.epsilon), mean, mean, spread])
         values = layer(values, training=False)
-
-
-def _folded(weights: Path) -> list[list[NDArray[np.float32]]]:
-    """The kernel and the bias of each layer, the first one first, in Keras's order of axes."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    # The converter writes the last layer first, and of each the bias and then the kernel.
-    tensors = []
-    interpreter = Interpreter(str(weights), experimental_preserve_all_tensors=True)
-    for about in reversed(interpreter.get_tensor_details()):
-        scales = about["quantization_parameters"]["scales"]
-        if len(scales) > 1:
-            held = interpreter.get_tensor(about["index"]).astype(np.float32)
-            held = np.moveaxis(held * scales.reshape(-1, *[1] * (held.ndim - 1)), 0, -1)
-            tensors.append(np.asarray(held, np.float32))
-    return [tensors[at : at + 2] for at in range(0, len(tensors), 2)]

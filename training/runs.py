@@ -56,3 +56,17 @@ def layers_in(precision: str) -> Iterator[None]:
         yield
     finally:
         config.set_dtype_policy(before)
+
+
+def load_weights(network: Any, weights: Path) -> None:
+    """Give `network` the weights of another run.
+
+    Raises ConfigError where the file cannot be read or its weights are of another network.
+    """
+    try:
+        network.load_weights(weights)
+    except (OSError, ValueError) as exc:
+        raise ConfigError(
+            f"{weights} does not hold weights of this network.",
+            hint="Name a file of weights (.weights.h5) that a run with the same layout wrote.",
+        ) from exc

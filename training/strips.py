@@ -30,7 +30,7 @@ from core.errors import ConfigError, CounterfoilError
 from pipeline.normalise import ROWS, middle_and_height, normalise_strip
 from pipeline.types import Image
 from training.datasets import load_femnist, load_mnist, load_nsysu, split_by_writer
-from training.runs import HISTORY, RUN, WEIGHTS, command_of, require_keras
+from training.runs import HISTORY, RUN, WEIGHTS, command_of, load_weights, require_keras
 from training.strip_network import (
     BLANK,
     CLASSES,
@@ -256,10 +256,10 @@ def train_strips(run: StripRun, *, command: str = "") -> Path:
     begun: list[NDArray[np.float32]] | None = None
     if run.start is not None and run.start_layout is not None:
         smaller = build_strip_network(LAYOUTS[run.start_layout])
-        smaller.load_weights(run.start)
+        load_weights(smaller, run.start)
         grow(network, smaller)
     elif run.start is not None:
-        network.load_weights(run.start)
+        load_weights(network, run.start)
         begun = network.get_weights()
     steps = run.epochs * -(-len(training) // run.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(

@@ -17,12 +17,12 @@ from training.glyphs import GlyphRun, read_run
 from training.network import PARAMETERS
 
 
-# TensorFlow stays out of the test process: its memory, its threads and its warnings.
 def _python_code(code: str, *arguments: Path) -> subprocess.CompletedProcess[str]:
     return _python(code, *arguments, how="-c")
 
 
 def _python(*arguments: str | Path, how: str = "-m") -> subprocess.CompletedProcess[str]:
+    # TensorFlow stays out of the test process: its memory, its threads and its warnings.
     return subprocess.run(
         [sys.executable, "-W", "ignore", how, *map(str, arguments)],
         cwd=Path(__file__).parents[2],
@@ -103,13 +103,27 @@ def test_a_run_may_begin_from_the_weights_that_ship(data_dir: Path) -> None:
         "import sys; from pathlib import Path; import numpy as np\n"
         "from training.datasets import load_mnist; from training.network import *\n"
         "weights = Path('pipeline/readers/weights/glyph.tflite')\n"
-        "digits = load_mnist(Path(sys.argv[1]), 'train'); first = digits.images[:600]\n"
+        "digits = load_mnist(Path(sys.argv[1]), 'train')\n"
+        "first = digits.images[:600, ..., None] / np.float32(255)\n"
         "network = build_network(); begin_from(network, weights, first)\n"
-        "said = np.asarray(network(first[..., None] / np.float32(255), training=False))\n"
+        "said = np.asarray(network(first, training=False))\n"
         "print((said.argmax(axis=1) == digits.labels[:600]).sum())"
     )
     done = _python_code(code, data_dir)
     assert int(done.stdout) > 590, done.stderr
+
+
+@pytest.mark.slow
+def test_weights_to_begin_from_that_are_none_are_named(data_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "no.tflite").write_bytes(b"none")
+    strip = Path(__file__).parents[2] / "pipeline/readers/weights/strip.weights.h5"
+    cases = (tmp_path / "no.tflite", tmp_path / "missing.h5", strip)
+    for number, weights in enumerate(cases):
+        options = ["--data", data_dir, "--out", tmp_path / str(number), "--limit", "50"]
+        done = _python("training.glyphs", *options, "--start", weights)
+        assert done.returncode != 0
+        assert f"{weights} " in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ class StripSynthesizer:
         return LabelledStrip(grey, line.text, frozenset(traits | happened))
 
     def _touching(self, archive: Archive, height: float, rng: np.random.Generator) -> LabelledStrip:
-        """Digits of one writer on plain paper, their ink one piece."""
+        """Digits of one hand, their ink one piece, on paper without a form."""
         cover = None
         while cover is None:
             hand = archive.hand(rng)

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.types import Image
 
-HALF = 128  # ink darker than this counts
+_HALF = 128  # of 255: what is as strong is ink
 _DEEPEST = 0.4  # of the narrower digit's width may lie within the other's
 
 
@@ -40,27 +40,31 @@ def join_digits(digits: Sequence[Image], scale: float, rng: np.random.Generator)
         part = canvas[y : y + tall, x : x + wide]
         np.maximum(part, ink, out=part)
         start, end = x, x + wide
-    pieces = cv2.connectedComponents(np.asarray(canvas >= HALF, np.uint8), connectivity=8)[0] - 1
+    pieces = cv2.connectedComponents(np.asarray(canvas >= _HALF, np.uint8), connectivity=8)[0] - 1
     if pieces != 1:
         return None
-    ys, xs = np.nonzero(canvas)
-    return canvas[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
+    return _cut(canvas, canvas)
 
 
 def _ink(image: Image, scale: float) -> Image:
     """One digit at its size, cut to its ink."""
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     sized = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=way), np.uint8)
-    x, y, w, h = cv2.boundingRect(np.asarray(sized >= HALF, np.uint8))
-    return sized[y : y + h, x : x + w]
+    return _cut(sized, np.asarray(sized >= _HALF, np.uint8))
+
+
+def _cut(image: Image, ink: Image) -> Image:
+    """Cut `image` to where `ink` is not 0; to nothing where it is 0 everywhere."""
+    x, y, w, h = cv2.boundingRect(ink)
+    return image[y : y + h, x : x + w]
 
 
 def _place(canvas: Image, ink: Image, y: int, start: int, end: int) -> int:
     """The first column, from the right, at which `ink` touches what is there, boxes overlapping."""
     tall, wide = ink.shape
-    ink_there = np.asarray(canvas >= HALF, np.uint8)
+    ink_there = np.asarray(canvas >= _HALF, np.uint8)
     there = np.asarray(cv2.dilate(ink_there, np.ones((3, 3), np.uint8))) > 0
-    mask = ink >= HALF
+    mask = ink >= _HALF
     for x in range(end - 1, start, -1):
         if (there[y : y + tall, x : x + wide] & mask[:, : there.shape[1] - x]).any():
             return x
