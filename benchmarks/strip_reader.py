@@ -4,7 +4,7 @@
 
 Strips are drawn by pen and normalised; `network` is the int8 network on one thread, a strip alone
 and in batches of eight, `normalise` what comes before it, from 48 pixels high. Times are medians
-of one run, and the least, since machines are shared. A doubtful strip takes three looks.
+of one run, and the least, since machines are shared. A doubtful strip takes four looks.
 """
 
 from __future__ import annotations

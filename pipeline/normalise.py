@@ -26,34 +26,41 @@ _PAPER = 21  # pixels at 32 rows: within this window strokes are the minority
 _DARK = 80  # of 255: on darker paper the ink is light; a light edge on grey paper is no ink
 _FAINT = 28.0  # of 255: ink fainter than this share of the paper is not amplified further
 _ROOM = 0.14  # of the height of the ink, left free around it
-_HEIGHT = 21.0  # rows of writing in a strip that is levelled,
-_SCALES = (0.75, 1.3)  # as far as its height may be changed
+_HEIGHT = 20.0  # rows of writing in a strip that is levelled,
+_ZOOM = (0.75, 1.7)  # as far as it may be made lower or higher than what the ink fills
+_LEVEL_RULE, _UPRIGHT_RULE = 21, 24  # pixels at 32 rows: longer strokes are no writing
 
 
-def normalise_strip(grey: Image) -> Image:
+def normalise_strip(grey: Image, level: bool = False) -> Image:
     """Make of one field's image what the strip reader is trained on.
 
     `grey` is (h, w) uint8 of any size, dark or light paper, shaded or not. Returns (32, columns)
     uint8: cropped to the rows and columns that hold ink, paper near 0, full ink near 255;
-    columns are a multiple of 16 between 32 and 512, what is too long being squeezed.
+    columns are a multiple of 16 between 32 and 512, what is too long being squeezed. With `level`
+    the rows are those that bring the writing to the middle and to 20 rows, whatever else is there.
     """
     if grey.size == 0:
         return np.zeros((ROWS, _COLUMNS[0]), np.uint8)
-    whole = _flattened(_with_rows(grey))
+    whole = _flattened(_resized(grey, (max(4, round(grey.shape[1] * ROWS / len(grey))), ROWS)))
     top, bottom, left, right = _extent(whole)
-    unit = grey.shape[0] / ROWS
-    rows = slice(int(top * unit), max(int(top * unit) + 1, round(bottom * unit)))
-    columns = slice(int(left * unit), max(int(left * unit) + 1, round(right * unit)))
-    ink = whole[:, left:right]
-    if bottom - top < ROWS:
-        ink = _flattened(_with_rows(grey[rows, columns]))
-    width = -(-(ink.shape[1] + 2 * _SIDE) // _STEP) * _STEP
+    first, span = float(top), float(bottom - top)
+    if level:
+        first, span = _rows_around_writing(whole[top:bottom, left:right])
+        first += top
+    unit = len(grey) / ROWS  # pixels of the image a row of `whole`
+    rows = _within(first * unit, (first + span) * unit, len(grey))
+    columns = _within(left * unit, right * unit, grey.shape[1])
+    scale = ROWS / (span * unit)
+    wide = max(4, round((right - left) * unit * scale))
+    high = min(ROWS, max(1, round((rows.stop - rows.start) * scale)))
+    ink = _flattened(_resized(grey[rows, columns], (wide, high)))
+    width = -(-(wide + 2 * _SIDE) // _STEP) * _STEP
     width = min(max(width, _COLUMNS[0]), _COLUMNS[1])
-    most = width - 2 * _SIDE
-    if ink.shape[1] > most:
-        ink = np.asarray(cv2.resize(ink, (most, ROWS), interpolation=cv2.INTER_AREA), np.uint8)
+    if wide > width - 2 * _SIDE:
+        ink = _resized(ink, (width - 2 * _SIDE, high))
+    above = min(max(0, round((rows.start / unit - first) * ROWS / span)), ROWS - high)
     before = (width - ink.shape[1]) // 2
-    return np.pad(ink, ((0, 0), (before, width - ink.shape[1] - before)))
+    return np.pad(ink, ((above, ROWS - high - above), (before, width - ink.shape[1] - before)))
 
 
 def stretch_strip(strip: Image, times: float) -> Image:
@@ -66,16 +73,20 @@ def stretch_strip(strip: Image, times: float) -> Image:
     return np.pad(ink, ((0, 0), (room // 2, room - room // 2)))
 
 
-def level_strip(strip: Image) -> Image:
-    """Return a normalised strip with its writing in the middle and as high as writing mostly is.
+def _rows_around_writing(ink: Image) -> tuple[float, float]:
+    """Return the first row and the number of rows to take so that the writing has its height.
 
-    Cut out closely, digits fill all rows; with what else is in a box, half of them.
+    Cut out closely, digits fill all rows; with what else is in a box, half of them. Rules tell
+    nothing of how high the writing is.
     """
-    weight = (strip.astype(np.float32) ** 2).sum(axis=1) + 1.0
-    middle, high = middle_and_height(weight)
-    scale = float(np.clip(_HEIGHT / max(high, 1.0), *_SCALES))
-    move = np.array([[1, 0, 0], [0, scale, (ROWS - 1) / 2 - scale * middle]], np.float32)
-    return np.asarray(cv2.warpAffine(strip, move, strip.shape[::-1]), np.uint8)
+    written = ink
+    for shape in ((1, _LEVEL_RULE), (_UPRIGHT_RULE, 1)):
+        rules = cv2.morphologyEx(written, cv2.MORPH_OPEN, np.ones(shape, np.uint8))
+        written = np.asarray(cv2.subtract(written, rules), np.uint8)
+    middle, high = middle_and_height((written.astype(np.float32) ** 2).sum(axis=1) + 1.0)
+    fewest, most = (len(ink) / zoom for zoom in reversed(_ZOOM))
+    span = min(max(high * ROWS / _HEIGHT, fewest), most)
+    return middle + 0.5 - span / 2, span
 
 
 def middle_and_height(weight: NDArray[np.floating]) -> tuple[float, float]:
@@ -88,10 +99,16 @@ def middle_and_height(weight: NDArray[np.floating]) -> tuple[float, float]:
     return middle, float(np.sqrt(12 * (weight @ (rows - middle) ** 2) / weight.sum()))
 
 
-def _with_rows(grey: Image) -> Image:
-    height, width = grey.shape
-    size = (max(4, round(width * ROWS / height)), ROWS)
-    way = cv2.INTER_AREA if height > ROWS else cv2.INTER_LINEAR
+def _within(first: float, past: float, size: int) -> slice:
+    """Return the pixels from `first` until before `past` that an image has, at least one."""
+    start = min(max(0, int(first)), size - 1)
+    return slice(start, min(max(start + 1, round(past)), size))
+
+
+def _resized(grey: Image, size: tuple[int, int]) -> Image:
+    """Return `grey` at `size`, (columns, rows)."""
+    smaller = grey.shape[0] > size[1] or grey.shape[1] > size[0]
+    way = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(grey, size, interpolation=way), np.uint8)
 
 

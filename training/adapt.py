@@ -24,7 +24,6 @@ import cv2
 import numpy as np
 
 from core.errors import ConfigError, InputError
-from pipeline.normalise import normalise_strip
 from pipeline.readers.runtime import Model
 from pipeline.readers.strip import form_opinions
 from pipeline.types import Alternative, Image
@@ -36,7 +35,7 @@ from training.metrics import SURE, wilson
 from training.runs import require_keras
 from training.strip_export import Converted, convert_strips, pool_logits, read_greedily, strip_card
 from training.strip_network import LAYOUTS, build_strip_network
-from training.strips import Pool, batches, ctc_loss, fits, join_strips
+from training.strips import Pool, batches, ctc_loss, draw_strips, join_strips
 from training.synthesis.strips import StripSynthesizer
 
 LEAST_TRAINED, LEAST_HELD_OUT = 100, 50
@@ -290,15 +289,8 @@ def draw_synthetic(count: int, part: int, seed: int, say: Say) -> Pool:
 def _draw(shard: tuple[int, int, int, int]) -> list[tuple[Image, str]]:
     part, seed, start, count = shard
     cv2.setNumThreads(1)
-    synthesizer = StripSynthesizer(seed=seed)
     rng = np.random.default_rng((seed, part, start))
-    strips: list[tuple[Image, str]] = []
-    while len(strips) < count:
-        strip = synthesizer(rng)
-        image = normalise_strip(strip.grey)
-        if fits(image, strip.text):
-            strips.append((image, strip.text))
-    return strips
+    return draw_strips(StripSynthesizer(seed=seed), count, rng)
 
 
 def champion_folder(site: Path | None) -> Path:

@@ -19,7 +19,7 @@ from pipeline.types import Image
 from training.evaluation.labelled import Example, page_bytes
 from training.evaluation.measure import cut
 from training.strip_network import CLASSES
-from training.strips import Pool, fits, join_strips
+from training.strips import LEVELLED, Pool, fits, join_strips
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +105,13 @@ def split_by_file(
 
 
 def as_pool(corrections: Sequence[Correction], rng: np.random.Generator | None = None) -> Pool:
-    """Normalise the strips; with `rng` each is changed a little before."""
+    """Normalise the strips; with `rng` each is changed a little before, and some are levelled."""
     strips = []
     for own in corrections:
-        strip = normalise_strip(own.grey if rng is None else vary(own.grey, rng))
-        if rng is not None and not fits(strip, own.text):
-            strip = normalise_strip(own.grey)
+        strip = normalise_strip(own.grey)
+        if rng is not None:
+            other = normalise_strip(vary(own.grey, rng), level=bool(rng.random() < LEVELLED))
+            strip = other if fits(other, own.text) else strip
         strips.append((strip, own.text))
     return join_strips(strips)
 

@@ -48,6 +48,7 @@ _SHARD = 500  # strips that a process makes at once
 SPLIT = 1  # seed of the split by writer, the same for all runs: one may begin where another ended
 _KEPT = 0.45  # share of the ink that must be left of strokes made thinner: some would go altogether
 _BEND = 1.3  # pixels by which a place of a strip is moved against the ones beside it, at most
+LEVELLED = 1 / 3  # of the strips: two of the reader's further looks are at such
 _ALIGNED = 16  # columns of a batch are a multiple of this
 
 
@@ -204,17 +205,23 @@ def made_pool(run: StripRun, part: str, count: int) -> Pool:
 
 
 def _draw(shard: tuple[StripRun, str, int, int]) -> list[tuple[Image, str]]:
-    """Draw a shard of strips, normalised as the reader does."""
     run, part, start, count = shard
     cv2.setNumThreads(1)
     mnist, held_out = split_by_writer(load_mnist(run.data, "train"), 0.08, seed=SPLIT)
     sets = [mnist, load_femnist(run.data), load_nsysu(run.data, "train")]
     synthesizer = StripSynthesizer(sets if part == "train" else [held_out], seed=run.seed)
     rng = np.random.default_rng((run.seed, part == "train", start))
-    strips = []
-    for _ in range(count):
+    return draw_strips(synthesizer, count, rng)
+
+
+def draw_strips(
+    synthesizer: StripSynthesizer, count: int, rng: np.random.Generator
+) -> list[tuple[Image, str]]:
+    """Draw `count` strips, normalised in one of the ways in which the reader looks at them."""
+    strips: list[tuple[Image, str]] = []
+    while len(strips) < count:
         strip = synthesizer(rng)
-        image = normalise_strip(strip.grey)
+        image = normalise_strip(strip.grey, level=bool(rng.random() < LEVELLED))
         if fits(image, strip.text):
             strips.append((image, strip.text))
     return strips

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.grammar import Grammar
-from pipeline.normalise import ROWS, level_strip, normalise_strip, stretch_strip
+from pipeline.normalise import ROWS, normalise_strip, stretch_strip
 from pipeline.readers.runtime import Model
 from pipeline.search import likeliest
 from pipeline.types import Alternative, Image
@@ -67,11 +67,14 @@ def form_opinions(
     doubtful = [index for index, opinion in enumerate(opinions) if opinion.doubt > DOUBT]
     asked = [grammars[index] for index in doubtful]
     whole = strips if uncleaned is None else uncleaned
-    wider = [stretch_strip(level_strip(images[index]), _WIDER) for index in doubtful]
     # Where nothing was cleaned away, the strip is normalised already.
     before = [images[i] if whole[i] is strips[i] else normalise_strip(whole[i]) for i in doubtful]
-    narrower = [stretch_strip(level_strip(image), _NARROWER) for image in before]
-    again = (_look(wider, asked, model), _look(narrower, asked, model))
+    further = (
+        [stretch_strip(normalise_strip(strips[i], level=True), _WIDER) for i in doubtful],
+        [stretch_strip(normalise_strip(whole[i], level=True), _NARROWER) for i in doubtful],
+        [stretch_strip(image, _NARROWER) for image in before],
+    )
+    again = [_look(look, asked, model) for look in further]
     for index, *more in zip(doubtful, *again, strict=True):
         opinions[index] = _mean(opinions[index], *more)
     return opinions

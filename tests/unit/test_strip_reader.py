@@ -65,7 +65,7 @@ def test_a_doubtful_strip_is_looked_at_again_and_a_sure_one_is_not(
     opinions = form_opinions(strips, [ANY] * len(strips), model)
     doubtful = [first.doubt > DOUBT for first in once]
     assert 0 < sum(doubtful) < len(strips)
-    assert seen == [len(strips), sum(doubtful), sum(doubtful)]
+    assert seen == [len(strips), *[sum(doubtful)] * 3]
     for first, opinion, again in zip(once, opinions, doubtful, strict=True):
         assert opinion.raw == first.raw
         assert again or opinion == first

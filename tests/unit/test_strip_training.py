@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from pipeline.normalise import ROWS, level_strip, normalise_strip
+from pipeline.normalise import ROWS, normalise_strip
+from pipeline.types import Image
 from training.strips import (
     Pool,
     batches,
@@ -43,28 +45,56 @@ def pool(count: int) -> Pool:
 
 
 @settings(max_examples=60, deadline=None)
-@given(height=st.integers(1, 300), width=st.integers(1, 900), seed=st.integers(0, 99))
-def test_any_image_becomes_a_strip(height: int, width: int, seed: int) -> None:
+@given(
+    height=st.integers(1, 300),
+    width=st.integers(1, 900),
+    level=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_any_image_becomes_a_strip(height: int, width: int, level: bool, seed: int) -> None:
     grey = np.random.default_rng(seed).integers(0, 256, (height, width)).astype(np.uint8)
-    strip = normalise_strip(grey)
+    strip = normalise_strip(grey, level)
     assert strip.shape[0] == ROWS
     assert 32 <= strip.shape[1] <= 512
     assert strip.shape[1] % 16 == 0
 
 
-@pytest.mark.parametrize(("top", "bottom"), [(0, 32), (12, 24), (2, 14)])
-def test_levelled_writing_is_in_the_middle_and_of_a_usual_height(top: int, bottom: int) -> None:
-    strip = np.zeros((ROWS, 96), np.uint8)
-    strip[top:bottom, 20:76] = 255
-    level = level_strip(strip)
-    assert level.shape == strip.shape
-    inked = np.flatnonzero((level > 128).any(axis=1))
-    assert abs(inked.mean() - (ROWS - 1) / 2) < 1
-    before, after = bottom - top, inked[-1] - inked[0] + 1
-    assert abs(after - 21) < abs(before - 21)
-    assert 0.7 * before < after < 1.4 * before
-    blank = np.zeros((ROWS, 64), np.uint8)
-    assert not level_strip(blank).any()
+def bars(height: int, top: float, bottom: float) -> Image:
+    """Upright strokes between two shares of the height, and a speck above and one below them."""
+    grey = np.full((height, 5 * height), 230, np.uint8)
+    for left in range(height, 4 * height, height // 2):
+        grey[round(top * height) : round(bottom * height), left : left + height // 8] = 40
+    grey[0, height], grey[-1, 2 * height] = 40, 40
+    return grey
+
+
+def written_rows(strip: Image) -> NDArray[np.intp]:
+    """The rows that hold three strokes or more."""
+    return np.flatnonzero((strip > 96).sum(axis=1) > 5)
+
+
+@pytest.mark.parametrize("height", [24, 64, 160])
+@pytest.mark.parametrize(("top", "bottom"), [(0.0, 1.0), (0.05, 0.45), (0.5, 0.9)])
+def test_levelled_writing_is_in_the_middle_and_of_a_usual_height(
+    top: float, bottom: float, height: int
+) -> None:
+    grey = bars(height, top, bottom)
+    before, after = written_rows(normalise_strip(grey)), written_rows(normalise_strip(grey, True))
+    assert 18 <= len(after) <= 25
+    assert abs(len(after) - 20) <= abs(len(before) - 20)
+    assert abs(after.mean() - (ROWS - 1) / 2) < 1.5
+
+
+def test_a_rule_says_nothing_of_the_height_of_writing() -> None:
+    grey = bars(64, 0.1, 0.5)
+    alone = written_rows(normalise_strip(grey, level=True))
+    grey[56:59, 64:256] = 40
+    ruled = normalise_strip(grey, level=True)[:27]
+    assert abs(len(written_rows(ruled)) - len(alone)) <= 1
+
+
+def test_levelling_empty_paper_leaves_it_empty() -> None:
+    assert not normalise_strip(np.full((40, 200), 230, np.uint8), level=True).any()
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -134,9 +164,8 @@ import numpy as np
 from training.strip_network import LAYOUTS, build_strip_network, grow
 small, large = build_strip_network(LAYOUTS["narrow"]), build_strip_network(LAYOUTS["deep"])
 image = np.random.default_rng(1).random((2, 32, 96, 1), np.float32)
-before = np.corrcoef(np.ravel(small(image)), np.ravel(large(image)))[0, 1]
 grow(large, small)
-print(np.corrcoef(np.ravel(small(image)), np.ravel(large(image)))[0, 1] - before)
+print(np.corrcoef(np.ravel(small(image)), np.ravel(large(image)))[0, 1])
 try:
     grow(small, large)
 except ValueError as exc:
@@ -154,8 +183,8 @@ def test_a_grown_network_begins_as_the_smaller_one(data_dir: Path) -> None:
         timeout=280,
     )
     assert done.returncode == 0, done.stderr
-    nearer, refused = done.stdout.splitlines()
-    assert float(nearer) > 0.5
+    alike, refused = done.stdout.splitlines()
+    assert float(alike) > 0.95  # two networks begun at random: -0.5 to 0.3
     assert "has no place" in refused
 
 
