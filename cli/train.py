@@ -134,7 +134,7 @@ def adapt(
     held_out: Annotated[
         float, typer.Option(min=0.1, max=0.6, help="Share of the fields to compare on, by file.")
     ] = 0.3,
-    passes: Annotated[int, typer.Option(min=1, max=500, help="Over the verified fields.")] = 60,
+    passes: Annotated[int, typer.Option(min=1, max=500, help="Over the verified fields.")] = 40,
     seed: Annotated[int, typer.Option(help="Of all that is random, what is held out too.")] = 1,
     data: SiteData = None,
     dry_run: Annotated[

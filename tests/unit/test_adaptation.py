@@ -159,7 +159,8 @@ from core.site_models import current_name, current_strip, new_model, promote
 from tests.unit.test_adaptation import corrections
 from tests.unit.test_strip_training import pool
 from pipeline.readers.runtime import Model
-from training.adapt import Challenger, Tuning, write_challenger
+from dataclasses import replace
+from training.adapt import Challenger, Tuning, fine_tune, write_challenger
 from training.strip_export import convert_strips
 from training.strip_network import LAYOUTS, build_strip_network
 
@@ -182,6 +183,18 @@ tuning = Tuning(held_out=0.32, passes=1, strips=30, validation=30)
 options = {"field": "digits", "template": None, "tuning": tuning, "home": home}
 adapt([scans], **options, dry_run=False, as_json=True)
 assert current_name(home) == folder.name
+# Between the champion's weights and the tuned ones, as far as it is said.
+begun, *ends = (
+    fine_tune(folder, corrections(110), pool(20), pool(20), replace(tuning, tuned=share)).network
+    for share in (0.0, 0.5, 1.0)
+)
+for old, half, new in zip(
+    network.get_weights(), ends[0].get_weights(), ends[1].get_weights(), strict=True
+):
+    assert np.allclose(half, (old + new) / 2, atol=1e-4)
+assert not np.allclose(ends[1].get_weights()[0], network.get_weights()[0], atol=1e-5)
+for old, same in zip(network.get_weights(), begun.get_weights(), strict=True):
+    assert np.allclose(old, same, atol=1e-6)
 """
 
 
