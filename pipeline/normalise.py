@@ -115,14 +115,22 @@ def _resized(grey: Image, size: tuple[int, int]) -> Image:
 def _flattened(small: Image) -> Image:
     """Return how much darker than its paper each pixel is (lighter, where the paper is dark)."""
     reach = _PAPER // 2
-    padded = np.pad(small, reach, mode="symmetric")
+    padded = cv2.copyMakeBorder(small, reach, reach, reach, reach, cv2.BORDER_REFLECT)
     paper = np.asarray(cv2.medianBlur(padded, _PAPER), np.uint8)[reach:-reach, reach:-reach]
-    if float(np.median(paper)) < _DARK:
+    if quantile(paper, 0.5) < _DARK:
         small, paper = _negative(small), _negative(paper)  # white on black
     dark = cv2.subtract(paper, small)
     share = np.asarray(cv2.divide(dark, np.maximum(paper, 32), scale=255), np.uint8)
-    full = max(float(np.percentile(share, 97)), _FAINT)
+    full = max(quantile(share, 0.97), _FAINT)
     return np.asarray(cv2.convertScaleAbs(share, alpha=255 / full), np.uint8)
+
+
+def quantile(image: Image, share: float) -> float:
+    """Return what `np.quantile` does of uint8 of any shape, by counting, which is quicker."""
+    below = np.cumsum(np.bincount(image.ravel(), minlength=256))
+    place = share * (image.size - 1)
+    low, high = np.searchsorted(below, (int(place), min(int(place) + 1, image.size - 1)), "right")
+    return float(low + (high - low) * (place - int(place)))
 
 
 def _negative(grey: Image) -> Image:

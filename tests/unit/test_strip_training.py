@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.normalise import ROWS, normalise_strip
+from pipeline.normalise import ROWS, normalise_strip, quantile
 from pipeline.types import Image
 from training.strips import (
     Pool,
@@ -57,6 +57,12 @@ def test_any_image_becomes_a_strip(height: int, width: int, level: bool, seed: i
     assert strip.shape[0] == ROWS
     assert 32 <= strip.shape[1] <= 512
     assert strip.shape[1] % 16 == 0
+
+
+@given(values=st.lists(st.integers(0, 255), min_size=1, max_size=60), share=st.floats(0, 1))
+def test_a_quantile_is_the_one_of_numpy(values: list[int], share: float) -> None:
+    image = np.array([values], np.uint8)
+    assert quantile(image, share) == pytest.approx(np.quantile(image, share), abs=1e-9)
 
 
 def bars(height: int, top: float, bottom: float) -> Image:
