@@ -1,4 +1,4 @@
-"""Pairs and triples of digits that touch, composed from digits of test writers.
+"""Single digits, and pairs and triples that touch, composed from digits of test writers.
 
     python -m benchmarks.touching [--count 1000] [--reader glyph] [--sheet touching.png] [--write]
 
@@ -35,7 +35,7 @@ from training.synthesis.touching import join_digits
 Floats = NDArray[np.float32]
 
 HEIGHTS = (16.0, 64.0)  # pixels of a digit, evenly on a log scale
-LENGTHS = {"pairs": 2, "triples": 3}
+LENGTHS = {"single digits": 1, "pairs": 2, "triples": 3}
 NOISE = 4.0
 _SEED = 20
 
@@ -100,7 +100,7 @@ def measure(readers: dict[str, Reads], sets: dict[str, list[Touching]]) -> Secti
                 exact = share(right, len(strips), bounds)
                 rows.append((key, exact, str(sure), str(fooled), f"{median(times):.1f}"))
     return Section(
-        title="Touching digits of test writers",
+        title="Single and touching digits of test writers",
         columns=("strings", "exact", f"confident (≥ {SURE:g})", "of these wrong", "ms"),
         rows=tuple(rows),
         figures=figures,
@@ -114,7 +114,7 @@ def measure(readers: dict[str, Reads], sets: dict[str, list[Touching]]) -> Secti
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser("touching", __doc__, "touching.md")
-    options.add_argument("--count", type=int, default=1000, help="pairs, and as many triples")
+    options.add_argument("--count", type=int, default=1000, help="of each length")
     options.add_argument("--sheet", type=Path, help="write a picture of the first strings there")
     chosen = options.parse_args(arguments)
 

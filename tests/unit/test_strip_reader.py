@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 
 from pipeline.grammar import parse_grammar
 from pipeline.normalise import ROWS, stretch_strip
+from pipeline.read import read_strip
 from pipeline.readers import strip as strip_reader
+from pipeline.readers.loaded import load_readers
 from pipeline.readers.runtime import Model
 from pipeline.readers.strip import DOUBT, form_opinions
-from pipeline.types import Image
+from pipeline.types import Image, Page
 from training.datasets import load_mnist
+from training.synthesis.digit_strips import compose_strip
 from training.synthesis.strips import StripSynthesizer
 
 ANY = parse_grammar("digits(1,16)")
@@ -89,3 +92,14 @@ def test_what_was_read_before_changes_nothing(seed: int) -> None:
 def test_empty_paper_is_nothing() -> None:
     (blank,) = form_opinions([np.full((40, 160), 230, np.uint8)], [ANY], Model.bundled("strip"))
     assert blank.nothing > max([0.5, *(item.probability for item in blank.legal)])
+
+
+def test_a_digit_by_itself_is_not_taken_for_the_side_of_a_box(data_dir: Path) -> None:
+    digits = load_mnist(data_dir, "test")
+    ones = digits.images[digits.labels == 1][:100]
+    rng = np.random.default_rng(4)
+    strips = [compose_strip([one], int(rng.choice((24, 40, 64))), rng, noise=4) for one in ones]
+    readers = load_readers()
+    fields = [read_strip(Page(strip), ANY, readers).fields[0] for strip in strips]
+    assert sum(field.value == "1" for field in fields) >= 85
+    assert max([field.confidence for field in fields if field.value == ""], default=0.0) < 0.9

@@ -179,7 +179,7 @@ def test_every_way_of_writing_occurs() -> None:
     assert {f"group {s}" for s in ".,' "} <= seen
     assert {"point", "raised", "underlined", "over 100", "fraction", "dash"} <= seen
     assert {f"trail {s}" for s in ("/-", "=", "-", "only", ".-")} <= seen
-    assert {"comb", "plain", "amount", "cheque", "lead", "indian", "western"} <= seen
+    assert {"comb", "plain", "count", "amount", "cheque", "lead", "indian", "western"} <= seen
 
 
 def test_every_backdrop_and_treatment_occurs(synthesizer: StripSynthesizer) -> None:
@@ -202,6 +202,7 @@ def test_every_backdrop_and_treatment_occurs(synthesizer: StripSynthesizer) -> N
         ),
         *("empty", "words", "filling", "signature", "smudge", "print"),
         *("hand pen", "hand mnist", "overlapping", "tight", "spaced", "joined", "touching"),
+        "alone",
     }
     assert expected <= seen
     assert len([trait for trait in seen if trait[0].isdigit()]) > 70  # allographs of digits

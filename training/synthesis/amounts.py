@@ -22,6 +22,7 @@ LONGEST = 16  # characters of a text
 
 # Of numbers, in digits: most are as long as amounts are, no length up to LONGEST is missing.
 _LENGTHS = np.array([3, 8, 14, 17, 18, 15, 10, 6, 3, 2, 1, 1, 0.5, 0.5, 0.5, 0.5])
+_FIRST = np.array([2, 5, 3, 2, 2, 1.5, 1, 1, 1, 1.5]) / 20  # of a count's first digit
 _SIGNS = ("₹", "$", "£", "€", "Rs", "Rs.")
 _TRAILS = (
     *("/-", "/-", "/-", "/-", "/=", "=", "-", "--", "only", ".-", ",-", ".=", ".", ",", "'", "#"),
@@ -57,15 +58,17 @@ class Line:
 
 
 def draw_line(rng: np.random.Generator) -> Line:
-    """Draw a number as it stands in a field: an amount, a plain number or one in a comb."""
+    """Draw a number as it stands in a field: a count, an amount, a date, any other, in a comb."""
     kind = rng.random()
-    if kind < 0.15:
+    if kind < 0.1:
+        return draw_count(rng)
+    if kind < 0.24:
         return draw_cheque_amount(rng)
-    if kind < 0.62:
+    if kind < 0.66:
         return draw_amount(rng)
-    if kind < 0.68:
+    if kind < 0.71:
         return draw_date(rng)
-    comb = kind > 0.82
+    comb = kind > 0.84
     length = int(rng.choice((2, 4, 5, 6, 8, 8, 8, 8, 10, 12))) if comb else _length(rng)
     digits = _date(rng) if comb and length == 8 else _digits(length, rng)
     return Line(
@@ -73,6 +76,17 @@ def draw_line(rng: np.random.Generator) -> Line:
         frozenset({"comb" if comb else "plain"}),
         comb,
     )
+
+
+def draw_count(rng: np.random.Generator) -> Line:
+    """Draw a count, a score or an answer: a digit or two, low ones more often than high ones.
+
+    A 1 by itself looks like the side of a box: seldom drawn, it would be taken for one.
+    """
+    digits = str(rng.choice(10, p=_FIRST))
+    if rng.random() < 0.4:
+        digits += str(rng.integers(10))
+    return Line(tuple(Token(digit, digit) for digit in digits), frozenset({"count"}))
 
 
 def draw_amount(rng: np.random.Generator) -> Line:

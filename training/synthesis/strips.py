@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline.types import Box, Image
 from training.datasets import DigitSet
-from training.synthesis.amounts import Line, draw_line, draw_words
+from training.synthesis.amounts import Line, draw_count, draw_line, draw_words
 from training.synthesis.backdrops import Backdrops, Frame
 from training.synthesis.capture import capture
 from training.synthesis.strings import Handwriting, draw_hand, write
@@ -33,8 +33,9 @@ _NOTHING = ("empty", "empty", "writing", "writing", "signature", "smudge", "prin
 HEIGHTS = (11.0, 60.0)  # pixels of a digit, drawn evenly on a log scale
 _OFFICE = 0.5  # the share of strips that are scanned as finely as offices do,
 _OFFICE_HEIGHT = 24.0  # with digits at least as high as this
-_TOUCHING = 0.05  # the share of real digits, as they are, moved together until they touch
+_AS_THEY_ARE = 0.08  # the share of real digits as published: moved together until they touch,
 _TOUCHING_LENGTHS = (2, 2, 2, 3, 3, 3, 4, 5, 6)
+_COUNTS = 0.4  # or a digit or two that someone counted
 _BOXED_HEIGHTS = (11.0, 36.0)  # in the box of a cheque, which is scanned as a whole
 
 
@@ -70,8 +71,8 @@ class StripSynthesizer:
         height = float(np.exp(rng.uniform(*np.log(heights))))
         if rng.random() < self._empties:
             return self._empty(height, rng)
-        if self._archive is not None and rng.random() < _TOUCHING:
-            return self._touching(self._archive, height, rng)
+        if self._archive is not None and rng.random() < _AS_THEY_ARE:
+            return self._as_they_are(self._archive, height, rng)
         return self._written(line, height, rng)
 
     def _written(self, line: Line, height: float, rng: np.random.Generator) -> LabelledStrip:
@@ -90,20 +91,25 @@ class StripSynthesizer:
         grey, happened = capture(page, height, rng)
         return LabelledStrip(grey, line.text, frozenset(traits | happened))
 
-    def _touching(self, archive: Archive, height: float, rng: np.random.Generator) -> LabelledStrip:
+    def _as_they_are(
+        self, archive: Archive, height: float, rng: np.random.Generator
+    ) -> LabelledStrip:
         """Digits of one hand, their ink one piece, on paper without a form."""
         cover = None
         while cover is None:
             hand = archive.hand(rng)
-            digits = rng.integers(0, 10, rng.choice(_TOUCHING_LENGTHS)).tolist()
-            cover = join_digits([hand.pick(digit, rng) for digit in digits], height / 20, rng)
+            if rng.random() < _COUNTS:
+                text = draw_count(rng).text
+            else:
+                text = "".join(map(str, rng.integers(0, 10, rng.choice(_TOUCHING_LENGTHS))))
+            cover = join_digits([hand.pick(int(digit), rng) for digit in text], height / 20, rng)
         ink = Handwriting(cover, (), 0.0, float(len(cover)), frozenset())
         frame, rows, columns = _place(ink, height, rng, comb=False)
         page, depth, traits = self._backdrops.paper(rows, columns, rng)
         _lay(page, cover, frame.box, depth, rng)
         grey, happened = capture(page, height, rng)
-        traits |= happened | {f"hand {hand.origin}", "touching"}
-        return LabelledStrip(grey, "".join(map(str, digits)), frozenset(traits))
+        traits |= happened | {f"hand {hand.origin}", "touching" if len(text) > 1 else "alone"}
+        return LabelledStrip(grey, text, frozenset(traits))
 
     def _empty(self, height: float, rng: np.random.Generator) -> LabelledStrip:
         """A strip that holds no number, yet seldom nothing."""
