@@ -60,6 +60,8 @@ def clean_strip(grey: Image, *, ruled: bool = True, cells: int | None = None) ->
     if unit > 1:
         shades = np.asarray(cv2.resize(shades, size, interpolation=cv2.INTER_AREA), np.uint8)
     level = tuple(rule.scaled(1 / unit, size[0]) for rule in ruling.level)
+    if cells == 1:
+        cells = None  # a box: nothing parts its cells
     comb = None
     if cells is not None or len(ruling.upright) >= FEWEST:  # of an unknown comb all is plain
         comb = find_comb(shades, level, lean_of(ruling), cells)
