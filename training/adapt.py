@@ -32,7 +32,7 @@ from training.corrections import Correction, as_pool, split_by_file
 from training.crossing import cross, find_gaps
 from training.litert import require_tensorflow
 from training.metrics import SURE, wilson
-from training.runs import require_keras
+from training.runs import mean_weights, require_keras
 from training.strip_export import Converted, convert_strips, pool_logits, read_greedily, strip_card
 from training.strip_network import LAYOUTS, build_strip_network
 from training.strips import Pool, batches, ctc_loss, draw_strips, join_strips
@@ -238,12 +238,7 @@ def fine_tune(
             network.train_on_batch(images, labels)
             done += 1
             say("fine-tuning", done, steps)
-    network.set_weights(
-        [
-            tuning.tuned * after + (1 - tuning.tuned) * old
-            for after, old in zip(network.get_weights(), before, strict=True)
-        ]
-    )
+    network.set_weights(mean_weights(network.get_weights(), before, tuning.tuned))
     say("converting", 0, 1)
     kept = as_pool(calibrating)
     representative = _join(own, _some(synthetic, len(rest), np.random.default_rng(0)))

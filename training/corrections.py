@@ -108,10 +108,11 @@ def as_pool(corrections: Sequence[Correction], rng: np.random.Generator | None =
     """Normalise the strips; with `rng` each is changed a little before, and some are levelled."""
     strips = []
     for own in corrections:
-        strip = normalise_strip(own.grey)
+        strip = None
         if rng is not None:
-            other = normalise_strip(vary(own.grey, rng), level=bool(rng.random() < LEVELLED))
-            strip = other if fits(other, own.text) else strip
+            strip = normalise_strip(vary(own.grey, rng), level=bool(rng.random() < LEVELLED))
+        if strip is None or not fits(strip, own.text):
+            strip = normalise_strip(own.grey)
         strips.append((strip, own.text))
     return join_strips(strips)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from core.errors import ConfigError
 
@@ -56,6 +59,13 @@ def layers_in(precision: str) -> Iterator[None]:
         yield
     finally:
         config.set_dtype_policy(before)
+
+
+def mean_weights(
+    a: Sequence[NDArray[np.float32]], b: Sequence[NDArray[np.float32]], share: float = 0.5
+) -> list[NDArray[np.float32]]:
+    """Return the mean of the weights of one network twice, `share` of it being `a`."""
+    return [share * one + (1 - share) * other for one, other in zip(a, b, strict=True)]
 
 
 def load_weights(network: Any, weights: Path) -> None:

@@ -30,7 +30,15 @@ from core.errors import ConfigError, CounterfoilError
 from pipeline.normalise import ROWS, middle_and_height, normalise_strip
 from pipeline.types import Image
 from training.datasets import load_femnist, load_mnist, load_nsysu, split_by_writer
-from training.runs import HISTORY, RUN, WEIGHTS, command_of, load_weights, require_keras
+from training.runs import (
+    HISTORY,
+    RUN,
+    WEIGHTS,
+    command_of,
+    load_weights,
+    mean_weights,
+    require_keras,
+)
 from training.strip_network import (
     BLANK,
     CLASSES,
@@ -306,7 +314,7 @@ def train_strips(run: StripRun, *, command: str = "") -> Path:
     for name, other in others.items():
         if other is None:
             continue
-        network.set_weights([(own + its) / 2 for own, its in zip(found, other, strict=True)])
+        network.set_weights(mean_weights(found, other))
         share = exact_share(network, validation)
         sys.stderr.write(f"mean of the best weights and {name}  exact {100 * share:.2f} %\n")
         if share > best:

@@ -67,17 +67,24 @@ def form_opinions(
     doubtful = [index for index, opinion in enumerate(opinions) if opinion.doubt > DOUBT]
     asked = [grammars[index] for index in doubtful]
     whole = strips if uncleaned is None else uncleaned
-    # Where nothing was cleaned away, the strip is normalised already.
-    before = [images[i] if whole[i] is strips[i] else normalise_strip(whole[i]) for i in doubtful]
-    further = (
-        [stretch_strip(normalise_strip(strips[i], level=True), _WIDER) for i in doubtful],
-        [stretch_strip(normalise_strip(whole[i], level=True), _NARROWER) for i in doubtful],
-        [stretch_strip(image, _NARROWER) for image in before],
-    )
-    again = [_look(look, asked, model) for look in further]
+    further = [_further(strips[i], images[i], whole[i]) for i in doubtful]
+    again = [_look(looks, asked, model) for looks in zip(*further, strict=True)]
     for index, *more in zip(doubtful, *again, strict=True):
         opinions[index] = _mean(opinions[index], *more)
     return opinions
+
+
+def _further(strip: Image, plain: Image, whole: Image) -> tuple[Image, Image, Image]:
+    """Return what the further looks see of `strip`: `plain` normalised, `whole` before cleaning."""
+    level = normalise_strip(strip, level=True)
+    level_whole, plain_whole = level, plain
+    if whole is not strip:  # something was cleaned away
+        level_whole, plain_whole = normalise_strip(whole, level=True), normalise_strip(whole)
+    return (
+        stretch_strip(level, _WIDER),
+        stretch_strip(level_whole, _NARROWER),
+        stretch_strip(plain_whole, _NARROWER),
+    )
 
 
 def _look(images: Sequence[Image], grammars: Sequence[Grammar], model: Model) -> list[StripOpinion]:

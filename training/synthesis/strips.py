@@ -88,8 +88,7 @@ class StripSynthesizer:
         else:
             traits |= self._furnish(page, frame, cell * height, rng)
         _lay(page, ink.cover, frame.box, depth, rng)
-        grey, happened = capture(page, height, rng)
-        return LabelledStrip(grey, line.text, frozenset(traits | happened))
+        return _scan(page, height, line.text, traits, rng)
 
     def _as_they_are(
         self, archive: Archive, height: float, rng: np.random.Generator
@@ -107,9 +106,8 @@ class StripSynthesizer:
         frame, rows, columns = _place(ink, height, rng, comb=False)
         page, depth, traits = self._backdrops.paper(rows, columns, rng)
         _lay(page, cover, frame.box, depth, rng)
-        grey, happened = capture(page, height, rng)
-        traits |= happened | {f"hand {hand.origin}", "touching" if len(text) > 1 else "alone"}
-        return LabelledStrip(grey, text, frozenset(traits))
+        traits |= {f"hand {hand.origin}", "touching" if len(text) > 1 else "alone"}
+        return _scan(page, height, text, traits, rng)
 
     def _empty(self, height: float, rng: np.random.Generator) -> LabelledStrip:
         """A strip that holds no number, yet seldom nothing."""
@@ -133,8 +131,7 @@ class StripSynthesizer:
             self._backdrops.print_word(page, frame, rng)
         elif kind == "smudge":
             _smudge(page, frame, rng)
-        grey, happened = capture(page, height, rng)
-        return LabelledStrip(grey, "", frozenset(traits | happened))
+        return _scan(page, height, "", traits, rng)
 
     def _furnish(
         self, page: Floats, frame: Frame, cell: float, rng: np.random.Generator
@@ -189,6 +186,13 @@ class StripSynthesizer:
                 _line(page, (x, start), (x, end), thick, tone)
         if rng.random() < 0.1:
             self._backdrops.intrude(page, frame, rng)
+
+
+def _scan(
+    page: Floats, height: float, text: str, traits: set[str], rng: np.random.Generator
+) -> LabelledStrip:
+    grey, happened = capture(page, height, rng)
+    return LabelledStrip(grey, text, frozenset(traits | happened))
 
 
 def _place_in_box(
