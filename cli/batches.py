@@ -16,20 +16,25 @@ from typing import Any
 
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from cli.client import Client, api_key, every_page_read
-from cli.output import json_line, page_not_read, page_of_api, print_table, write_csv
+from cli.output import (
+    INTERRUPTED,
+    json_line,
+    page_not_read,
+    page_of_api,
+    print_table,
+    progress_bar,
+    remarks,
+    write_csv,
+)
 from cli.paths import Upload, find_template, find_uploads
 from core.errors import ConfigError, CounterfoilError, InputError, TransientError
 from core.settings import load_settings
 
 Json = dict[str, Any]
 
-INTERRUPTED = 130  # as shells report a command that Ctrl-C ended
 SHOWN_FAILURES = 10
-
-_remarks = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -64,10 +69,10 @@ def submit(
             # Half of what was meant is worse than nothing: it would look like the whole.
             with suppress(CounterfoilError):
                 client.cancel_batch(batch["id"])
-            _remarks.print(f"The upload broke off; batch {batch['id']} is cancelled.")
+            remarks.print(f"The upload broke off; batch {batch['id']} is cancelled.")
             raise
         for item in rejected:
-            _remarks.print(f"[red]Not taken:[/] {_plain(item)}")
+            remarks.print(f"[red]Not taken:[/] {_plain(item)}")
         if len(rejected) == len(uploads):
             client.cancel_batch(batch["id"])
             raise InputError("None of the files can be taken.", code="no-usable-file")
@@ -78,7 +83,7 @@ def submit(
             if wait:
                 batch = follow_with_progress(client, batch["id"])
         except KeyboardInterrupt:
-            _remarks.print(
+            remarks.print(
                 f"\nThe server goes on reading. Follow it with: counterfoil status {batch['id']}"
             )
             return INTERRUPTED
@@ -92,7 +97,7 @@ def submit(
 def upload_with_progress(client: Client, batch_id: str, uploads: list[Upload]) -> list[Json]:
     """Upload into a batch with a bar on stderr; return what the server rejected."""
     size = sum(upload.size for upload in uploads)
-    with _bar() as bar:
+    with progress_bar() as bar:
         task = bar.add_task("Uploading", total=max(size, 1), note=f"0 of {len(uploads)} files")
         files = 0
 
@@ -103,8 +108,8 @@ def upload_with_progress(client: Client, batch_id: str, uploads: list[Upload]) -
 
         rejected = client.add_files(batch_id, uploads, sent=sent)
         bar.update(task, completed=max(size, 1))
-    if not _remarks.is_terminal:
-        _remarks.print(f"Uploaded {len(uploads)} files, {decimal(size)}.")
+    if not remarks.is_terminal:
+        remarks.print(f"Uploaded {len(uploads)} files, {decimal(size)}.")
     return rejected
 
 
@@ -115,7 +120,7 @@ def follow_with_progress(client: Client, batch_id: str, *, patience: float | Non
     """
     batch: Json = {}
     moved, counts = time.monotonic(), None
-    with _bar() as bar:
+    with progress_bar() as bar:
         task = bar.add_task("Reading", total=100, note="")
         for batch in client.follow(batch_id):
             bar.update(task, completed=batch["percent"], note=_progress_note(batch))
@@ -132,15 +137,15 @@ def report_end(client: Client, batch: Json) -> bool:
     fields, pages = batch["fields"], batch["pages"]
     said = f"{pages['read']} of {pages['total']} pages read, {fields['total']} fields: "
     said += f"{fields['accepted']} accepted, {fields['review']} for review."
-    _remarks.print(said)
+    remarks.print(said)
     if every_page_read(batch):
         return True
     failures = list(_failures(client, batch["id"]))
     for page in failures[:SHOWN_FAILURES]:
-        _remarks.print(f"[red]Not read:[/] {_escaped(page['file'])}", end="")
-        _remarks.print(f", page {page['page']}: {_escaped(page['error'])}")
+        remarks.print(f"[red]Not read:[/] {_escaped(page['file'])}", end="")
+        remarks.print(f", page {page['page']}: {_escaped(page['error'])}")
     if len(failures) > SHOWN_FAILURES:
-        _remarks.print(f"… and {len(failures) - SHOWN_FAILURES} more; see `counterfoil results`.")
+        remarks.print(f"… and {len(failures) - SHOWN_FAILURES} more; see `counterfoil results`.")
     return False
 
 
@@ -196,7 +201,7 @@ def results(
             print_table(pages)
     left = batch["pages"]["queued"] + batch["pages"]["leased"] + batch["documents"]["stored"]
     if left:
-        _remarks.print(f"Not all is read yet: {batch['percent']:.0f} %.")
+        remarks.print(f"Not all is read yet: {batch['percent']:.0f} %.")
     return 0
 
 
@@ -231,7 +236,7 @@ def export(
             if out is not None or form is not None:
                 raise ConfigError("--to writes into a database; leave out --format and --out.")
             answer = client.export_to(batch_id, to, table)
-            _remarks.print(_escaped(f"{answer['rows']} rows written to {to}, table {table}."))
+            remarks.print(_escaped(f"{answer['rows']} rows written to {to}, table {table}."))
             return 0
         form = form or (out.suffix.lstrip(".").lower() if out else "csv")
         if form not in ("csv", "jsonl", "xlsx"):
@@ -245,7 +250,7 @@ def export(
             sys.stdout.buffer.flush()
             return 0
         export_to_file(client, batch_id, form, out)
-        _remarks.print(f"Written to {_escaped(str(out))}.")
+        remarks.print(f"Written to {_escaped(str(out))}.")
     return 0
 
 
@@ -260,18 +265,6 @@ def export_to_file(client: Client, batch_id: str, form: str, out: Path) -> None:
         raise ConfigError(f"{out} cannot be written ({exc.strerror}).") from exc
     finally:
         part.unlink(missing_ok=True)
-
-
-def _bar() -> Progress:
-    return Progress(
-        TextColumn("{task.description:<10}"),
-        BarColumn(bar_width=40),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
-        console=_remarks,
-        disable=not _remarks.is_terminal,
-    )
 
 
 def _progress_note(batch: Json) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +24,23 @@ from core.policy import decide
 from pipeline.types import FieldReading, PageReading
 
 Json = dict[str, Any]
+
+INTERRUPTED = 130  # as shells report a command that Ctrl-C ended
+
+remarks = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def progress_bar(*, off: bool = False) -> Progress:
+    """Return a bar on stderr, shown where a person looks on; its tasks have a `note`."""
+    return Progress(
+        TextColumn("{task.description:<10}"),
+        BarColumn(bar_width=40),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        console=remarks,
+        disable=off or not remarks.is_terminal,
+    )
 
 
 def page_of_reading(

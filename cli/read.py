@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from cli.output import json_line, page_not_read, page_of_reading, print_table
+from cli.output import (
+    INTERRUPTED,
+    json_line,
+    page_not_read,
+    page_of_reading,
+    print_table,
+    progress_bar,
+    remarks,
+)
 from cli.paths import find_uploads
 from cli.picture import draw_readings, save_picture
 from cli.template import load_template
@@ -49,7 +57,8 @@ def read_files(
 ) -> int:
     """Read files and print each page; return 3 if a page could not be read, else 0.
 
-    With `draw`, a folder, each page that was read becomes a picture there.
+    With `draw`, a folder, each page that was read becomes a picture there. Ctrl-C prints what was
+    read until then, and returns 130.
     """
     if template is not None and field is not None:
         raise ConfigError("--template and --field exclude each other.")
@@ -57,21 +66,32 @@ def read_files(
     grammar = None if field is None else parse_grammar(field)
     settings = load_settings()
     readers = load_quietly(settings.home)
-    complete = True
+    complete, stopped, pages, files = True, False, 0, set[str]()
     shown: list[Json] = []
+    found = [item for argument in arguments for item in _found(argument)]
     # Files are opened in a guarded child, as on a server: one that kills its decoder is one error.
-    with DocumentOpener.from_settings(settings) as opener:
-        scans = itertools.chain.from_iterable(_scans(name, opener) for name in arguments)
-        for scan, page, turn in _read(scans, chosen, grammar, readers, settings, release_at):
-            if draw is not None and scan.data is not None and page["error"] is None:
-                save_picture(draw_readings(scan.data, page, turn), draw, scan.file, scan.number)
-            complete = complete and page["error"] is None
-            if as_json:
-                print(json_line(page), flush=True)
-            else:
-                shown.append(page)
+    with DocumentOpener.from_settings(settings) as opener, progress_bar(off=as_json) as bar:
+        task = bar.add_task("Reading", total=len(found), note="")
+        scans = itertools.chain.from_iterable(_scans(item, opener) for item in found)
+        try:
+            for scan, page, turn in _read(scans, chosen, grammar, readers, settings, release_at):
+                if draw is not None and scan.data is not None and page["error"] is None:
+                    save_picture(draw_readings(scan.data, page, turn), draw, scan.file, scan.number)
+                complete = complete and page["error"] is None
+                if as_json:
+                    print(json_line(page), flush=True)
+                else:
+                    shown.append(page)
+                pages += 1
+                files.add(scan.file)
+                bar.update(task, completed=len(files), note=_count_of(pages))
+        except KeyboardInterrupt:
+            stopped = True
     if not as_json:
         print_table(shown)
+    if stopped:
+        remarks.print(f"Stopped after {_count_of(pages)}; the rest was not read.")
+        return INTERRUPTED
     return 0 if complete else InputError.exit_code
 
 
@@ -92,15 +112,17 @@ def load_quietly(home: Path | None = None) -> Readers:
     return readers
 
 
-def _scans(argument: str, opener: DocumentOpener) -> Iterator[_Scan]:
-    """Yield the pages of what an argument names; what cannot be opened is one with an error."""
+def _found(argument: str) -> list[Path | _Scan]:
+    """Return the files that an argument names, or in their place a page with an error."""
     try:
-        found = find_uploads([argument])
+        return [upload.path for upload in find_uploads([argument])]
     except InputError as exc:
-        yield _Scan(argument, 1, None, exc)
-        return
-    for upload in found:
-        yield from _pages(upload.path, opener)
+        return [_Scan(argument, 1, None, exc)]
+
+
+def _scans(found: Path | _Scan, opener: DocumentOpener) -> Iterator[_Scan]:
+    """Yield the pages of a file; one that cannot be opened is one page with an error."""
+    return iter([found]) if isinstance(found, _Scan) else _pages(found, opener)
 
 
 def _pages(path: Path, opener: DocumentOpener) -> Iterator[_Scan]:
@@ -145,3 +167,7 @@ def _read(
 
 def _read_strips(images: Sequence[bytes], grammar: Grammar, readers: Readers) -> list[PageReading]:
     return [read_strip(image, grammar, readers) for image in images]
+
+
+def _count_of(pages: int) -> str:
+    return "1 page" if pages == 1 else f"{pages} pages"

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +135,22 @@ def test_pictures_show_where_each_number_was_read(tmp_path: Path) -> None:
         x, y, _, h = (round(number) for number in field["box"])
         assert coloured[y : y + h, x : x + 3].any()
     assert coloured.mean() < 0.2
+
+
+def test_ctrl_c_says_how_far_it_came(tmp_path: Path) -> None:
+    for number in range(150):
+        shutil.copy(SAMPLES / "cheque-1.jpg", tmp_path / f"{number:03}.jpg")
+    command = [sys.executable, "-m", "cli.main", "read", "-t", "demo-cheque", "--json", tmp_path]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as reading:
+        assert reading.stdout is not None
+        first = reading.stdout.readline()
+        os.killpg(reading.pid, signal.SIGINT)  # a terminal sends it to the whole group
+        rest, said = reading.communicate(timeout=60)
+    assert reading.returncode == 130, said
+    pages = [json.loads(line) for line in [first, *rest.splitlines()]]
+    assert all(page["error"] is None for page in pages)
+    assert len(pages) < 150
+    assert f"Stopped after {len(pages)} page" in said
+    assert "Traceback" not in said
