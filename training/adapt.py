@@ -32,7 +32,7 @@ from training.corrections import Correction, as_pool, split_by_file
 from training.crossing import cross, find_gaps
 from training.litert import require_tensorflow
 from training.metrics import SURE, wilson
-from training.runs import mean_weights, require_keras
+from training.runs import load_weights, mean_weights, require_keras
 from training.strip_export import Converted, convert_strips, pool_logits, read_greedily, strip_card
 from training.strip_network import LAYOUTS, build_strip_network
 from training.strips import Pool, batches, ctc_loss, draw_strips, join_strips
@@ -315,7 +315,7 @@ def _load(champion: Path, precision: str) -> tuple[str, Any]:
     if layout not in LAYOUTS:
         raise ConfigError(f"The card in {champion} names no known layout.", code="bad-weights")
     network = build_strip_network(LAYOUTS[layout], precision=precision)
-    network.load_weights(weights)
+    load_weights(network, weights)
     return layout, network
 
 

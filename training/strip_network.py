@@ -10,6 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.normalise import ROWS
 from training.runs import layers_in
 
@@ -35,6 +38,7 @@ LAYOUTS = {
     "narrow": Layout((16, 32, 64, 96), 144, (5, 7, 7, 5)),
     "broad": Layout((24, 32, 64, 96), 160, (3, 5, 5, 3), deep=True, gated=True),
     "deep": Layout((16, 32, 64, 96), 144, (5, 7, 7, 5), deep=True, gated=True),
+    "wide": Layout((24, 48, 96, 128), 192, (5, 7, 7, 5), deep=True, gated=True),
 }
 
 
@@ -95,17 +99,40 @@ def _build(layout: Layout, columns: int | None) -> Any:
 
 
 def grow(network: Any, smaller: Any) -> None:
-    """Give `network` the weights of a `smaller` one whose layers it has, in order, among others.
+    """Give `network` the weights of a `smaller` one, whose layers it has in order, among others.
 
-    The others begin as residuals and gates that change little.
+    Its layers may be wider too. What is new changes little at first: layers are residuals and
+    gates, and no channel that the smaller network has listens to a new one (compare Chen et al.
+    2016, Net2Net).
     """
     own = iter(_in_order(network))
     for layer in _in_order(smaller):
-        wanted = [weight.shape for weight in layer.weights]
-        match = next((o for o in own if [weight.shape for weight in o.weights] == wanted), None)
+        match = next((other for other in own if _holds(other, layer)), None)
         if match is None:
             raise ValueError(f"{layer.name} has no place in the larger network")
-        match.set_weights(layer.get_weights())
+        pairs = zip(match.get_weights(), layer.get_weights(), strict=True)
+        match.set_weights([_grown(larger, weights) for larger, weights in pairs])
+
+
+def _holds(layer: Any, smaller: Any) -> bool:
+    """Say whether `layer` is `smaller` with as many channels or more."""
+    if len(layer.weights) != len(smaller.weights):
+        return False
+    shapes = [(a.shape, b.shape) for a, b in zip(layer.weights, smaller.weights, strict=True)]
+    return (layer.name == "logits") == (smaller.name == "logits") and all(
+        len(own) == len(other)
+        and own[:-2] == other[:-2]  # of a kernel; what is left are channels
+        and all(a >= b for a, b in zip(own, other, strict=True))
+        for own, other in shapes
+    )
+
+
+def _grown(larger: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return `larger` with `weights` for its first channels, to which the others do not speak."""
+    out = larger.copy()
+    out[..., : weights.shape[-1]] = 0
+    out[tuple(slice(length) for length in weights.shape)] = weights
+    return out
 
 
 def _in_order(network: Any) -> list[Any]:

@@ -168,14 +168,15 @@ def test_what_is_changed_keeps_its_ink(seed: int) -> None:
 GROWN = """
 import numpy as np
 from training.strip_network import LAYOUTS, build_strip_network, grow
-small, large = build_strip_network(LAYOUTS["narrow"]), build_strip_network(LAYOUTS["deep"])
+networks = [build_strip_network(LAYOUTS[name]) for name in ("narrow", "deep", "wide")]
 image = np.random.default_rng(1).random((2, 32, 96, 1), np.float32)
-grow(large, small)
-print(np.corrcoef(np.ravel(small(image)), np.ravel(large(image)))[0, 1])
-try:
-    grow(small, large)
-except ValueError as exc:
-    print(exc)
+for small, large in zip(networks, networks[1:]):
+    grow(large, small)
+    print(np.corrcoef(np.ravel(small(image)), np.ravel(large(image)))[0, 1])
+    try:
+        grow(small, large)
+    except ValueError as exc:
+        print(exc)
 """
 
 
@@ -189,9 +190,11 @@ def test_a_grown_network_begins_as_the_smaller_one(data_dir: Path) -> None:
         timeout=280,
     )
     assert done.returncode == 0, done.stderr
-    alike, refused = done.stdout.splitlines()
-    assert float(alike) > 0.95  # two networks begun at random: -0.5 to 0.3
+    deeper, refused, wider, refused_too = done.stdout.splitlines()
+    assert float(deeper) > 0.95  # two networks begun at random: -0.5 to 0.3
+    assert float(wider) > 0.9999
     assert "has no place" in refused
+    assert "has no place" in refused_too
 
 
 @pytest.mark.slow

@@ -64,16 +64,12 @@ class StripSynthesizer:
 
     def __call__(self, rng: np.random.Generator) -> LabelledStrip:
         """Draw one strip, about 13 to 150 rows high and up to 1,500 columns wide."""
-        line = draw_line(rng)
-        heights = _BOXED_HEIGHTS if line.boxed else HEIGHTS
-        if not line.boxed and rng.random() < _OFFICE:
-            heights = (_OFFICE_HEIGHT, HEIGHTS[1])
-        height = float(np.exp(rng.uniform(*np.log(heights))))
         if rng.random() < self._empties:
-            return self._empty(height, rng)
+            return self._empty(_draw_height(rng), rng)
         if self._archive is not None and rng.random() < _AS_THEY_ARE:
-            return self._as_they_are(self._archive, height, rng)
-        return self._written(line, height, rng)
+            return self._as_they_are(self._archive, _draw_height(rng), rng)
+        line = draw_line(rng)
+        return self._written(line, _draw_height(rng, boxed=line.boxed), rng)
 
     def _written(self, line: Line, height: float, rng: np.random.Generator) -> LabelledStrip:
         hand = draw_hand(self._archive, rng)
@@ -206,6 +202,14 @@ def _place_in_box(
     box = Box(left, above, wide, tall)
     frame = Frame(box, above + ink.base, height, left + ink.start)
     return frame, max(12, tall + above + below), max(12, wide + left + right)
+
+
+def _draw_height(rng: np.random.Generator, *, boxed: bool = False) -> float:
+    """Draw how many pixels high a digit is."""
+    heights = _BOXED_HEIGHTS if boxed else HEIGHTS
+    if not boxed and rng.random() < _OFFICE:
+        heights = (_OFFICE_HEIGHT, HEIGHTS[1])
+    return float(np.exp(rng.uniform(*np.log(heights))))
 
 
 def _place(
