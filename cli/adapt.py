@@ -203,8 +203,11 @@ def _show(report: dict[str, Any]) -> None:
         right = [verdict[f"{who}{kind or '_right'}"] for who in ("champion", "challenger")]
         table.add_row(what, *(f"{n}/{count} = {100 * n / count:.1f} %" for n in right))
     table.add_row(
-        "held-out fields wrong at ≥ 0.99",
-        *(str(verdict[f"{who}_surely_wrong"]) for who in ("champion", "challenger")),
+        "wrong, of those it is sure of (≥ 0.99)",
+        *(
+            f"{verdict[f'{who}_surely_wrong']}/{verdict[f'{who}_sure']}"
+            for who in ("champion", "challenger")
+        ),
     )
     Console(highlight=False).print(table)
     print(

@@ -75,6 +75,10 @@ class Readings:
         pairs = zip(self.exact, self.confidences, strict=True)
         return sum(not right and sure >= SURE for right, sure in pairs)
 
+    @property
+    def sure(self) -> int:
+        return sum(confidence >= SURE for confidence in self.confidences)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -86,7 +90,9 @@ class Verdict:
     better: int  # fields that only the challenger reads
     worse: int  # fields that only the champion reads
     p: float
-    champion_surely_wrong: int
+    champion_sure: int  # fields, at a confidence of SURE or more
+    challenger_sure: int
+    champion_surely_wrong: int  # of these
     challenger_surely_wrong: int
     synthetic: int  # strips
     champion_synthetic: int  # right
@@ -103,10 +109,13 @@ class Verdict:
         found = []
         if self.p >= LEVEL:
             found.append(f"on held-out fields it is not surely better (p = {self.p:.3g})")
-        if self.challenger_surely_wrong > self.champion_surely_wrong:
+        promised = (1 - SURE) * self.challenger_sure  # wrong ones, at most, by what it says
+        if self.challenger_surely_wrong > max(self.champion_surely_wrong, promised):
             found.append(
-                f"it is wrong at a confidence of {SURE} or more on {self.challenger_surely_wrong} "
-                f"held-out fields, the current reader on {self.champion_surely_wrong}"
+                f"it is wrong on {self.challenger_surely_wrong} of the {self.challenger_sure} "
+                f"held-out fields that it is sure of, the current reader on "
+                f"{self.champion_surely_wrong} of {self.champion_sure}; sure is a confidence of "
+                f"{SURE} or more"
             )
         if self.synthetic_loss_bound > MARGIN:
             found.append(
@@ -169,6 +178,8 @@ def judge(champion: Readings, challenger: Readings) -> Verdict:
         better=better,
         worse=worse,
         p=mcnemar(better, worse),
+        champion_sure=champion.sure,
+        challenger_sure=challenger.sure,
         champion_surely_wrong=champion.surely_wrong,
         challenger_surely_wrong=challenger.surely_wrong,
         synthetic=len(champion.synthetic),

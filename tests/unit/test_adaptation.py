@@ -32,9 +32,11 @@ def corrections(count: int, a_file: int = 1) -> list[Correction]:
 
 
 def readings(
-    exact: Sequence[bool], sure: float = 0.5, synthetic: Sequence[bool] = (True,) * 1000
+    exact: Sequence[bool], sure: int = 0, synthetic: Sequence[bool] = (True,) * 1000
 ) -> Readings:
-    return Readings(tuple(exact), (sure,) * len(exact), tuple(synthetic))
+    """Readings of which the first `sure` are sure."""
+    confidences = (0.995,) * sure + (0.5,) * (len(exact) - sure)
+    return Readings(tuple(exact), confidences, tuple(synthetic))
 
 
 @given(better=st.integers(0, 7), worse=st.integers(0, 7))
@@ -50,9 +52,12 @@ def test_the_adapted_one_wins_by_all_three_conditions() -> None:
     assert judge(old, readings([True] * 5 + [False] * 5 + [True] * 90)).won  # 5 to 0: 0.031
     unsure = judge(old, readings([True] * 4 + [False] * 6 + [True] * 90))  # 4 to 0: 0.0625
     assert unsure.reasons == ["on held-out fields it is not surely better (p = 0.0625)"]
-    reckless = judge(old, readings([False] + [True] * 99, sure=0.995))
+    reckless = judge(old, readings([False] + [True] * 99, sure=99))
     assert not reckless.won
-    assert "wrong at a confidence" in reckless.reasons[0]
+    assert "sure of" in reckless.reasons[0]
+    # At 0.99 one in a hundred may be wrong, and no more.
+    assert judge(old, readings([False] + [True] * 99, sure=100)).won
+    assert not judge(old, readings([False] * 2 + [True] * 98, sure=100)).won
     forgot = judge(old, readings([True] * 100, synthetic=[False] * 40 + [True] * 960))
     assert not forgot.won
     assert "fewer synthetic strips" in forgot.reasons[0]
