@@ -217,8 +217,7 @@ def fine_tune(
 
     The result lies between the champion's weights and those that fine-tuning leads to: it reads
     the site's hands as well or better, and forgets less (Wortsman et al. 2022).
-    The temperature is the higher of those that fields which are not learnt from and `validation`
-    ask for: few fields say little of it, and of synthetic strips alone it would be too low.
+    The temperature is fitted on fields that are not learnt from together with `validation`.
     Raises ConfigError where TensorFlow or the float weights are missing.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -255,7 +254,7 @@ def fine_tune(
     kept = as_pool(calibrating)
     representative = _join(own, _some(synthetic, len(rest), np.random.default_rng(0)))
     with _quiet():
-        converted = convert_strips(network, layout, representative, kept, validation)
+        converted = convert_strips(network, layout, representative, _join(kept, validation))
     say("converting", 1, 1)
     return Challenger(network, layout, converted)
 

@@ -53,34 +53,29 @@ class Converted:
     score: Score  # on the strips that the temperature was fitted on
 
 
-def convert_strips(network: Any, layout: str, representative: Pool, *held_out: Pool) -> Converted:
+def convert_strips(network: Any, layout: str, representative: Pool, held_out: Pool) -> Converted:
     """Convert a trained network to int8 and calibrate it.
 
-    The ranges of the activations are measured on some of `representative`. A temperature is fitted
-    on each of `held_out`, and the highest counts: none of them is read surer than rightly.
+    The ranges of the activations are measured on some of `representative`; the temperature is
+    fitted on `held_out`.
     """
     fixed = build_strip_network(LAYOUTS[layout], _COLUMNS)
     fixed.set_weights(network.get_weights())
     weights = convert_int8(fixed, _examples(representative))
     raw = Model(weights, _card_of(weights, 1.0))
-    right, temperatures = 0, []
-    for pool in held_out:
-        logits = pool_logits(raw, pool)
-        temperatures.append(_temperature(logits, pool.texts))
-        right += sum(a == b for a, b in zip(read_greedily(logits), pool.texts, strict=True))
-    model = Model(weights, _card_of(weights, round(max(temperatures), 4)))
-    return Converted(weights, model, Score(sum(map(len, held_out)), right))
-
-
-def _temperature(logits: list[NDArray[np.float32]], texts: NDArray[np.str_]) -> float:
-    """Return the temperature under which the texts are likeliest."""
-    labels = [[CLASSES.index(c) + 1 for c in text] for text in texts]
+    logits = pool_logits(raw, held_out)
+    labels = [[CLASSES.index(c) + 1 for c in text] for text in held_out.texts]
+    right = sum(
+        text == truth for text, truth in zip(read_greedily(logits), held_out.texts, strict=True)
+    )
 
     def loss(temperature: float) -> float:
         costs = negative_log_likelihoods(logits, labels, temperature)
         return float(costs[np.isfinite(costs)].mean())
 
-    return best_temperature(loss, sections=12)
+    temperature = best_temperature(loss, sections=12)
+    model = Model(weights, _card_of(weights, round(temperature, 4)))
+    return Converted(weights, model, Score(len(held_out), right))
 
 
 def pool_logits(model: Model, pool: Pool) -> list[NDArray[np.float32]]:
