@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,8 @@ def read_files(
                     save_picture(draw_readings(scan.data, page, turn), draw, scan.file, scan.number)
                 complete = complete and page["error"] is None
                 if as_json:
-                    print(json_line(page), flush=True)
+                    sys.stdout.write(json_line(page) + "\n")  # at once, that Ctrl-C cuts no line
+                    sys.stdout.flush()
                 else:
                     shown.append(page)
                 pages += 1
