@@ -206,9 +206,10 @@ def _place_in_box(
 
 def _draw_height(rng: np.random.Generator, *, boxed: bool = False) -> float:
     """Draw how many pixels high a digit is."""
-    heights = _BOXED_HEIGHTS if boxed else HEIGHTS
-    if not boxed and rng.random() < _OFFICE:
-        heights = (_OFFICE_HEIGHT, HEIGHTS[1])
+    if boxed:
+        heights = _BOXED_HEIGHTS
+    else:
+        heights = (_OFFICE_HEIGHT, HEIGHTS[1]) if rng.random() < _OFFICE else HEIGHTS
     return float(np.exp(rng.uniform(*np.log(heights))))
 
 
