@@ -211,11 +211,11 @@ def test_every_backdrop_and_treatment_occurs(synthesizer: StripSynthesizer) -> N
 def test_every_allograph_is_drawn_and_stands_on_the_line() -> None:
     rng = np.random.default_rng(4)
     for digit in "0123456789":
-        names = {PenHand(seed).draw(digit, rng).allograph for seed in range(800)}
+        names = {PenHand(seed).draw(digit, rng).allograph for seed in range(2000)}
         assert names == {shape.name for shape in allographs_of(digit)}
     for character in CHARACTERS:
         for shape in allographs_of(character):
-            assert -0.3 <= shape.points[:, 1].min() <= shape.points[:, 1].max() <= 1.4
+            assert -0.6 <= shape.points[:, 1].min() <= shape.points[:, 1].max() <= 1.4
 
 
 def test_a_reader_that_never_saw_pen_strokes_knows_most_of_them() -> None:
