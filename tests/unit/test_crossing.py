@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,13 +26,14 @@ def reader() -> Model:
 
 @pytest.fixture(scope="module")
 def numbers() -> Pool:
-    """Forty numbers by as many pens, plain on white."""
+    """Forty numbers by as many pens, their digits apart, plain on white."""
     rng = np.random.default_rng(5)
     strips = []
     for _ in range(40):
         text = "".join(map(str, rng.integers(0, 10, 4)))
         line = Line(tuple(Token(digit, digit) for digit in text), frozenset())
-        cover = np.pad(write(line, draw_hand(None, rng), 40.0, rng).cover, 6)
+        hand = replace(draw_hand(None, rng), gap=0.3, ligature=0.0)
+        cover = np.pad(write(line, hand, 40.0, rng).cover, 6)
         strips.append((normalise_strip(255 - cover), text))
     return join_strips(strips)
 
@@ -60,11 +62,11 @@ def test_alignment_is_that_of_the_likeliest_path(labels: list[int], seed: int, s
     assert align(logits, labels) == runs
 
 
-def test_gaps_between_plain_digits_are_found(numbers: Pool, reader: Model) -> None:
+def test_most_gaps_between_plain_digits_are_found(numbers: Pool, reader: Model) -> None:
     gaps = find_gaps(numbers, reader)
     assert [len(own) for own in gaps] == [3] * len(numbers)
     found = [column for own in gaps for column in own if column is not None]
-    assert len(found) > 0.33 * 3 * len(numbers)  # the rest touch or lean over each other
+    assert len(found) > 0.4 * 3 * len(numbers)
     for index, own in enumerate(gaps):
         strip = numbers.strip(index)
         cut = [column for column in own if column is not None]

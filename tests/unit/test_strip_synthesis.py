@@ -214,8 +214,9 @@ def test_every_allograph_is_drawn_and_stands_on_the_line() -> None:
         names = {PenHand(seed).draw(digit, rng).allograph for seed in range(2000)}
         assert names == {shape.name for shape in allographs_of(digit)}
     for character in CHARACTERS:
+        highest = -0.6 if character == "1" else -0.3  # a 1 may be nearly twice as high as the rest
         for shape in allographs_of(character):
-            assert -0.6 <= shape.points[:, 1].min() <= shape.points[:, 1].max() <= 1.4
+            assert highest <= shape.points[:, 1].min() <= shape.points[:, 1].max() <= 1.4
 
 
 def test_a_reader_that_never_saw_pen_strokes_knows_most_of_them() -> None:
