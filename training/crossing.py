@@ -20,6 +20,7 @@ from training.strips import Pool, fits, join_strips
 
 _STRONG = 96  # of 255: fainter ink is the pattern of the paper
 _RULE = 25  # columns: level ink as long as this is a base line, which runs on through a gap
+_TALL = 8  # of a strip's 32 rows: less may be a comma
 _SEEN = 0.5  # the probability from which a character surely stands where the reader sees it
 
 
@@ -37,16 +38,25 @@ def find_gaps(pool: Pool, model: Model) -> list[tuple[int | None, ...]]:
             _probability(logits[first : last + 1], label) >= _SEEN
             for (first, last), label in zip(spans, labels, strict=True)
         ]
-        ink = _written(pool.strip(index)).sum(axis=0, dtype=np.intp)
-        gaps: list[int | None] = []
-        for number, ((_, end), (start, _)) in enumerate(pairwise(spans)):
-            # From the middle of one step to that of another.
-            left, right = (COLUMNS_A_STEP * step + COLUMNS_A_STEP // 2 for step in (end, start))
-            clear = np.flatnonzero(ink[left:right] == 0)
-            surely = len(clear) and seen[number] and seen[number + 1]
-            # In the middle of the gap: a cut along a stroke's edge would show.
-            gaps.append(left + int(clear[len(clear) // 2]) if surely else None)
-        found.append(tuple(gaps))
+        written = _written(pool.strip(index))
+        between = [(_middle(end), _middle(start)) for (_, end), (start, _) in pairwise(spans)]
+        gaps = [_only_gap(written, left, right) for left, right in between]
+        # The reader may say a character before it begins or after it ends: each must have ink of
+        # its own between its gaps, or up to where a neighbour is said.
+        starts = [s if gap is None else gap for gap, (s, _) in zip(gaps, between, strict=True)]
+        ends = [e if gap is None else gap for gap, (_, e) in zip(gaps, between, strict=True)]
+        whole = [
+            own_seen and _stands_between(written, start, end)
+            for own_seen, start, end in zip(
+                seen, [0, *starts], [*ends, written.shape[1]], strict=True
+            )
+        ]
+        found.append(
+            tuple(
+                gap if before and after else None
+                for gap, (before, after) in zip(gaps, pairwise(whole), strict=True)
+            )
+        )
     return found
 
 
@@ -82,6 +92,26 @@ def _written(strip: Image) -> Image:
     strong = (strip >= _STRONG).astype(np.uint8)
     rules = cv2.morphologyEx(strong, cv2.MORPH_OPEN, np.ones((1, _RULE), np.uint8))
     return np.asarray(cv2.subtract(strong, rules), np.uint8)
+
+
+def _middle(step: int) -> int:
+    return COLUMNS_A_STEP * step + COLUMNS_A_STEP // 2
+
+
+def _only_gap(written: Image, left: int, right: int) -> int | None:
+    """The middle of the gap between two columns: a cut along a stroke's edge would show.
+
+    None where there is no gap or more than one: then a whole character may stand between them.
+    """
+    clear = np.flatnonzero(~written[:, left:right].any(axis=0))
+    if not len(clear) or clear[-1] - clear[0] >= len(clear):
+        return None
+    return left + int(clear[len(clear) // 2])
+
+
+def _stands_between(written: Image, start: int, end: int) -> bool:
+    """Whether ink as tall as a character, and not as a comma, stands between two columns."""
+    return int(np.count_nonzero(written[:, start:end].any(axis=1))) >= _TALL
 
 
 def _probability(logits: NDArray[np.float32], label: int) -> float:

@@ -23,8 +23,8 @@ LONGEST = 16  # characters of a text
 # Of numbers, in digits: most are as long as amounts are, no length up to LONGEST is missing.
 _LENGTHS = np.array([3, 8, 14, 17, 18, 15, 10, 6, 3, 2, 1, 1, 0.5, 0.5, 0.5, 0.5])
 _FIRST = np.array([2, 5, 3, 2, 2, 1.5, 1, 1, 1, 1.5]) / 20  # of a count's first digit
-# Of an amount's first digit, 1 to 9 (Benford's law: seldom drawn, a 1 beside a border is taken for
-# a part of it).
+# Of the first digit of half of all numbers, 1 to 9 (Benford's law: seldom drawn, a 1 beside a
+# border is taken for a part of it).
 _LEADING = np.log10(1 + 1 / np.arange(1, 10))
 _SIGNS = ("₹", "$", "£", "€", "Rs", "Rs.")
 _TRAILS = (
@@ -218,14 +218,14 @@ def _length(rng: np.random.Generator) -> int:
 def _digits(length: int, rng: np.random.Generator) -> str:
     """Digits as numbers have them: often round, seldom with a leading 0."""
     digits = rng.integers(0, 10, length)
-    if rng.random() < 0.05:  # one digit all along, as no other draw would hold it
-        digits[:] = digits[0]
-    if length > 1 and rng.random() < 0.35:
-        digits[-int(rng.integers(1, length)) :] = 0
     if rng.random() < 0.5:
         digits[0] = rng.choice(np.arange(1, 10), p=_LEADING)
     elif digits[0] == 0 and rng.random() < 0.9:
         digits[0] = rng.integers(1, 10)
+    if rng.random() < 0.05:  # one digit all along, as no other draw would hold it
+        digits[:] = digits[0]
+    if length > 1 and rng.random() < 0.35:
+        digits[-int(rng.integers(1, length)) :] = 0
     return "".join(map(str, digits))
 
 
