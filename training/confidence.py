@@ -1,6 +1,6 @@
 """Fit how much each reader's word counts: the weights of `pipeline.confidence`.
 
-    python -m training.confidence --data DIR [--strips 4000] [--install]
+    python -m training.confidence --data DIR [--strips 32000] [--install]
 
 Strips are composed from digits of writers that trained neither reader, and read by both bundled
 readers under the grammar that a field of their kind would have. The weights are those under which
@@ -132,7 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.confidence", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--data", type=Path, required=True, help="folder of the .npz sets")
-    parser.add_argument("--strips", type=int, default=4000)
+    parser.add_argument("--strips", type=int, default=32000)
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--install", action="store_true", help="bundle the weights")
     options = parser.parse_args(arguments)
