@@ -37,6 +37,7 @@ from training.synthesis.strips import LabelledStrip, StripSynthesizer
 CARD = "confidence.json"
 _RIDGE = 1e-3  # keeps a weight finite that the strips say nothing about
 _GROUP = 64
+_AT_ONCE = 32 * _GROUP  # drawn before they are read, and told of
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,10 @@ def main(arguments: list[str] | None = None) -> int:
     _, held_out = split_by_writer(load_mnist(options.data, "train"), 0.08, seed=SPLIT)
     synthesizer = StripSynthesizer([held_out], seed=options.seed)
     rng = np.random.default_rng(options.seed)
-    judged = hear([synthesizer(rng) for _ in range(options.strips)], glyph, strip)
+    judged: list[Judged] = []
+    while (left := options.strips - len(judged)) > 0:
+        judged += hear([synthesizer(rng) for _ in range(min(_AT_ONCE, left))], glyph, strip)
+        sys.stderr.write(f"  {len(judged):,} of {options.strips:,} strips read\n")
     weights = fit(judged[0::2])
     card: dict[str, Any] = {
         "weights": asdict(weights),
