@@ -13,16 +13,10 @@ from typing import Any
 
 import cv2
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import TaskID
 from rich.table import Table
 
+from cli.output import counting_bars
 from cli.template import load_template
 from core.errors import ConfigError
 from core.settings import load_settings
@@ -76,7 +70,7 @@ def adapt(
     model = Model.in_folder(folder)
     require_tensorflow()  # say so now, not after the strips are drawn
     tasks: dict[str, TaskID] = {}
-    with _progress() as progress:
+    with counting_bars() as progress:
 
         def say(what: str, done: int, total: int) -> None:
             if what not in tasks:
@@ -180,17 +174,6 @@ def _grammars(field: str, template: str | None) -> Callable[[str], Grammar | Non
         raise ConfigError("--field and --template exclude each other.")
     known = {spec.name: spec.grammar for spec in load_template(template).fields}
     return known.get
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
 
 
 def _show(report: dict[str, Any]) -> None:

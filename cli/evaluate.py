@@ -11,9 +11,9 @@ from statistics import median
 
 import cv2
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from cli.output import counting_bars
 from cli.read import load_quietly
 from cli.template import load_template
 from core.errors import ConfigError, InputError
@@ -69,7 +69,7 @@ def evaluate(
             raise ConfigError(f"there is no reader '{name}'; there are: {', '.join(known)}.")
     rivals, absent = ({}, []) if alone or template is not None else find_rivals(_have(rapidocr))
 
-    with _progress() as progress:
+    with counting_bars() as progress:
 
         def say(system: str) -> Say:
             task = progress.add_task(system, total=len(labelled.examples))
@@ -138,17 +138,6 @@ def _with_remark(
         "they cannot be read rightly (--field states another grammar, --ignore what not to compare)"
     )
     return LabelledSet(labelled.name, labelled.form, labelled.examples, (*labelled.remarks, remark))
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
 
 
 def _show(evaluation: Evaluation) -> None:

@@ -16,7 +16,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -40,6 +48,18 @@ def progress_bar(*, off: bool = False) -> Progress:
         TimeElapsedColumn(),
         console=remarks,
         disable=off or not remarks.is_terminal,
+    )
+
+
+def counting_bars() -> Progress:
+    """Return bars on stderr for a task after another, of so many strips, fields or steps each."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=remarks,
+        transient=True,
     )
 
 
