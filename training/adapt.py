@@ -218,25 +218,60 @@ def fine_tune(
     The result lies between the champion's weights and those that fine-tuning leads to: it reads
     the site's hands as well or better, and forgets less (Wortsman et al. 2022).
     The temperature is fitted on fields that are not learnt from together with `validation`.
-    Raises ConfigError where TensorFlow or the float weights are missing.
+    Raises ConfigError where TensorFlow or the float weights are missing, or where it diverges.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     require_tensorflow()
     keras = require_keras()
-    keras.utils.set_random_seed(tuning.seed)
-    layout, network = _load(champion, tuning.precision)
     rest, calibrating = split_by_file(learnt, 1 - _BEFORE_CALIBRATION, tuning.seed + 1)
-    before = network.get_weights()
     own = as_pool(rest)
     gaps = find_gaps(own, Model.in_folder(champion))
+    # In bfloat16 one run of some thirty went to NaN; float32 takes half as long again.
+    for precision in dict.fromkeys((tuning.precision, "float32")):
+        keras.utils.set_random_seed(tuning.seed)
+        layout, network = _load(champion, precision)
+        before = network.get_weights()
+        if _learn(network, rest, own, gaps, synthetic, tuning, say):
+            break
+    else:
+        raise ConfigError(
+            "The fine-tuning went to numbers without bound, and nothing came of it.",
+            hint="Try again with another --seed.",
+            code="diverged",
+        )
+    network.set_weights(mean_weights(network.get_weights(), before, tuning.tuned))
+    say("converting", 0, 1)
+    kept = as_pool(calibrating)
+    representative = _join(own, _some(synthetic, len(rest), np.random.default_rng(0)))
+    with _quiet():
+        converted = convert_strips(network, layout, representative, _join(kept, validation))
+    say("converting", 1, 1)
+    return Challenger(network, layout, converted)
+
+
+def _learn(
+    network: Any,
+    rest: Sequence[Correction],
+    own: Pool,
+    gaps: list[tuple[int | None, ...]],
+    synthetic: Pool,
+    tuning: Tuning,
+    say: Say,
+) -> bool:
+    """Fine-tune `network`; return False, at once, where its loss or its weights are not finite.
+
+    `own` are the strips of `rest` as they are, `gaps` where these may be cut.
+    """
+    from keras import optimizers
+
     added = round(2 * len(rest) * tuning.synthetic / (1 - tuning.synthetic))
     a_pass = -(-(2 * len(rest) + added) // tuning.batch_size)
     steps = tuning.passes * a_pass
-    rate = keras.optimizers.schedules.CosineDecay(
+    rate = optimizers.schedules.CosineDecay(
         0.0, steps, warmup_target=tuning.learning_rate, warmup_steps=min(30, steps // 10)
     )
     network.compile(
-        optimizer=keras.optimizers.AdamW(rate, weight_decay=1e-4, clipnorm=5.0),
+        optimizer=optimizers.AdamW(rate, weight_decay=1e-4, clipnorm=5.0),
         loss=ctc_loss,
         jit_compile=False,
     )
@@ -246,17 +281,11 @@ def fine_tune(
         verified = _join(as_pool(rest, rng), cross(own, gaps, len(rest), rng))
         mixed = _join(verified, _some(synthetic, added, rng))
         for images, labels in batches(mixed, tuning.batch_size, rng, change=True):
-            network.train_on_batch(images, labels)
+            if not np.isfinite(network.train_on_batch(images, labels)):
+                return False
             done += 1
             say("fine-tuning", done, steps)
-    network.set_weights(mean_weights(network.get_weights(), before, tuning.tuned))
-    say("converting", 0, 1)
-    kept = as_pool(calibrating)
-    representative = _join(own, _some(synthetic, len(rest), np.random.default_rng(0)))
-    with _quiet():
-        converted = convert_strips(network, layout, representative, _join(kept, validation))
-    say("converting", 1, 1)
-    return Challenger(network, layout, converted)
+    return all(np.isfinite(weights).all() for weights in network.get_weights())
 
 
 def read(model: Model, fields: Sequence[Correction], synthetic: Pool) -> Readings:
