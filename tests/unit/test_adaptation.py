@@ -160,6 +160,7 @@ import json, sys
 from pathlib import Path
 import cv2, numpy as np
 from cli.adapt import adapt
+from core.errors import ConfigError
 from core.site_models import current_name, current_strip, new_model, promote
 from tests.unit.test_adaptation import corrections
 from tests.unit.test_strip_training import pool
@@ -198,6 +199,13 @@ for old, half, new in zip(
 ):
     assert np.allclose(half, (old + new) / 2, atol=1e-4)
 assert not np.allclose(ends[1].get_weights()[0], network.get_weights()[0], atol=1e-5)
+# What goes to no number is tried again in float32, and then said to have failed.
+try:
+    fine_tune(folder, corrections(110), pool(20), pool(20), replace(tuning, learning_rate=1e30))
+except ConfigError as exc:
+    assert exc.code == "diverged"
+else:
+    raise AssertionError("weights without bound were taken")
 for old, same in zip(network.get_weights(), begun.get_weights(), strict=True):
     assert np.allclose(old, same, atol=1e-6)
 """
