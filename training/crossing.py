@@ -43,13 +43,13 @@ def find_gaps(pool: Pool, model: Model) -> list[tuple[int | None, ...]]:
         gaps = [_only_gap(written, left, right) for left, right in between]
         # The reader may say a character before it begins or after it ends: each must have ink of
         # its own between its gaps, or up to where a neighbour is said.
-        starts = [s if gap is None else gap for gap, (s, _) in zip(gaps, between, strict=True)]
-        ends = [e if gap is None else gap for gap, (_, e) in zip(gaps, between, strict=True)]
+        edges = [
+            said if gap is None else (gap, gap) for gap, said in zip(gaps, between, strict=True)
+        ]
+        around = pairwise([(0, 0), *edges, (written.shape[1], written.shape[1])])
         whole = [
             own_seen and _stands_between(written, start, end)
-            for own_seen, start, end in zip(
-                seen, [0, *starts], [*ends, written.shape[1]], strict=True
-            )
+            for own_seen, ((start, _), (_, end)) in zip(seen, around, strict=True)
         ]
         found.append(
             tuple(
