@@ -7,20 +7,10 @@ import threading
 import structlog
 from flask import Blueprint, Flask, Response, request
 
-from api import (
-    auth,
-    batches,
-    context,
-    events,
-    exports,
-    health,
-    openapi,
-    pages,
-    problems,
-    templates,
-    uploads,
-)
-from api.readiness import StoreCheck
+from api import auth, batches, context, events, openapi, pages, problems, templates, uploads
+from api.exports import views as exports
+from api.health import views as health
+from api.health.readiness import StoreCheck
 from core.settings import Settings
 from db.session import Database
 from storage.open import open_store

@@ -8,7 +8,7 @@ from typing import cast
 
 from flask import current_app, g
 
-from api.readiness import StoreCheck
+from api.health.readiness import StoreCheck
 from core.settings import Settings
 from db.session import Database
 from storage.base import ObjectStore

@@ -22,7 +22,7 @@ from db import queries
 from db.models import PageState
 from db.transitions import fields as transitions
 from db.views import PageView
-from pipeline.page import decode_page
+from pipeline.files.page import decode_page
 from pipeline.types import Image
 
 blueprint = Blueprint("pages", __name__)

@@ -7,7 +7,7 @@ from flask import Blueprint, Response
 from api import views
 from api.openapi import operation
 from api.schemas import TemplateField, TemplateList, TemplateObject
-from pipeline.template import bundled_names, bundled_template, bundled_text
+from pipeline.placing.template import bundled_names, bundled_template, bundled_text
 
 blueprint = Blueprint("templates", __name__)
 

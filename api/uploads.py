@@ -36,7 +36,7 @@ from db.models import BatchState, DocumentState
 from db.transitions import batches as transitions
 from db.transitions.batches import NewDocument
 from db.transitions.outbox import forget_objects
-from pipeline.template import bundled_names, bundled_text, parse_template
+from pipeline.placing.template import bundled_names, bundled_text, parse_template
 from storage.base import ObjectTooLargeError
 
 log = get_logger(__name__)

@@ -23,7 +23,7 @@ from benchmarks import readers, stages, system
 from benchmarks.report import Section, markdown
 from core.errors import CounterfoilError
 from pipeline.readers.loaded import BOTH, load_readers
-from training.machine import machine
+from training.evaluation.machine import machine
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "summary.md"

@@ -30,9 +30,10 @@ from rich.console import Console
 from benchmarks.by_reader import show
 from benchmarks.report import Section, share
 from core.errors import CounterfoilError
-from pipeline.grammar import ANY_DIGITS
+from pipeline.grammar.parse import ANY_DIGITS
 from pipeline.readers.runtime import Model
-from training.adapt import (
+from training.adaptation.corrections import Correction, load_corrections
+from training.adaptation.fine_tune import (
     Readings,
     Tuning,
     draw_synthetic,
@@ -41,11 +42,10 @@ from training.adapt import (
     read,
 )
 from training.cards import SHIPPED
-from training.corrections import Correction, load_corrections
 from training.evaluation.labelled import load_labelled
-from training.machine import machine
-from training.metrics import Release, released_within, releases, wilson
-from training.strips import Pool, load_pool, save_pool
+from training.evaluation.machine import machine
+from training.evaluation.metrics import Release, released_within, releases, wilson
+from training.strip.train import Pool, load_pool, save_pool
 
 HERE = Path(__file__).parent
 _FOLDS_BY = 7  # the seed that deals files to folds

@@ -17,8 +17,8 @@ from benchmarks.report import Json, Section, markdown
 from cli.read import load_quietly
 from core.errors import CounterfoilError
 from pipeline.readers.loaded import BOTH
+from training.evaluation.machine import machine
 from training.evaluation.readers import Reads, readers_by_name
-from training.machine import machine
 
 HERE = Path(__file__).parent
 

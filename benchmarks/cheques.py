@@ -21,14 +21,14 @@ import cv2
 import numpy as np
 
 from core.errors import TemplateError
+from pipeline.files.page import decode_page
 from pipeline.geometry import corners, intersection, iou, transform_box, transform_points
-from pipeline.page import decode_page
+from pipeline.micr import read_micr_fields
+from pipeline.placing.register import Placement, cut_strips, register, righted
+from pipeline.placing.template import Template, bundled_template
 from pipeline.read import read_pages
 from pipeline.readers.loaded import Readers, load_readers
-from pipeline.readers.micr_template import read_micr_fields
 from pipeline.readers.runtime import Model
-from pipeline.register import Placement, cut_strips, register, righted
-from pipeline.template import Template, bundled_template
 from pipeline.types import Box, Image, Page
 
 RESULTS = Path(__file__).parent / "results" / "cheques.md"

@@ -21,11 +21,10 @@ from statistics import median
 
 from benchmarks.by_reader import parser, run
 from benchmarks.report import Section, share
-from pipeline.grammar import ANY_DIGITS
+from pipeline.grammar.parse import ANY_DIGITS
 from training.evaluation.labelled import Part, load_labelled
 from training.evaluation.measure import Comparison, Figures, read_fields
-from training.evaluation.readers import Reads
-from training.metrics import (
+from training.evaluation.metrics import (
     Release,
     calibration_error,
     released_surely,
@@ -33,6 +32,7 @@ from training.metrics import (
     upper_bound,
     wilson,
 )
+from training.evaluation.readers import Reads
 
 HALVES = {"even": 0, "odd": 1}
 ERRATA = Path(__file__).with_name("courtesy_errata.json")

@@ -21,14 +21,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.page import decode_page
+from pipeline.files.page import decode_page
 from pipeline.readers.micr import CLASSES, SURE, MicrReading, read_micr
 from pipeline.readers.micr_fields import parse_fields
 from pipeline.readers.micr_line import cut_cells, darkness
 from pipeline.readers.runtime import Model
 from pipeline.types import Box, Image, Page
-from training.metrics import wilson
-from training.micr import render_cells
+from training.evaluation.metrics import wilson
+from training.micr.train import render_cells
 from training.synthesis.micr import CHARACTERS, Wear, random_wear, render_line
 
 RESULTS = Path(__file__).parent / "results" / "micr.md"

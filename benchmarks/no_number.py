@@ -23,14 +23,14 @@ import numpy as np
 from benchmarks.by_reader import parser, run
 from benchmarks.report import Section, share
 from core.errors import InputError
+from pipeline.files.page import decode_page
 from pipeline.geometry import intersection
-from pipeline.grammar import ANY_DIGITS
-from pipeline.page import decode_page
+from pipeline.grammar.parse import ANY_DIGITS
 from pipeline.types import Box, Image, Page
-from training.contact_sheet import lay_out
 from training.evaluation.measure import cut
+from training.evaluation.metrics import SURE, wilson
 from training.evaluation.readers import Reads
-from training.metrics import SURE, wilson
+from training.strip.contact_sheet import lay_out
 from training.synthesis.capture import capture
 from training.synthesis.paper import blank_paper, guilloche
 from training.synthesis.printing import print_text

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from benchmarks.by_reader import parser, run
 from benchmarks.report import Section, share
-from pipeline.template import bundled_template
+from pipeline.placing.template import bundled_template
 from training.evaluation.labelled import Part, load_labelled
 from training.evaluation.measure import Comparison, Figures, read_fields
+from training.evaluation.metrics import released_within, wilson
 from training.evaluation.readers import Reads
-from training.metrics import released_within, wilson
 
 # What is read, where it lies in the data, by which template.
 SETS = (

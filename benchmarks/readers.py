@@ -17,12 +17,12 @@ import numpy as np
 
 from benchmarks.report import Section, share
 from benchmarks.samples import temporary
-from pipeline.grammar import ANY_DIGITS
-from pipeline.page import decode_page
+from pipeline.files.page import decode_page
+from pipeline.grammar.parse import ANY_DIGITS
 from pipeline.read import read_strip
 from pipeline.readers.loaded import Readers
+from training.evaluation.metrics import wilson
 from training.evaluation.rivals import TESSERACT_AT_ONCE, Rival, find_rivals
-from training.metrics import wilson
 from training.synthesis.digit_strips import compose_strip
 
 HEIGHTS = (28, 40, 56, 80, 112)

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.geometry import rotation, translation
+from pipeline.placing.template import bundled_template
 from pipeline.read import read_pages
 from pipeline.readers.loaded import load_readers
-from pipeline.template import bundled_template
 from pipeline.types import Image, Page
 
 RESULTS = Path(__file__).parent / "results" / "registration.md"

@@ -12,8 +12,8 @@ from typing import Any
 
 import cv2
 
-from pipeline.documents import DocumentLimits, open_document
-from pipeline.page import decode_page
+from pipeline.files.documents import DocumentLimits, open_document
+from pipeline.files.page import decode_page
 
 SAMPLES = Path(__file__).parent.parent / "demo" / "samples"
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.grammar import Grammar, parse_grammar
-from pipeline.search import likeliest
+from pipeline.grammar.parse import Grammar, parse_grammar
+from pipeline.readers.ctc_search import likeliest
 
 CLASSES = "0123456789"
 FIELDS = (

@@ -5,11 +5,11 @@
 Strings are composed side by side from digits of MNIST's test set with real gaps, and read by the
 whole glyph reader. With `--split train` the digits come from the training set: to choose anything
 use these, the test digits are for the figure alone. Chosen on training digits:
-the limits between print and numbers in `pipeline.layout` and `pipeline.read`, and what fragments
-and thin lines cost in `pipeline.segment`. The older constants of `pipeline.ink` and
-`pipeline.segment` (stroke and block, smoothing, margins over noise, the other priors of pieces)
-were chosen while looking at strings of test digits, so that the figure on these may flatter them
-a little.
+the limits between print and numbers in `pipeline.placing.layout` and `pipeline.read`, and what
+fragments and thin lines cost in `pipeline.readers.segment`. The older constants of
+`pipeline.cleaning.ink` and `pipeline.readers.segment` (stroke and block, smoothing, margins over
+noise, the other priors of pieces) were chosen while looking at strings of test digits, so that the
+figure on these may flatter them a little.
 
 The same digits, each alone and as published, tell what the network itself gets wrong: the rest is
 the fault of thresholding and segmentation. With `--amounts` the courtesy
@@ -33,13 +33,14 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from pipeline.fields import clean_field
-from pipeline.grammar import ANY_DIGITS
-from pipeline.normalise import normalise_glyph
-from pipeline.page import decode_page
-from pipeline.readers.glyph import StripToRead, read_strips
+from pipeline.files.page import decode_page
+from pipeline.grammar.parse import ANY_DIGITS
+from pipeline.readers.base import StripToRead
+from pipeline.readers.glyph import read_strips
 from pipeline.readers.loaded import Readers, load_readers
+from pipeline.readers.normalise import normalise_glyph
 from pipeline.types import Box, Image, Strip
-from training.metrics import wilson
+from training.evaluation.metrics import wilson
 from training.synthesis.digit_strips import Shadow, compose_strip
 
 HEIGHTS = (20, 28, 40, 56, 80, 112, 160, 200)

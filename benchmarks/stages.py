@@ -11,9 +11,9 @@ from statistics import median
 
 from benchmarks.report import Section
 from benchmarks.samples import Sample, cheques, forms, indian_cheques, nist
+from pipeline.placing.template import Template, bundled_template
 from pipeline.read import read_pages
 from pipeline.readers.loaded import Readers
-from pipeline.template import Template, bundled_template
 
 GROUP = 8
 STAGES = ("decode", "register", "micr", "cut", "read")

@@ -21,11 +21,11 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.report import Section, markdown
-from pipeline.normalise import normalise_strip
+from pipeline.readers.normalise import normalise_strip
 from pipeline.readers.runtime import Model
 from pipeline.readers.strip import BATCH, WIDTHS, run_strips
 from pipeline.types import Image
-from training.machine import machine
+from training.evaluation.machine import machine
 from training.synthesis.strips import StripSynthesizer
 
 RESULTS = Path(__file__).parent / "results" / "strip-reader.md"

@@ -13,13 +13,13 @@ from benchmarks.report import Section
 from benchmarks.samples import cheques, temporary, write_cheques
 from benchmarks.stages import measure_kind
 from cli.client import Client
+from cli.local.up import Stack
 from cli.paths import TemplateChoice, find_uploads
-from cli.up import Stack
 from core.settings import load_settings
 from db.models import Page
 from db.session import Database
+from pipeline.placing.template import bundled_template
 from pipeline.readers.loaded import Readers
-from pipeline.template import bundled_template
 
 TEMPLATE = "demo-cheque"
 WORKERS = 2

@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from benchmarks.by_reader import parser, run
 from benchmarks.report import Section, share
 from core.errors import ConfigError
-from pipeline.grammar import ANY_DIGITS, parse_grammar
+from pipeline.grammar.parse import ANY_DIGITS, parse_grammar
 from pipeline.types import Image, Page
-from training.contact_sheet import lay_out
 from training.datasets import DigitSet, load_mnist
+from training.evaluation.metrics import SURE, wilson
 from training.evaluation.readers import Reads
-from training.metrics import SURE, wilson
+from training.strip.contact_sheet import lay_out
 from training.synthesis.digit_strips import develop
 from training.synthesis.touching import join_digits
 

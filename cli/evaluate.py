@@ -17,10 +17,11 @@ from cli.output import counting_bars
 from cli.read import load_quietly
 from cli.template import load_template
 from core.errors import ConfigError, InputError
-from pipeline.grammar import Grammar, parse_grammar
+from pipeline.grammar.parse import Grammar, parse_grammar
+from pipeline.placing.template import Template
 from pipeline.readers.loaded import BOTH
-from pipeline.template import Template
 from training.evaluation.labelled import LabelledSet, Part, load_labelled
+from training.evaluation.machine import machine
 from training.evaluation.measure import (
     BUDGETS,
     Comparison,
@@ -29,11 +30,10 @@ from training.evaluation.measure import (
     read_fields,
     read_with_rival,
 )
+from training.evaluation.metrics import released_within, wilson
 from training.evaluation.readers import readers_by_name
 from training.evaluation.report import Evaluation, report
 from training.evaluation.rivals import find_rivals, here
-from training.machine import machine
-from training.metrics import released_within, wilson
 
 
 def evaluate(

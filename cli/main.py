@@ -114,7 +114,7 @@ def up(
     workers: Annotated[int | None, typer.Option(min=1, max=256, help="Reading processes.")] = None,
 ) -> None:
     """Run all of Counterfoil on this machine until Ctrl-C: API, workers, queue, database."""
-    from cli.up import run_stack
+    from cli.local.up import run_stack
     from core.settings import load_settings
 
     run_stack(load_settings(home=data, host=host, port=port, workers=workers))
@@ -127,7 +127,7 @@ def serve(
     ],
 ) -> None:
     """Be one process of a system on servers, as containers run it, until SIGTERM."""
-    from cli.serve import serve
+    from cli.local.roles import serve
 
     serve(role)
 

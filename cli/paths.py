@@ -79,7 +79,7 @@ def find_template(argument: str | None) -> TemplateChoice | None:
     path = Path(argument).expanduser()
     if path.suffix.lower() not in (".yaml", ".yml") and len(path.parts) == 1 and not path.is_file():
         return TemplateChoice(name=argument)
-    from pipeline.template import parse_template
+    from pipeline.placing.template import parse_template
 
     try:
         text = path.read_text(encoding="utf-8")

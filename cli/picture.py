@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 from cli.output import percent
 from core.errors import InputError
 from core.policy import Decision
+from pipeline.files.page import decode_page
 from pipeline.geometry import turned_box
-from pipeline.page import decode_page
 from pipeline.types import Box
 
 _ACCEPTED, _REVIEW = (0, 122, 78), (200, 80, 0)  # told apart by all eyes

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from cli.read import load_quietly
 from core.errors import ConfigError, InputError
-from pipeline.grammar import parse_grammar
-from pipeline.ink import binarize
-from pipeline.page import decode_page
+from pipeline.cleaning.ink import binarize
+from pipeline.files.page import decode_page
+from pipeline.grammar.parse import parse_grammar
+from pipeline.placing.template import bundled_names, bundled_template
 from pipeline.read import read_pages, read_strip
 from pipeline.readers.loaded import Readers
-from pipeline.template import bundled_names, bundled_template
 from pipeline.types import FieldReading, Image, Page, PageReading
 
 ONE_NUMBER, NO_TEMPLATE = "one number", "a page, without a template"

@@ -26,12 +26,12 @@ from cli.picture import draw_readings, save_picture
 from cli.template import load_template
 from core.errors import ConfigError, InputError
 from core.settings import Settings, load_settings
-from core.site_models import current_strip
-from pipeline.grammar import Grammar, parse_grammar
+from pipeline.grammar.parse import Grammar, parse_grammar
+from pipeline.placing.template import Template
 from pipeline.read import read_pages, read_strip
 from pipeline.readers.loaded import Readers, load_readers
-from pipeline.template import Template
 from pipeline.types import PageReading
+from storage.site_models import current_strip
 from worker.guard import DocumentOpener
 
 Json = dict[str, Any]

@@ -10,7 +10,7 @@ import typer
 from core.errors import InputError, TemplateError
 
 if TYPE_CHECKING:
-    from pipeline.template import Template
+    from pipeline.placing.template import Template
     from pipeline.types import Box
 
 app = typer.Typer(
@@ -89,7 +89,12 @@ def check_template(path: str, image: Path | None, out: Path) -> str:
 
 def load_template(path: str) -> Template:
     """Return the template of a YAML file or of a bundled name; a file wins."""
-    from pipeline.template import MAX_CHARACTERS, bundled_names, bundled_template, parse_template
+    from pipeline.placing.template import (
+        MAX_CHARACTERS,
+        bundled_names,
+        bundled_template,
+        parse_template,
+    )
 
     file = Path(path)
     if not file.exists():
@@ -115,9 +120,9 @@ def draw_fields(template: Template, image: Path, out: Path) -> float:
     import cv2
     import numpy as np
 
+    from pipeline.files.page import decode_page
     from pipeline.geometry import corners, transform_points
-    from pipeline.page import decode_page
-    from pipeline.register import register, righted
+    from pipeline.placing.register import register, righted
 
     try:
         page = decode_page(image.read_bytes())

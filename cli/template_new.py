@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from core.errors import InputError, TemplateError
+from pipeline.files.page import decode_page
 from pipeline.geometry import corners, intersection, transform_box, transform_points
-from pipeline.page import decode_page
-from pipeline.propose import Kind, Proposal, Proposals, propose_fields
-from pipeline.register import register
-from pipeline.template import Template, parse_template
+from pipeline.placing.propose import Kind, Proposal, Proposals, propose_fields
+from pipeline.placing.register import register
+from pipeline.placing.template import Template, parse_template
 from pipeline.types import Box, Page
 
 _COLOURS = {Kind.BOX: (200, 40, 40), Kind.COMB: (0, 122, 78), Kind.BLANK: (0, 80, 200)}

@@ -82,8 +82,8 @@ def glyphs(
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    from training.export import export_run
-    from training.glyphs import GlyphRun, train_glyphs
+    from training.glyph.export import export_run
+    from training.glyph.train import GlyphRun, train_glyphs
     from training.litert import require_tensorflow
     from training.runs import command_of
 
@@ -152,8 +152,8 @@ def adapt(
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    from cli import adapt as site
-    from training.adapt import Tuning
+    from cli import train_adapt as site
+    from training.adaptation.fine_tune import Tuning
 
     site.adapt(
         corrections,
@@ -169,7 +169,7 @@ def adapt(
 @app.command(epilog=_examples("counterfoil train back", "counterfoil train back --json"))
 def back(data: SiteData = None, as_json: AsJson = False) -> None:
     """Go one step back: to the strip reader that the current one was adapted from."""
-    from cli import adapt as site
+    from cli import train_adapt as site
 
     site.back(data, as_json=as_json)
 
@@ -177,6 +177,6 @@ def back(data: SiteData = None, as_json: AsJson = False) -> None:
 @app.command(epilog=_examples("counterfoil train models", "counterfoil train models --json"))
 def models(data: SiteData = None, as_json: AsJson = False) -> None:
     """List the strip readers of this site, with their scores and which one reads."""
-    from cli import adapt as site
+    from cli import train_adapt as site
 
     site.models(data, as_json=as_json)

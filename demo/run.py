@@ -25,9 +25,9 @@ from rich.text import Text
 
 from cli.batches import batch_pages, export_to_file, follow_with_progress, report_end
 from cli.client import Client, api_key
+from cli.local.up import Stack
 from cli.output import percent
 from cli.paths import TemplateChoice, find_uploads
-from cli.up import Stack
 from core.errors import CounterfoilError
 from core.settings import load_settings
 

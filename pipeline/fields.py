@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pipeline.clean import CleanStrip, cell_count, clean_strip
-from pipeline.confidence import Weights, gather, judge
-from pipeline.grammar import Grammar
-from pipeline.readers.glyph import StripToRead, read_strips
+from pipeline.cleaning.clean import CleanStrip, cell_count, clean_strip
+from pipeline.grammar.parse import Grammar
+from pipeline.readers.base import StripToRead
+from pipeline.readers.confidence import Weights, gather, judge
+from pipeline.readers.glyph import read_strips
 from pipeline.readers.loaded import BOTH, GLYPH, STRIP, Readers
 from pipeline.readers.runtime import Model
 from pipeline.readers.strip import ALTERNATIVES, StripOpinion, form_opinions

@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 
 from pipeline.fields import clean_field, conclude
-from pipeline.readers.glyph import StripToRead, read_strips
+from pipeline.readers.base import StripToRead
+from pipeline.readers.glyph import read_strips
 from pipeline.readers.loaded import Readers
 from pipeline.types import FieldReading
 

@@ -10,16 +10,16 @@ from typing import Final
 
 from core.errors import InputError
 from pipeline.fields import read_fields
+from pipeline.files.page import decode_page
 from pipeline.geometry import turned_box
-from pipeline.grammar import ANY_DIGITS, Grammar
-from pipeline.layout import find_lines
+from pipeline.grammar.parse import ANY_DIGITS, Grammar
 from pipeline.lines import read_lines
-from pipeline.page import decode_page
-from pipeline.readers.glyph import StripToRead
+from pipeline.micr import read_micr_fields
+from pipeline.placing.layout import find_lines
+from pipeline.placing.register import cut_strips, register, righted
+from pipeline.placing.template import Template
+from pipeline.readers.base import StripToRead
 from pipeline.readers.loaded import Readers
-from pipeline.readers.micr_template import read_micr_fields
-from pipeline.register import cut_strips, register, righted
-from pipeline.template import Template
 from pipeline.types import Box, FieldReading, Page, PageReading, Strip
 
 MAX_PIXELS: Final = 50_000_000

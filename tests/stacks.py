@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from cli.stack import Stack
+from cli.local.stack import Stack
 from core.settings import Settings
 from db.session import Database
 

@@ -1,4 +1,4 @@
-"""Fit how much each reader's word counts: the weights of `pipeline.confidence`.
+"""Fit how much each reader's word counts: the weights of `pipeline.readers.confidence`.
 
     python -m training.confidence --data DIR [--strips 32000] [--install]
 
@@ -22,16 +22,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.confidence import Evidence, Weights, gather, judge
 from pipeline.fields import clean_field, hear_strip_reader
-from pipeline.grammar import Grammar, parse_grammar
-from pipeline.readers.glyph import StripToRead, read_strips
+from pipeline.grammar.parse import Grammar, parse_grammar
+from pipeline.readers.base import StripToRead
+from pipeline.readers.confidence import Evidence, Weights, gather, judge
+from pipeline.readers.glyph import read_strips
 from pipeline.readers.runtime import Model
 from pipeline.types import Box, Strip
 from training.cards import SHIPPED
 from training.datasets import load_mnist, split_by_writer
-from training.metrics import SURE, calibration_error, reliability
-from training.strips import SPLIT
+from training.evaluation.metrics import SURE, calibration_error, reliability
+from training.strip.train import SPLIT
 from training.synthesis.strips import LabelledStrip, StripSynthesizer
 
 CARD = "confidence.json"

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import ConfigError, InputError
-from pipeline.normalise import normalise_glyph
+from pipeline.readers.normalise import normalise_glyph
 from pipeline.types import Image
 
 Labels = NDArray[np.uint8]

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from core.log import get_logger
 from core.settings import Settings
-from core.site_models import current_strip
 from db.session import Database
-from pipeline.template import Template, parse_template
+from pipeline.placing.template import Template, parse_template
 from storage.base import ObjectStore
 from storage.open import open_store
+from storage.site_models import current_strip
 from worker.parent import die_with_parent
 
 if TYPE_CHECKING:

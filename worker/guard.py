@@ -29,8 +29,8 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from core.errors import InputError
-from pipeline.documents import START, DocumentLimits, DocumentPage, Position, open_document
-from pipeline.documents import too_much_memory as _too_much_memory
+from pipeline.files.documents import START, DocumentLimits, DocumentPage, Position, open_document
+from pipeline.files.documents import too_much_memory as _too_much_memory
 
 if TYPE_CHECKING:
     from core.settings import Settings
@@ -68,7 +68,7 @@ class DocumentOpener:
         return cls(limits, settings.decode_seconds, settings.decode_memory)
 
     def open(self, path: Path, filename: str) -> Iterator[DocumentPage]:
-        """Yield the pages of a document, as `pipeline.documents.open_document` does.
+        """Yield the pages of a document, as `pipeline.files.documents.open_document` does.
 
         A page that kills the child, or takes it too long or too much memory, comes out as a page
         with an error, and the others follow; where that was the document as a whole, InputError

@@ -23,8 +23,8 @@ from db.transitions.documents import (
     unopened_documents,
 )
 from db.transitions.outbox import forget_objects
-from pipeline.documents import DocumentPage, sniff
-from pipeline.media import JPEG, PNG
+from pipeline.files.documents import DocumentPage, sniff
+from pipeline.files.media import JPEG, PNG
 from storage.base import StorageFullError
 from worker.child import Services
 from worker.patience import Heartbeat, patiently

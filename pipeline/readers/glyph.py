@@ -15,24 +15,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.clean import CleanStrip, cell_count
-from pipeline.grammar import Grammar
-from pipeline.ink import Ink, is_flat, separate_ink
+from pipeline.cleaning.clean import CleanStrip, cell_count
+from pipeline.cleaning.ink import Ink, is_flat, separate_ink
+from pipeline.grammar.parse import Grammar
+from pipeline.readers.base import StripToRead
 from pipeline.readers.lattice import Path, best_paths, shares
 from pipeline.readers.runtime import Model
-from pipeline.segment import Segmentation, segment_cells, segment_glyphs
+from pipeline.readers.segment import Segmentation, segment_cells, segment_glyphs
 from pipeline.types import Alternative, Box, FieldReading, GlyphReading, Image, Strip
 
 SECOND_WIDE = 0.85  # of the line's height: two narrow digits that touch are hardly wider
 ALTERNATIVES = 5
 EMPTY_BOX = 0.9  # a mark may lie on the border
-
-
-@dataclass(frozen=True, slots=True)
-class StripToRead:
-    strip: Strip
-    grammar: Grammar
-    ruled: bool  # it may hold parts of printed boxes and lines
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.automaton import FREE, Automaton
-from pipeline.segment import Segmentation
+from pipeline.grammar.automaton import FREE, Automaton
+from pipeline.readers.segment import Segmentation
 
 MOST = 8  # strings found
 RIVALS = 3  # digits of each glyph that are followed: a fourth is never the answer

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from pipeline.confidence import Weights
-from pipeline.readers.micr_template import MICR_READER
+from pipeline.readers.confidence import Weights
+from pipeline.readers.micr import MICR_READER
 from pipeline.readers.runtime import Model
 
 GLYPH, STRIP, BOTH = "glyph", "strip", "both"  # who has read a field of digits

@@ -1,9 +1,9 @@
 """The strip reader: a whole field at once, without segmentation, as a posterior over time.
 
 A convolutional network with CTC reads digits that touch, lean or overlap, which no contour
-separates. It gives not a string but probabilities, in which `pipeline.search` finds the likeliest
-legal ones. What it is not sure of at the first look it looks at again, with its writing at a usual
-height, wider, and narrower as it was before it was cleaned: a shape that it has not seen is read
+separates. It gives not a string but probabilities, in which `pipeline.readers.ctc_search` finds the
+likeliest legal ones. What it is not sure of at the first look it looks at again, with its writing
+at a usual height, wider, and narrower as it was before it was cleaned: a shape that it has not seen is read
 one way and another, and what cleaning harmed is whole there. The mean of the looks counts.
 """
 
@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.grammar import Grammar
-from pipeline.normalise import ROWS, normalise_strip, stretch_strip
+from pipeline.grammar.parse import Grammar
+from pipeline.readers.ctc_search import likeliest
+from pipeline.readers.normalise import ROWS, normalise_strip, stretch_strip
 from pipeline.readers.runtime import Model
-from pipeline.search import likeliest
 from pipeline.types import Alternative, Image
 
 # Strips are padded with paper to one of these widths: each width is a plan of tensors of its own.

@@ -21,7 +21,7 @@ import pytest
 
 from core.errors import InputError
 from core.settings import Settings
-from pipeline.documents import DocumentLimits, DocumentPage, open_document
+from pipeline.files.documents import DocumentLimits, DocumentPage, open_document
 from worker.guard import DocumentOpener
 
 MEMORY = 2 << 30
@@ -120,7 +120,7 @@ def test_a_child_killed_from_outside_costs_nothing(
 
 
 DEADLY = """
-import os, pipeline.tiff as tiff
+import os, pipeline.files.tiff as tiff
 survived = tiff.decode_frame
 def decode_frame(image, index):
     if image.info.get("dpi", (0, 0))[0] == 13:
@@ -285,7 +285,7 @@ def test_child_ends_with_its_parent_even_in_the_middle_of_a_page(tmp_path: Path)
     program = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from pipeline.documents import DocumentLimits\n"
+        "from pipeline.files.documents import DocumentLimits\n"
         "from worker.guard import DocumentOpener\n"
         "opener = DocumentOpener(DocumentLimits(), 60, 2 << 30)\n"
         f"pages = opener.open(Path({str(path)!r}), 'x.tif')\n"

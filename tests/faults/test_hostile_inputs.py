@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import InputError
-from pipeline.documents import DocumentLimits
+from pipeline.files.documents import DocumentLimits
 from worker.guard import DocumentOpener
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +23,7 @@ _READER = """
 import json, sys, warnings
 from pathlib import Path
 from core.errors import InputError
-from pipeline.page import decode_page
+from pipeline.files.page import decode_page
 warnings.simplefilter("error")
 for line in sys.stdin:
     try:
@@ -95,7 +95,7 @@ def test_every_hostile_file_gives_pages_or_plain_words(hostile: list[Path], tmp_
 
 def test_the_png_suite_is_judged_file_by_file(hostile: list[Path]) -> None:
     """In PngSuite the files that begin with x are broken, and no others."""
-    from pipeline.page import decode_page
+    from pipeline.files.page import decode_page
 
     suite = [path for path in hostile if path.parent.name == "pngsuite" and path.suffix == ".png"]
     assert len(suite) > 100
@@ -111,7 +111,7 @@ def test_the_exif_examples_all_come_out_alike(hostile: list[Path]) -> None:
     """Eight orientations of two photographs, each upright."""
     import numpy as np
 
-    from pipeline.page import decode_page
+    from pipeline.files.page import decode_page
 
     for name in ("Landscape", "Portrait"):
         pages = {

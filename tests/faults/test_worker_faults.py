@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from cli.stack import Stack
+from cli.local.stack import Stack
 from core.settings import Settings
 from db.models import Field, Page, PageState
 from tests.stacks import (

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.grammar import Grammar, parse_grammar
+from pipeline.grammar.parse import Grammar, parse_grammar
 from pipeline.read import read_strip
 from pipeline.readers.loaded import BOTH, Readers, load_readers
 from pipeline.types import FieldReading, Image, Page

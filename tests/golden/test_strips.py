@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.grammar import ANY_DIGITS, Grammar, parse_grammar
+from pipeline.grammar.parse import ANY_DIGITS, Grammar, parse_grammar
 from pipeline.read import read_pages, read_strip
 from pipeline.readers.loaded import GLYPH, Readers, load_readers
 from pipeline.types import FieldReading, Image, Page

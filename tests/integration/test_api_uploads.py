@@ -17,7 +17,7 @@ from core.settings import Settings
 from db.models import Batch, Document, Outbox, TemplateText
 from db.transitions.documents import NewPage, claim_document, open_document
 from db.transitions.outbox import delete_outbox, take_outbox
-from pipeline.template import bundled_names, bundled_text
+from pipeline.placing.template import bundled_names, bundled_text
 from storage.directory import DirectoryStore
 from tests.api_client import Api, api_under_test, png
 

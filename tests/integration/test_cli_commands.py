@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from sqlalchemy import delete, select, update
 
 from cli.client import READ_STATES
-from cli.stack import Stack
+from cli.local.stack import Stack
 from core.settings import Settings
 from db.models import Field, Page, PageState
 from tests.stacks import Client, database_of, eventually, running

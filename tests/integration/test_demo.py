@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.template import bundled_template
+from pipeline.placing.template import bundled_template
 from tests.stacks import eventually
 from training.synthesis import cheque, form
 

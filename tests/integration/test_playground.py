@@ -17,7 +17,7 @@ import pytest
 
 from cli.playground import ONE_NUMBER, look, page_of_drawing
 from core.errors import InputError
-from pipeline.page import decode_page
+from pipeline.files.page import decode_page
 from pipeline.readers.loaded import load_readers
 
 SAMPLES = Path(__file__).parents[2] / "demo" / "samples"

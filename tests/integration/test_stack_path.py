@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from cli.stack import Stack
+from cli.local.stack import Stack
 from core.settings import Settings
 from storage.base import ObjectMissingError
 from storage.open import open_store

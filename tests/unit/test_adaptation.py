@@ -16,10 +16,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InputError
-from core.site_models import current_name
-from pipeline.grammar import ANY_DIGITS, parse_grammar
-from training.adapt import MARGIN, Readings, Tuning, judge, loss_bound, mcnemar, split
-from training.corrections import Correction, as_pool, load_corrections, split_by_file, vary
+from pipeline.grammar.parse import ANY_DIGITS, parse_grammar
+from storage.site_models import current_name
+from training.adaptation.corrections import (
+    Correction,
+    as_pool,
+    load_corrections,
+    split_by_file,
+    vary,
+)
+from training.adaptation.fine_tune import (
+    MARGIN,
+    Readings,
+    Tuning,
+    judge,
+    loss_bound,
+    mcnemar,
+    split,
+)
 from training.evaluation.labelled import Example
 
 _ROOT = Path(__file__).parents[2]
@@ -159,16 +173,16 @@ _WHOLE = """
 import json, sys
 from pathlib import Path
 import cv2, numpy as np
-from cli.adapt import adapt
+from cli.train_adapt import adapt
 from core.errors import ConfigError
-from core.site_models import current_name, current_strip, new_model, promote
+from storage.site_models import current_name, current_strip, new_model, promote
 from tests.unit.test_adaptation import corrections
 from tests.unit.test_strip_training import pool
 from pipeline.readers.runtime import Model
 from dataclasses import replace
-from training.adapt import Challenger, Tuning, fine_tune, write_challenger
-from training.strip_export import convert_strips
-from training.strip_network import LAYOUTS, build_strip_network
+from training.adaptation.fine_tune import Challenger, Tuning, fine_tune, write_challenger
+from training.strip.export import convert_strips
+from training.strip.network import LAYOUTS, build_strip_network
 
 home, scans = Path(sys.argv[1]), Path(sys.argv[2])
 network = build_strip_network(LAYOUTS["small"])  # it knows nothing yet

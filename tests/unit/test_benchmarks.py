@@ -13,7 +13,7 @@ from benchmarks.processes import MemoryWatch, cpu_seconds, tree
 from benchmarks.readers import Item, _measure
 from benchmarks.report import Section, markdown, share
 from benchmarks.samples import cheques, numbered, write_cheques
-from pipeline.page import decode_page
+from pipeline.files.page import decode_page
 
 
 def test_copies_differ_in_their_bytes_and_not_in_their_pixels() -> None:

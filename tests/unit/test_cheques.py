@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import TemplateError
+from pipeline.files.page import decode_page
 from pipeline.geometry import (
     Matrix,
     corners,
@@ -22,11 +23,10 @@ from pipeline.geometry import (
     transform_box,
     transform_points,
 )
-from pipeline.page import decode_page
+from pipeline.placing.register import register, righted
+from pipeline.placing.template import bundled_template
 from pipeline.read import read_pages
 from pipeline.readers.loaded import Readers, load_readers
-from pipeline.register import register, righted
-from pipeline.template import bundled_template
 from pipeline.types import Box, FieldReading, Image, Page
 from training.synthesis.micr import Wear, render_line
 

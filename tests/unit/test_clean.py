@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.clean import CleanStrip, cell_count, clean_strip
-from pipeline.grammar import parse_grammar
-from pipeline.ink import separate_ink
-from pipeline.segment import segment_cells
+from pipeline.cleaning.clean import CleanStrip, cell_count, clean_strip
+from pipeline.cleaning.ink import separate_ink
+from pipeline.grammar.parse import parse_grammar
+from pipeline.readers.segment import segment_cells
 from pipeline.types import Glyph, Image
 from training.synthesis.strips import StripSynthesizer
 

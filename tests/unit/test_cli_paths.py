@@ -8,7 +8,7 @@ import pytest
 
 from cli.paths import TemplateChoice, find_template, find_uploads
 from core.errors import InputError, TemplateError
-from pipeline.template import bundled_text
+from pipeline.placing.template import bundled_text
 
 
 @pytest.fixture

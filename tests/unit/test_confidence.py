@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.confidence import Evidence, Weights, gather, judge
+from pipeline.readers.confidence import Evidence, Weights, gather, judge
 from pipeline.readers.strip import StripOpinion
 from pipeline.types import Alternative, Box, FieldReading
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.normalise import normalise_strip
+from pipeline.readers.normalise import normalise_strip
 from pipeline.readers.runtime import Model
-from training.crossing import align, cross, find_gaps
-from training.strip_export import pool_logits, read_greedily
-from training.strips import Pool, join_strips, steps_of
+from training.adaptation.crossing import align, cross, find_gaps
+from training.strip.export import pool_logits, read_greedily
+from training.strip.train import Pool, join_strips, steps_of
 from training.synthesis.amounts import Line, Token
 from training.synthesis.strings import draw_hand, write
 

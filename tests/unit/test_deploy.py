@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cli.serve import ROLES
+from cli.local.roles import ROLES
 from core.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import InputError
-from pipeline.documents import DocumentLimits, DocumentPage, Position, open_document, sniff
-from pipeline.page import decode_page
+from pipeline.files.documents import DocumentLimits, DocumentPage, Position, open_document, sniff
+from pipeline.files.page import decode_page
 
 LIMITS = DocumentLimits()
 

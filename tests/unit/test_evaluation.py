@@ -14,16 +14,16 @@ import pytest
 
 from cli.evaluate import parse_part
 from core.errors import ConfigError, InputError
-from pipeline.grammar import ANY_DIGITS
+from pipeline.grammar.parse import ANY_DIGITS
+from pipeline.placing.template import bundled_template
 from pipeline.readers.loaded import load_readers
-from pipeline.template import bundled_template
 from pipeline.types import Box
 from training.evaluation.labelled import Example, Part, load_labelled
+from training.evaluation.machine import machine
 from training.evaluation.measure import Comparison, Figures, Outcome, read_fields, read_with_rival
 from training.evaluation.readers import Reads, readers_by_name
 from training.evaluation.report import Evaluation, report
 from training.evaluation.rivals import Answer
-from training.machine import machine
 
 SAMPLES = Path(__file__).parents[2] / "demo" / "samples"
 CHEQUE = next(

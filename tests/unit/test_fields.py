@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.confidence import Weights
 from pipeline.fields import heed_point, read_fields, speak_alone, weigh
-from pipeline.grammar import parse_grammar
-from pipeline.readers.glyph import StripToRead
+from pipeline.grammar.parse import parse_grammar
+from pipeline.readers.base import StripToRead
+from pipeline.readers.confidence import Weights
 from pipeline.readers.loaded import BOTH, GLYPH, STRIP, Readers, load_readers
 from pipeline.readers.strip import StripOpinion
 from pipeline.types import Alternative, Box, FieldReading, GlyphReading, Strip

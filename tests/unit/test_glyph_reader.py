@@ -4,10 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.cleaning.ink import separate_ink
 from pipeline.fields import clean_field
-from pipeline.grammar import ANY_DIGITS
-from pipeline.ink import separate_ink
-from pipeline.readers.glyph import EMPTY_BOX, StripToRead, beside_straight_runs, read_strips
+from pipeline.grammar.parse import ANY_DIGITS
+from pipeline.readers.base import StripToRead
+from pipeline.readers.glyph import EMPTY_BOX, beside_straight_runs, read_strips
 from pipeline.readers.loaded import Readers, load_readers
 from pipeline.types import Box, FieldReading, Image, Strip
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import TemplateError
-from pipeline.amounts import Grouping
-from pipeline.automaton import DIGITS
-from pipeline.grammar import ANY_DIGITS, KNOWN_GRAMMARS, MAX_DIGITS, parse_grammar
+from pipeline.grammar.amounts import Grouping
+from pipeline.grammar.automaton import DIGITS
+from pipeline.grammar.parse import ANY_DIGITS, KNOWN_GRAMMARS, MAX_DIGITS, parse_grammar
 
 lengths = st.integers(1, MAX_DIGITS)
 digit_strings = st.text("0123456789", max_size=MAX_DIGITS + 2)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.ink import binarize, is_flat, noise_of, separate_ink
+from pipeline.cleaning.ink import binarize, is_flat, noise_of, separate_ink
 from pipeline.types import Image
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.layout import find_lines, group_lines
+from pipeline.placing.layout import find_lines, group_lines
 from pipeline.types import Box, Page
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.metrics import (
+from training.evaluation.metrics import (
     calibration_error,
     character_error_rate,
     edit_distance,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.page import decode_page
+from pipeline.files.page import decode_page
 from pipeline.readers.micr import CLASSES, read_micr
 from pipeline.readers.micr_line import CELL_COLUMNS, CELL_ROWS, cut_cells, darkness
 from pipeline.readers.runtime import Model

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.normalise import normalise_glyph
+from pipeline.readers.normalise import normalise_glyph
 
 
 @given(

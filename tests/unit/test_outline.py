@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import TemplateError
-from pipeline.border import find_border
+from pipeline.files.page import decode_page
 from pipeline.geometry import corners, scaling, transform_points
-from pipeline.outline import find_sheet, flatten
-from pipeline.page import decode_page
-from pipeline.register import cut_strips, register
-from pipeline.template import Template, bundled_template, parse_template
+from pipeline.placing.border import find_border
+from pipeline.placing.register import cut_strips, register
+from pipeline.placing.sheet import find_sheet, flatten
+from pipeline.placing.template import Template, bundled_template, parse_template
 from pipeline.types import Box, Image, Page
 
 WIDTH, HEIGHT = 1000, 640

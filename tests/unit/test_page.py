@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from core.errors import InputError
-from pipeline.exif import parse_exif, upright
-from pipeline.jpeg import _decode_once, _is_plain, _parse
-from pipeline.page import decode_page
+from pipeline.files.exif import parse_exif, upright
+from pipeline.files.jpeg import _decode_once, _is_plain, _parse
+from pipeline.files.page import decode_page
 
 
 def drawn(width: int = 96, height: int = 64, *, colour: bool = False, seed: int = 0) -> Any:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from cli.template import check_template
 from cli.template_new import new_template
 from core.errors import InputError, TemplateError
+from pipeline.files.page import decode_page
 from pipeline.geometry import (
     corners,
     invert,
@@ -23,11 +24,10 @@ from pipeline.geometry import (
     transform_box,
     transform_points,
 )
-from pipeline.page import decode_page
-from pipeline.propose import Kind, Proposals, propose_fields
+from pipeline.placing.propose import Kind, Proposals, propose_fields
+from pipeline.placing.template import bundled_template, parse_template
 from pipeline.read import read_pages
 from pipeline.readers.loaded import load_readers
-from pipeline.template import bundled_template, parse_template
 from pipeline.types import Box, Image, Page
 from training.synthesis.form import BOXES, COMBS, HEIGHT, WIDTH, render_form
 from training.synthesis.hand import DigitSet

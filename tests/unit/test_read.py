@@ -8,10 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from core.errors import TemplateError
-from pipeline.grammar import parse_grammar
+from pipeline.grammar.parse import parse_grammar
+from pipeline.placing.template import bundled_template
 from pipeline.read import read_pages, read_strip
 from pipeline.readers.loaded import Readers, load_readers
-from pipeline.template import bundled_template
 from pipeline.types import Page
 
 EMPTY = Page(np.full((300, 400), 235, np.uint8))

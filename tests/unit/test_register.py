@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from benchmarks.registration import Distortion, distort
 from core.errors import TemplateError
+from pipeline.files.page import decode_page
 from pipeline.geometry import corners, rotation, scaling, transform_points, translation
-from pipeline.page import decode_page
-from pipeline.register import cut_strips, register, righted
-from pipeline.template import Template, bundled_template, parse_template
+from pipeline.placing.register import cut_strips, register, righted
+from pipeline.placing.template import Template, bundled_template, parse_template
 from pipeline.types import Image, Page
 
 WIDTH, HEIGHT = 827, 1169  # A4 at 100 dpi

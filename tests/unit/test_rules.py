@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.erase import remove_rules
-from pipeline.rules import Rule
+from pipeline.cleaning.erase import remove_rules
+from pipeline.cleaning.rules import Rule
 from pipeline.types import Image
 
 HEIGHT, WIDTH, INSET = 76, 300, 7

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from core.errors import ConfigError
-from pipeline.normalise import normalise_glyph
+from pipeline.readers.normalise import normalise_glyph
 from pipeline.readers.runtime import Model
 
 WEIGHTS = resources.files("pipeline.readers") / "weights"

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.grammar import ANY_DIGITS, Grammar, parse_grammar
-from pipeline.search import Posterior, _Search, likeliest
+from pipeline.grammar.parse import ANY_DIGITS, Grammar, parse_grammar
+from pipeline.readers.ctc_search import Posterior, _Search, likeliest
 
 GRAMMARS = (
     "digits",
@@ -111,7 +111,7 @@ def test_what_is_found_is_legal(data: st.DataObject, frames: int, name: str) -> 
 def test_a_search_cut_short_says_so_and_is_legal_still(monkeypatch: pytest.MonkeyPatch) -> None:
     flat = np.full((30, 11), 1 / 11)
     grammar = parse_grammar("date(DDMMYYYY)")
-    monkeypatch.setattr("pipeline.search.EXPANSIONS", 3)
+    monkeypatch.setattr("pipeline.readers.ctc_search.EXPANSIONS", 3)
     found = likeliest(flat, grammar, classes="0123456789")
     assert not found.exact
     assert found.values

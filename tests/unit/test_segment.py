@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.automaton import FREE, Automaton
-from pipeline.ink import Ink
-from pipeline.languages import checksum, digits, one_of
+from pipeline.cleaning.ink import Ink
+from pipeline.grammar.automaton import FREE, Automaton
+from pipeline.grammar.languages import checksum, digits, one_of
 from pipeline.readers.lattice import best_paths, shares
-from pipeline.segment import (
+from pipeline.readers.segment import (
     Candidate,
     Piece,
     Segmentation,

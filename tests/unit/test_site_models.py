@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import ConfigError, ConflictError
-from core.site_models import (
+from storage.site_models import (
     current_name,
     current_strip,
     list_models,

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import ConfigError
-from pipeline.normalise import normalise_strip
+from pipeline.readers.normalise import normalise_strip
 from pipeline.readers.runtime import Model
 from pipeline.readers.strip import posteriors
-from training.ctc import negative_log_likelihoods
-from training.strip_export import FILES, OUTPUTS, export_strips
+from training.strip.ctc import negative_log_likelihoods
+from training.strip.export import FILES, OUTPUTS, export_strips
 
 _PYTHON = [sys.executable, "-W", "ignore"]
 _ROOT = Path(__file__).parents[2]
@@ -28,8 +28,8 @@ _COMPARE = """
 import sys
 import numpy as np
 from tests.unit.test_strip_training import pool
-from training.strip_export import convert_strips
-from training.strip_network import LAYOUTS, build_strip_network
+from training.strip.export import convert_strips
+from training.strip.network import LAYOUTS, build_strip_network
 network = build_strip_network(LAYOUTS["small"])
 strips = pool(40)
 converted = convert_strips(network, "small", strips, strips)
@@ -96,8 +96,8 @@ def test_a_run_becomes_weights_that_their_card_describes(data_dir: Path, tmp_pat
     folders = ["--data", str(data_dir)]
     options = ["--strips", "32", "--validation", "24", "--epochs", "1", "--layout", "small"]
     for command in (
-        ["training.strips", *folders, "--out", str(tmp_path), *options],
-        ["training.strip_export", *folders, "--run", str(tmp_path)],
+        ["training.strip.train", *folders, "--out", str(tmp_path), *options],
+        ["training.strip.export", *folders, "--run", str(tmp_path)],
     ):
         done = subprocess.run(
             [*_PYTHON, "-m", *command], cwd=_ROOT, capture_output=True, text=True, timeout=280

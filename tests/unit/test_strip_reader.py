@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.grammar import parse_grammar
-from pipeline.normalise import ROWS, stretch_strip
+from pipeline.grammar.parse import parse_grammar
 from pipeline.read import read_strip
 from pipeline.readers import strip as strip_reader
 from pipeline.readers.loaded import load_readers
+from pipeline.readers.normalise import ROWS, stretch_strip
 from pipeline.readers.runtime import Model
 from pipeline.readers.strip import DOUBT, form_opinions
 from pipeline.types import Image, Page

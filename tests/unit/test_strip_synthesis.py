@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import ConfigError
-from pipeline.normalise import normalise_glyph
+from pipeline.readers.normalise import normalise_glyph
 from pipeline.readers.runtime import Model
-from training import contact_sheet
 from training.datasets import ORIGINS, DigitSet
+from training.strip import contact_sheet
 from training.synthesis.allographs import CHARACTERS, allographs_of
 from training.synthesis.amounts import (
     ALPHABET,

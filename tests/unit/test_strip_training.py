@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.normalise import ROWS, normalise_strip, quantile
+from pipeline.readers.normalise import ROWS, normalise_strip, quantile
 from pipeline.types import Image
-from training.strips import (
+from training.strip.train import (
     Pool,
     batches,
     changed,
@@ -167,7 +167,7 @@ def test_what_is_changed_keeps_its_ink(seed: int) -> None:
 
 GROWN = """
 import numpy as np
-from training.strip_network import LAYOUTS, build_strip_network, grow
+from training.strip.network import LAYOUTS, build_strip_network, grow
 networks = [build_strip_network(LAYOUTS[name]) for name in ("narrow", "deep", "wide")]
 image = np.random.default_rng(1).random((2, 32, 96, 1), np.float32)
 for small, large in zip(networks, networks[1:]):
@@ -203,7 +203,7 @@ def test_a_tiny_run_trains(data_dir: Path, tmp_path: Path) -> None:
     options += ["--batch-size", "8"]
     folders = ["--data", str(data_dir), "--out", str(tmp_path)]
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "training.strips", *folders, *options],
+        [sys.executable, "-W", "ignore", "-m", "training.strip.train", *folders, *options],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,

@@ -17,9 +17,8 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from core.errors import NotFoundError, TemplateError
-from pipeline.grammar import KNOWN_GRAMMARS
-from pipeline.readers.micr_fields import NAMES
-from pipeline.template import (
+from pipeline.grammar.parse import KNOWN_GRAMMARS
+from pipeline.placing.template import (
     MAX_CHARACTERS,
     MICR_PARTS,
     Anchors,
@@ -29,6 +28,7 @@ from pipeline.template import (
     bundled_text,
     parse_template,
 )
+from pipeline.readers.micr_fields import NAMES
 from pipeline.types import Box
 
 ROOT = Path(__file__).parents[2]

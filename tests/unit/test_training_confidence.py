@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.confidence import Evidence, Weights, judge
+from pipeline.readers.confidence import Evidence, Weights, judge
 from training.confidence import Judged, fit, main, measure
 
 TRUE = Weights(strip=0.9, glyph=0.3, other=-2.0)

@@ -11,7 +11,6 @@ import pytest
 from numpy.typing import NDArray
 
 from core.errors import ConfigError, InputError
-from training.augment import Augment
 from training.datasets import (
     DigitSet,
     check_may_train,
@@ -22,6 +21,7 @@ from training.datasets import (
     read_idx,
     split_by_writer,
 )
+from training.glyph.augment import Augment
 
 
 def _idx(array: NDArray[np.uint8]) -> bytes:

@@ -13,8 +13,8 @@ import pytest
 from core.errors import ConfigError
 from pipeline.readers.runtime import Model
 from training.datasets import load_mnist
-from training.glyphs import GlyphRun, read_run
-from training.network import PARAMETERS
+from training.glyph.network import PARAMETERS
+from training.glyph.train import GlyphRun, read_run
 
 
 def _python_code(code: str, *arguments: Path) -> subprocess.CompletedProcess[str]:
@@ -36,11 +36,11 @@ def _python(*arguments: str | Path, how: str = "-m") -> subprocess.CompletedProc
 def finished(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run")
     options = ["--data", data_dir, "--out", out, "--limit", "300", "--batch-size", "64"]
-    done = _python("training.glyphs", *options, "--epochs", "1", "--finish", "0")
+    done = _python("training.glyph.train", *options, "--epochs", "1", "--finish", "0")
     assert done.returncode == 0, done.stderr
-    done = _python("training.glyphs", *options, "--epochs", "2", "--finish", "1", "--resume")
+    done = _python("training.glyph.train", *options, "--epochs", "2", "--finish", "1", "--resume")
     assert done.returncode == 0, done.stderr
-    done = _python("training.export", "--run", out, "--data", data_dir)
+    done = _python("training.glyph.export", "--run", out, "--data", data_dir)
     assert done.returncode == 0, done.stderr
     return out
 
@@ -92,7 +92,7 @@ def test_the_report_needs_nothing_beside_it(finished: Path) -> None:
 
 @pytest.mark.slow
 def test_the_network_has_the_published_number_of_parameters() -> None:
-    code = "from training.network import build_network as b; print(b().count_params())"
+    code = "from training.glyph.network import build_network as b; print(b().count_params())"
     done = _python_code(code)
     assert done.stdout.strip() == "867434", done.stderr
 
@@ -101,7 +101,7 @@ def test_the_network_has_the_published_number_of_parameters() -> None:
 def test_a_run_may_begin_from_the_weights_that_ship(data_dir: Path) -> None:
     code = (
         "import sys; from pathlib import Path; import numpy as np\n"
-        "from training.datasets import load_mnist; from training.network import *\n"
+        "from training.datasets import load_mnist; from training.glyph.network import *\n"
         "weights = Path('pipeline/readers/weights/glyph.tflite')\n"
         "digits = load_mnist(Path(sys.argv[1]), 'train')\n"
         "first = digits.images[:600, ..., None] / np.float32(255)\n"
@@ -120,7 +120,7 @@ def test_weights_to_begin_from_that_are_none_are_named(data_dir: Path, tmp_path:
     cases = (tmp_path / "no.tflite", tmp_path / "missing.h5", strip)
     for number, weights in enumerate(cases):
         options = ["--data", data_dir, "--out", tmp_path / str(number), "--limit", "50"]
-        done = _python("training.glyphs", *options, "--start", weights)
+        done = _python("training.glyph.train", *options, "--start", weights)
         assert done.returncode != 0
         assert f"{weights} " in done.stderr
         assert "Traceback" not in done.stderr
@@ -144,7 +144,7 @@ def test_missing_tensorflow_is_said_in_plain_words(tmp_path: Path) -> None:
 
 
 def test_a_run_without_its_sets_says_which(tmp_path: Path) -> None:
-    from training.glyphs import load_sets
+    from training.glyph.train import load_sets
 
     with pytest.raises(ConfigError, match=r"mnist\.npz is not in"):
         load_sets(GlyphRun(data=tmp_path, out=tmp_path))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training.datasets import DigitSet
-from training.evaluate import Score, calibration_error, evaluate, fit_temperature
+from training.glyph.scores import Score, calibration_error, evaluate, fit_temperature
 
 
 def test_the_interval_is_that_of_wilson() -> None:

@@ -6,5 +6,5 @@
     measure.py    reading it all, and the figures
     report.py     the figures as one HTML file; charts.py its curves
 
-(`training.evaluate` scores the glyph classifier alone, on single digits.)
+(`training.glyph.scores` scores the glyph classifier alone, on single digits.)
 """

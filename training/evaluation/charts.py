@@ -6,7 +6,7 @@ import html
 import math
 from collections.abc import Callable, Sequence
 
-from training.metrics import Bin, Release
+from training.evaluation.metrics import Bin, Release
 
 Point = tuple[float, float]
 _RISKS = (0.0, 0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
-from pipeline.documents import DocumentLimits, open_document
+from pipeline.files.documents import DocumentLimits, open_document
 from pipeline.types import Box
 
 _NO_DATA = frozenset({"file", "boxes"})

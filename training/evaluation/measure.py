@@ -15,14 +15,12 @@ import cv2
 import numpy as np
 
 from core.errors import InputError
-from pipeline.grammar import Grammar
-from pipeline.page import decode_page
-from pipeline.template import Template
+from pipeline.files.page import decode_page
+from pipeline.grammar.parse import Grammar
+from pipeline.placing.template import Template
 from pipeline.types import Box, FieldReading, Image, Page
 from training.evaluation.labelled import Example, page_bytes
-from training.evaluation.readers import Reads
-from training.evaluation.rivals import Rival
-from training.metrics import (
+from training.evaluation.metrics import (
     Bin,
     Release,
     calibration_error,
@@ -33,6 +31,8 @@ from training.metrics import (
     reliability,
     wilson,
 )
+from training.evaluation.readers import Reads
+from training.evaluation.rivals import Rival
 
 _AS_THEY_ARE = frozenset({".jpg", ".jpeg", ".png"})  # any system decodes these alike
 BUDGETS = (0.01, 0.001)  # shares of the released that may be wrong

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from pipeline.grammar import Grammar
+from pipeline.grammar.parse import Grammar
+from pipeline.placing.template import Template
 from pipeline.read import read_pages, read_strip
 from pipeline.readers.loaded import BOTH, GLYPH, STRIP, Readers
-from pipeline.template import Template
 from pipeline.types import Page, PageReading
 
 # Whole pages with a template, or images that are one field each with what it may hold.

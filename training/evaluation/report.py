@@ -30,7 +30,7 @@ from training.evaluation.markup import (
     table,
 )
 from training.evaluation.measure import BUDGETS, Comparison, Figures, Outcome, picture_of
-from training.metrics import (
+from training.evaluation.metrics import (
     Release,
     calibration_error,
     released_surely,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.ink import separate_ink
-from pipeline.segment import segment_glyphs
+from pipeline.cleaning.ink import separate_ink
+from pipeline.readers.segment import segment_glyphs
 from pipeline.types import Image
 from training.synthesis.digit_strips import Shadow, compose_strip
 

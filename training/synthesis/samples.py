@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from core.errors import ConfigError
-from pipeline.template import bundled_template
+from pipeline.placing.template import bundled_template
 from training.synthesis import cheque, form
 from training.synthesis.hand import DigitSet, load_mnist
 from training.synthesis.paper import Picture

@@ -1,0 +1,96 @@
+"""Rows as CSV, JSON Lines and XLSX; whatever a scan or a file name holds, no cell is a formula."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import xlsxwriter
+
+from api.exports.rows import COLUMNS, ExportRow
+from api.schemas import ExportedPage
+
+CHUNK = 64 * 1024  # characters written at once
+BOM = "\ufeff"
+
+# What spreadsheets take for the beginning of a formula (OWASP, "CSV Injection").
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_PLAIN_NUMBER = re.compile(r"[+-][0-9][0-9.,]*")
+
+_SHEET_ROWS = 1_048_576  # of Excel's format
+_CELL_CHARACTERS = 32_767  # likewise
+_WIDTHS = {"batch": 34, "file": 36, "label": 20, "value": 18, "raw": 18, "error": 48}
+
+
+def csv_chunks(rows: Iterable[ExportRow], *, bom: bool) -> Iterator[str]:
+    """Yield CSV as RFC 4180 says, UTF-8. Numbers stand as they were read, zeros in front too."""
+    buffer = io.StringIO()
+    if bom:
+        buffer.write(BOM)
+    writer = csv.writer(buffer)
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow([_guarded(cell) for cell in row.cells()])
+        if buffer.tell() >= CHUNK:
+            yield _taken(buffer)
+    yield _taken(buffer)
+
+
+def json_lines(pages: Iterable[ExportedPage]) -> Iterator[str]:
+    """Yield one JSON object a page."""
+    for page in pages:
+        yield page.model_dump_json() + "\n"
+
+
+def write_xlsx(path: Path, rows: Iterable[ExportRow]) -> None:
+    """Write a workbook in which every cell is text. Memory does not grow with the rows."""
+    options = {
+        "constant_memory": True,
+        "tmpdir": str(path.parent),
+        "strings_to_numbers": False,
+        "strings_to_formulas": False,
+        "strings_to_urls": False,
+    }
+    with xlsxwriter.Workbook(str(path), options) as book:
+        head = book.add_format({"bold": True})
+        sheet, line = None, _SHEET_ROWS
+        for cells in _with_head(rows):
+            if sheet is None or line == _SHEET_ROWS:
+                sheet, line = _sheet(book, head), 1
+            if cells is None:
+                continue
+            for column, cell in enumerate(cells):
+                sheet.write_string(line, column, cell[:_CELL_CHARACTERS])
+            line += 1
+
+
+def _with_head(rows: Iterable[ExportRow]) -> Iterator[tuple[str, ...] | None]:
+    yield None  # so that an empty batch has a sheet too
+    for row in rows:
+        yield row.cells()
+
+
+def _sheet(book: xlsxwriter.Workbook, head: object) -> xlsxwriter.worksheet.Worksheet:
+    sheet = book.add_worksheet()
+    sheet.freeze_panes(1, 0)
+    for column, name in enumerate(COLUMNS):
+        sheet.set_column(column, column, _WIDTHS.get(name, 12))
+    for column, name in enumerate(COLUMNS):
+        sheet.write_string(0, column, name, head)
+    return sheet
+
+
+def _guarded(cell: str) -> str:
+    if cell.startswith(_FORMULA) and not _PLAIN_NUMBER.fullmatch(cell):
+        return f"'{cell}"
+    return cell
+
+
+def _taken(buffer: io.StringIO) -> str:
+    text = buffer.getvalue()
+    buffer.seek(0)
+    buffer.truncate()
+    return text

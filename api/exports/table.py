@@ -1,0 +1,129 @@
+"""A batch's rows into a table of somebody's own database: the same export again changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from itertools import islice
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    delete,
+    insert,
+    inspect,
+)
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.pool import NullPool
+
+from api.exports.rows import ExportRow
+from core.clock import utcnow
+from core.errors import ConfigError, ConflictError, TransientError
+from db.types import UtcDateTime
+
+ROWS_AT_ONCE = 1000
+
+
+def export_table(url: str, table_name: str, batch_id: str, rows: Iterable[ExportRow]) -> int:
+    """Replace the rows of one batch in a table, in one transaction; return how many there are.
+
+    The table is made if it is not there. Raises ConflictError for a table of that name with
+    other columns, TransientError where the database does not answer, ConfigError for a bad URL.
+    """
+    try:
+        engine = create_engine(url, poolclass=NullPool)
+    except (ArgumentError, NoSuchModuleError, ImportError) as exc:
+        raise ConfigError("The URL of an export target cannot be used.") from exc
+    try:
+        table = _table(table_name)
+        _prepare(engine, table)
+        with engine.begin() as connection:
+            return _replace(connection, table, batch_id, rows)
+    except IntegrityError as exc:
+        raise ConflictError(
+            "The same batch is being exported into this table just now.", code="export-running"
+        ) from exc
+    except DBAPIError as exc:
+        raise TransientError(
+            "The export target does not answer, or refused the rows; nothing was written.",
+            hint="Try again; if it stays so, whoever runs the server finds the reason in its log.",
+            code="export-target-unavailable",
+        ) from exc
+    finally:
+        engine.dispose()
+
+
+def _table(name: str) -> Table:
+    return Table(
+        name,
+        MetaData(),
+        Column("row_id", String(32), primary_key=True),  # of the field, else the page or file
+        Column("batch", String(32), nullable=False, index=True),
+        Column("file", Text, nullable=False),
+        Column("page", Integer),
+        Column("label", Text, nullable=False),
+        Column("template", Text),
+        Column("field", Text),
+        Column("value", Text),
+        Column("raw", Text),
+        Column("confidence", Float),
+        Column("state", String(32)),
+        Column("decision", String(32)),
+        Column("released_by", Text),
+        Column("released_at", UtcDateTime),
+        Column("box", Text),
+        Column("page_state", String(32), nullable=False),
+        Column("error", Text),
+        Column("document_id", String(32), nullable=False),
+        Column("page_id", String(32)),
+        Column("field_id", String(32)),
+        Column("exported_at", UtcDateTime, nullable=False),
+    )
+
+
+def _prepare(engine: Engine, table: Table) -> None:
+    if not inspect(engine).has_table(table.name):
+        try:
+            table.create(engine)
+        except DBAPIError:
+            if not inspect(engine).has_table(table.name):  # else another export made it just now
+                raise
+    there = {column["name"] for column in inspect(engine).get_columns(table.name)}
+    missing = sorted(set(table.columns.keys()) - there)
+    if missing:
+        raise ConflictError(
+            f"There is another table named '{table.name}': it has no column {missing[0]}.",
+            hint="Choose another name.",
+            code="table-differs",
+        )
+
+
+def _replace(connection: Connection, table: Table, batch_id: str, rows: Iterable[ExportRow]) -> int:
+    now = utcnow()
+    connection.execute(delete(table).where(table.c.batch == batch_id))
+    count = 0
+    for chunk in _chunked(rows):
+        connection.execute(
+            insert(table),
+            [
+                asdict(row)
+                | {"row_id": row.field_id or row.page_id or row.document_id, "exported_at": now}
+                for row in chunk
+            ],
+        )
+        count += len(chunk)
+    return count
+
+
+def _chunked(rows: Iterable[ExportRow]) -> Iterator[list[ExportRow]]:
+    left = iter(rows)
+    while chunk := list(islice(left, ROWS_AT_ONCE)):
+        yield chunk

@@ -1,0 +1,80 @@
+"""Is the process alive, and is everything there that it needs?"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import redis
+from flask import Blueprint, Response
+from sqlalchemy import func, select, text
+
+from api import views
+from api.context import services
+from api.health.readiness import probe
+from api.openapi import operation
+from api.schemas import Health, Readiness, ServiceState
+from core.clock import utcnow
+from core.errors import CounterfoilError
+from db.models import Outbox
+
+blueprint = Blueprint("health", __name__)
+
+BROKER_SECONDS = 2.0
+
+
+@blueprint.get("/healthz")
+@operation("service", {200: Health}, public=True)
+def healthz() -> Response:
+    """Say that the process is alive."""
+    return views.answer(Health())
+
+
+@blueprint.get("/readyz")
+@operation("service", {200: Readiness, 503: Readiness}, public=True)
+def readyz() -> Response:
+    """Say whether database, store and broker are there."""
+    found = services()
+    states = {
+        "database": probe("database", _ask_database),
+        "store": found.store_check.state(),
+        "broker": _broker(found.settings.redis_url),
+    }
+    ready = all(state.state != "away" for state in states.values())
+    status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
+    # Said, and no reason to be not ready: the API takes files all the same.
+    backlog = _backlog_seconds() if states["database"].state == "ok" else None
+    response = views.answer(Readiness(ready=ready, backlog_seconds=backlog, **states), status)
+    if not ready:
+        response.headers["Retry-After"] = "5"
+    return response
+
+
+def _ask_database() -> None:
+    # Of our own tables, so that one that was never migrated is not ready.
+    with services().db.reading() as session:
+        session.execute(text("SELECT 1 FROM tenant LIMIT 1"))
+
+
+def _backlog_seconds() -> float | None:
+    try:
+        with services().db.reading() as session:
+            oldest = session.scalar(select(func.min(Outbox.created_at)))
+    except CounterfoilError:
+        return None
+    return 0.0 if oldest is None else round(max((utcnow() - oldest).total_seconds(), 0.0), 1)
+
+
+def _broker(url: str | None) -> ServiceState:
+    if url is None:
+        return ServiceState(state="not configured")
+    # Celery writes a socket's URL in another way than redis-py.
+    address = url.replace("redis+socket://", "unix://").replace("?virtual_host=", "?db=")
+
+    def ping() -> None:
+        client = redis.Redis.from_url(
+            address, socket_timeout=BROKER_SECONDS, socket_connect_timeout=BROKER_SECONDS
+        )
+        with client:
+            client.ping()
+
+    return probe("broker", ping)

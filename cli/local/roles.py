@@ -1,0 +1,98 @@
+"""One process of the system: `counterfoil serve ROLE`, as containers and `counterfoil up` run it.
+
+migrate      bring the database to the newest schema, and end
+api          the HTTP API
+worker       reads pages, with COUNTERFOIL_WORKERS processes
+intake       opens uploaded files
+dispatcher   tells the queue what there is to do; looks for lost work
+broker       the embedded broker
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from collections.abc import Callable
+from typing import NoReturn
+
+from core.errors import ConfigError
+from core.settings import Settings, load_settings
+from worker.parent import die_with_parent
+
+
+def _api(settings: Settings, listener: int | None) -> None:
+    from cli.local.gunicorn_app import Gunicorn
+
+    Gunicorn(settings, listener).run()
+
+
+def _worker(settings: Settings, _listener: int | None) -> None:
+    from worker.app import PAGES_QUEUE, run_worker
+
+    run_worker(settings, PAGES_QUEUE, settings.workers)
+
+
+def _intake(settings: Settings, _listener: int | None) -> None:
+    from worker.app import INTAKE_QUEUE, run_worker
+
+    run_worker(settings, INTAKE_QUEUE, 1)
+
+
+def _dispatcher(_settings: Settings, _listener: int | None) -> None:
+    from worker.dispatch import main
+
+    main()
+
+
+def _migrate(settings: Settings, _listener: int | None) -> None:
+    from db.migrate import upgrade
+
+    upgrade(settings.resolved_database_url())
+
+
+def _broker(settings: Settings, _listener: int | None) -> NoReturn:
+    from worker.broker import server_command
+
+    command = server_command(settings.home)
+    os.execv(command[0], command)  # noqa: S606 (the parent-death signal survives it)
+
+
+ROLES: dict[str, Callable[[Settings, int | None], None]] = {
+    "migrate": _migrate,
+    "api": _api,
+    "worker": _worker,
+    "intake": _intake,
+    "dispatcher": _dispatcher,
+    "broker": _broker,
+}
+
+
+def serve(role: str, *, parent: int | None = None, listener: int | None = None) -> None:
+    """Be one role until SIGTERM.
+
+    With `parent`, end when that process ends. `listener` is the number of an inherited socket
+    for the API. Raises ConfigError for an unknown role.
+    """
+    if role not in ROLES:
+        raise ConfigError(
+            f"There is no role {role}.", hint=f"Roles: {', '.join(ROLES)}.", code="unknown-role"
+        )
+    if parent is not None:
+        # The broker gets time to write its file; the others keep nothing that could be lost.
+        die_with_parent(signal.SIGTERM if role == "broker" else signal.SIGKILL, parent=parent)
+    ROLES[role](load_settings(), listener)
+
+
+def main() -> None:
+    """The way in for `counterfoil up`: what it starts takes two more arguments."""
+    parser = argparse.ArgumentParser(prog="python -m cli.local.roles")
+    parser.add_argument("role", choices=list(ROLES))
+    parser.add_argument("--parent", type=int)
+    parser.add_argument("--listener", type=int)
+    chosen = parser.parse_args()
+    serve(chosen.role, parent=chosen.parent, listener=chosen.listener)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""`counterfoil up`: the whole system on this machine, in the foreground, until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from datetime import datetime
+from types import FrameType
+
+from sqlalchemy import make_url
+
+from cli.local.stack import KEY_FILE, Stack
+from core.settings import Settings
+
+__all__ = ["Stack", "run_stack"]
+
+
+class _StopRequested(BaseException):
+    """SIGTERM or Ctrl-C. No Exception, so that nothing on the way swallows it."""
+
+
+def run_stack(settings: Settings) -> None:
+    """Run until Ctrl-C or SIGTERM, then stop everything. Raises ConfigError, ConflictError."""
+    stopping = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        # Once only: a second Ctrl-C must not break off the orderly stop of the first.
+        if not stopping.is_set():
+            stopping.set()
+            raise _StopRequested
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    _say(f"Counterfoil is starting in {settings.home}")
+    try:
+        with Stack(settings, report=_say) as stack:
+            _say(_where(stack))
+            while True:
+                signal.pause()
+    except _StopRequested:
+        _say("Counterfoil has stopped.")
+
+
+def _where(stack: Stack) -> str:
+    settings = stack.settings
+    home = settings.home
+    objects = settings.s3_endpoint or "S3" if settings.s3_bucket else home / "objects"
+    database = make_url(settings.resolved_database_url()).render_as_string(hide_password=True)
+    return "\n".join(
+        [
+            "Counterfoil is up.",
+            f"  API        {stack.url}   (its description: {stack.url}/docs)",
+            f"  key        {home / KEY_FILE}",
+            f"  database   {database}",
+            f"  objects    {objects}",
+            f"  logs       {stack.logs}",
+            f"  workers    {settings.workers}",
+            "",
+            f"  Submit     counterfoil submit --url {stack.url} --data {home} --wait FOLDER",
+            "  Stop       Ctrl-C",
+        ]
+    )
+
+
+def _say(line: str) -> None:
+    stamp = datetime.now().astimezone().strftime("%H:%M:%S")
+    print(f"{stamp}  {line}", file=sys.stderr, flush=True)

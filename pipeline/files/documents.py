@@ -1,0 +1,239 @@
+"""One uploaded file to the images of its pages: JPEG, PNG, TIFF, PDF, or a ZIP of these.
+
+Nothing is passed over in silence: what cannot be opened comes out as a page with an error, in its
+place among the others, or the whole document raises. This module runs decoders on bytes of
+strangers; a server runs it only in a guarded child process (`worker.guard`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import PIL.Image
+
+from core.errors import InputError
+from pipeline.files.archive import Archive
+from pipeline.files.media import JPEG, PDF, PNG, TIFF, ZIP, sniff, wrong_kind
+from pipeline.files.png import encode_png
+
+__all__ = ["START", "DocumentLimits", "DocumentPage", "Position", "open_document", "sniff"]
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentLimits:
+    """What one document may hold at most; above it the whole document is refused."""
+
+    max_pages: int = 5000
+    max_page_pixels: int = 50_000_000
+    max_unpacked_bytes: int = 4 << 30  # of a ZIP
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentPage:
+    """One page image as it goes into the store, or why there is none.
+
+    `label` says where in a ZIP it came from ("front/scan.tif#2") and is empty otherwise; it is a
+    name to show, never a path. TIFF frames and PDF pages are PNG, of 1 bit where they are
+    bilevel and 8-bit grey otherwise. `data` None without an error: the page is the document's
+    own bytes.
+    """
+
+    label: str
+    media_type: str
+    data: bytes | None = None
+    dpi: float | None = None
+    error: InputError | None = None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """Where the opener is: member of a ZIP (0 without one), and frame or page within it.
+
+    Frame -1: the member is being looked at.
+    """
+
+    member: int = 0
+    frame: int = -1
+
+
+START = Position()
+
+
+def open_document(
+    path: Path,
+    filename: str,
+    limits: DocumentLimits,
+    *,
+    start: Position = START,
+    watch: Callable[[Position, str, str], None] = lambda position, label, media_type: None,
+) -> Iterator[DocumentPage]:
+    """Yield the pages of the file at `path` in their order, one at a time.
+
+    Raises InputError, also after some pages, where the document is bad as a whole: empty, of a
+    wrong kind, encrypted, cut off before its first page, past a limit. `filename` is what the
+    user called it, for messages only.
+
+    `watch(position, label, media_type)` is called before each step that a decoder may not
+    survive; an opener that died at a position goes on behind it with `start`.
+    """
+    with ExitStack() as stack, path.open("rb") as stream:
+        head = stream.read(1024)
+        kind = sniff(head)
+        opened = _Opening(limits, start, watch, stack)
+        if kind == ZIP:
+            yield from opened.archive(stream)
+        elif kind in (JPEG, PNG):
+            yield DocumentPage("", kind)  # decoded, strictly, by whoever reads the page
+        elif kind in (TIFF, PDF):
+            yield from opened.frames(stream, kind, "", 0)
+        else:
+            raise wrong_kind(head)
+
+
+@dataclass(slots=True)
+class _Opening:
+    limits: DocumentLimits
+    start: Position
+    watch: Callable[[Position, str, str], None]
+    stack: ExitStack
+    pages: int = 0
+
+    def count(self, pages: int) -> None:
+        """Raise InputError if the document has more pages than it may."""
+        self.pages += pages
+        if self.pages > self.limits.max_pages:
+            raise InputError(
+                f"The file has more than {self.limits.max_pages} pages.",
+                hint="Split it and send the parts.",
+                code="too-many-pages",
+            )
+
+    def frames(
+        self, stream: BinaryIO, kind: str, label: str, member: int
+    ) -> Iterator[DocumentPage]:
+        """Yield the frames of a TIFF or the pages of a PDF; raises InputError if it has none."""
+        first = self.start.frame if self.start.member == member else 0
+        self.watch(Position(member), label, kind)
+        if kind == TIFF:
+            yield from self._tiff_frames(stream, label, member, max(first, 0))
+        else:
+            yield from self._pdf_pages(stream, label, member, max(first, 0))
+
+    def _tiff_frames(
+        self, stream: BinaryIO, label: str, member: int, first: int
+    ) -> Iterator[DocumentPage]:
+        from pipeline.files.tiff import decode_frame, open_tiff, read_structure
+
+        limits = self.limits
+        structure = read_structure(stream, limits.max_page_pixels, limits.max_pages)
+        self.count(len(structure.frames) + (structure.end is not None))
+        several = len(structure.frames) > 1 or structure.end is not None
+        image = open_tiff(stream)
+        with image:
+            for index, fault in enumerate(structure.frames):
+                if index < first:
+                    continue
+                name = _label(label, index, several)
+                self.watch(Position(member, index), name, PNG)
+                if fault is not None:
+                    yield DocumentPage(name, PNG, error=fault)
+                    continue
+                yield _drawn(name, partial(decode_frame, image, index))
+        if structure.end is not None:
+            index = len(structure.frames)
+            name = _label(label, index, several)
+            self.watch(Position(member, index), name, PNG)
+            yield DocumentPage(name, PNG, error=structure.end)
+
+    def _pdf_pages(
+        self, stream: BinaryIO, label: str, member: int, first: int
+    ) -> Iterator[DocumentPage]:
+        from pipeline.files.pdf import open_pdf, render_page
+
+        document = open_pdf(stream)
+        try:
+            pages = len(document)
+            self.count(pages)
+            for index in range(first, pages):
+                name = _label(label, index, pages > 1)
+                self.watch(Position(member, index), name, PNG)
+                yield _drawn(
+                    name, partial(render_page, document, index, self.limits.max_page_pixels)
+                )
+        finally:
+            document.close()
+
+    def archive(self, stream: BinaryIO) -> Iterator[DocumentPage]:
+        """Yield the pages of a ZIP's members in the order that the ZIP lists them."""
+        archive = self.stack.enter_context(Archive(stream, self.limits.max_unpacked_bytes))
+        if not archive.members:
+            raise InputError(
+                "There is no file in the ZIP.", hint="Pack it again.", code="empty-archive"
+            )
+        if len(archive.members) > self.limits.max_pages:
+            self.count(len(archive.members))
+        for number, member in enumerate(archive.members):
+            if number < self.start.member:
+                continue
+            self.watch(Position(number), member.label, "")
+            kind = ""
+            try:
+                with archive.unpack(member) as unpacked:
+                    head = unpacked.read(1024)
+                    kind = sniff(head)
+                    if kind in (JPEG, PNG):
+                        self.count(1)
+                        unpacked.seek(0)
+                        yield DocumentPage(member.label, kind, unpacked.read())
+                    elif kind in (TIFF, PDF):
+                        yield from self.frames(unpacked, kind, member.label, number)
+                    else:
+                        raise _refused(head, kind)
+            except InputError as exc:
+                if exc.code in ("too-many-pages", "too-large-unpacked"):
+                    raise
+                self.count(1)
+                yield DocumentPage(member.label, kind, error=exc)
+            except MemoryError:
+                self.count(1)
+                yield DocumentPage(member.label, kind, error=too_much_memory())
+
+
+def _refused(head: bytes, kind: str) -> InputError:
+    if kind == ZIP:
+        return InputError(
+            "This is a ZIP inside a ZIP, which is not opened.",
+            hint="Send it on its own.",
+            code="archive-in-archive",
+        )
+    return wrong_kind(head, "JPEG, PNG, TIFF or PDF")
+
+
+def _label(label: str, index: int, several: bool) -> str:
+    return f"{label}#{index + 1}" if label and several else label
+
+
+def _drawn(label: str, draw: Callable[[], tuple[PIL.Image.Image, float | None]]) -> DocumentPage:
+    """Return the page that `draw` draws, as PNG, or the page with its error."""
+    try:
+        image, dpi = draw()
+        data = encode_png(image, dpi)
+    except InputError as exc:
+        return DocumentPage(label, PNG, error=exc)
+    except MemoryError:
+        return DocumentPage(label, PNG, error=too_much_memory())
+    return DocumentPage(label, PNG, data, dpi)
+
+
+def too_much_memory() -> InputError:
+    """Return the error for what does not fit into the memory that a decoder is given."""
+    return InputError(
+        "Opening this page takes more memory than is allowed.",
+        hint="Scan it at a lower resolution, or save it as JPEG or PNG.",
+        code="decoder-too-much-memory",
+    )

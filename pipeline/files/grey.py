@@ -1,0 +1,61 @@
+"""A decoded Pillow image of any mode to the grey image that everything else works on."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from pipeline.types import Image
+
+# What Pillow raises on bytes that it cannot decode; its own documentation names only OSError.
+DECODE_ERRORS = (
+    OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, IndexError, OverflowError,
+    ZeroDivisionError, AttributeError, NotImplementedError, RuntimeError, zlib.error,
+    PIL.Image.DecompressionBombError, Warning,
+)  # fmt: skip
+
+
+def grey_of(image: PIL.Image.Image) -> Image:
+    """Return a decoded Pillow image of any mode as grey (height, width) uint8, on white paper."""
+    transparent = image.info.get("transparency")
+    if image.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I", "F"):
+        grey = _from_wide(np.asarray(image))
+        if isinstance(transparent, int):
+            grey = np.where(np.asarray(image) == transparent, np.uint8(255), grey)
+        return grey
+    if image.mode in ("L", "1") and transparent is None:
+        return np.asarray(image.convert("L"))
+    has_alpha = image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
+    if has_alpha or (transparent is not None and image.mode in ("1", "L", "P", "RGB")):
+        if image.mode in ("La", "RGBa"):  # premultiplied
+            image = image.convert("LA" if image.mode == "La" else "RGBA")
+        rgba = image.convert("RGBA")
+        paper = PIL.Image.new("RGBA", rgba.size, "white")
+        return np.asarray(PIL.Image.alpha_composite(paper, rgba).convert("L"))
+    if image.mode == "LAB":
+        return np.asarray(image.getchannel("L"))
+    if image.mode in ("P", "HSV"):
+        image = image.convert("RGB")
+    return np.asarray(image.convert("L"))
+
+
+def _from_wide(values: NDArray[Any]) -> Image:
+    """Bring whole numbers of 16 bits, or floating-point values, to 0..255.
+
+    Floating-point images have no agreed white; they are taken as 0..1 where they fit in it, as
+    0..255 or 0..65535 where they fit in those, and are stretched to their own range otherwise.
+    """
+    if values.dtype == np.uint16:
+        return np.asarray(values >> 8, dtype=np.uint8)
+    wide = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = (float(wide.min()), float(wide.max())) if wide.size else (0.0, 0.0)
+    whites = (255.0, 65535.0) if np.issubdtype(values.dtype, np.integer) else (1.0, 255.0, 65535.0)
+    for white in whites:
+        if low >= 0 and high <= white:
+            return np.asarray(np.rint(wide * (255.0 / white)), dtype=np.uint8)
+    span = high - low
+    return np.asarray(np.rint((wide - low) * (255.0 / span if span else 0.0)), dtype=np.uint8)

@@ -1,0 +1,108 @@
+"""Amounts of money as people write them, as an automaton."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final
+
+from pipeline.grammar.automaton import DIGITS, Automaton, build_automaton
+
+
+class Grouping(StrEnum):
+    """How the digits before the decimal mark may be grouped; they never need to be."""
+
+    THOUSANDS = "thousands"  # 1,000,000.00
+    LAKHS = "lakhs"  # 10,00,000.00
+    POINTS = "points"  # 1.000.000,00
+    NONE = "none"  # 1000000.00
+
+
+# The sign, the grouping and the digits of the minor unit (ISO 4217).
+CURRENCIES: Final = {
+    "AUD": ("$", Grouping.THOUSANDS, 2),
+    "BRL": ("$", Grouping.POINTS, 2),
+    "CAD": ("$", Grouping.THOUSANDS, 2),
+    "CLP": ("$", Grouping.POINTS, 0),
+    "EUR": ("€", Grouping.POINTS, 2),
+    "GBP": ("£", Grouping.THOUSANDS, 2),
+    "INR": ("₹", Grouping.LAKHS, 2),
+    "JPY": ("¥", Grouping.THOUSANDS, 0),
+    "USD": ("$", Grouping.THOUSANDS, 2),
+    "UYU": ("$", Grouping.POINTS, 2),
+}
+TAILS: Final = ("/-", "/=", "=", "-")
+
+_SEPARATORS: Final = {
+    Grouping.THOUSANDS: ",",
+    Grouping.LAKHS: ",",
+    Grouping.POINTS: ".",
+    Grouping.NONE: "",
+}
+
+
+@lru_cache(maxsize=128)
+def amounts(sign: str, grouping: Grouping, decimals: int, most: int) -> Automaton:
+    """Return the amounts of at most `most` digits before the decimal mark.
+
+    `sign` may stand before, one of TAILS behind. The minor part is left out or has `decimals`
+    digits. There are no leading zeros but the one of 0.50.
+    """
+    separator = _SEPARATORS[grouping]
+    mark = decimal_mark(grouping) if decimals else ""
+    tails = (*TAILS, ".-") if grouping is Grouping.POINTS else TAILS
+
+    # A key: the part of the amount, and within it: of the major unit the digits so far, whether
+    # they are grouped and the digits of the group; of the minor unit its digits; of the tail what
+    # must still come.
+    def step(key: tuple[object, ...], c: str) -> tuple[object, ...] | None:
+        match key:
+            case ("start",) if c == sign:
+                return ("sign",)
+            case ("start" | "sign",) if c in DIGITS:
+                return ("zero",) if c == "0" else ("major", 1, False, 1)
+            case ("major", int(count), bool(grouped), int(size)):
+                if c in DIGITS:
+                    legal = count < most and (not grouped or size < 3)
+                    return ("major", count + 1, grouped, size + 1) if legal else None
+                if c == separator and _may_end(grouping, grouped, size):
+                    return ("major", count, True, 0)
+                if c == "-" and separator == "." and grouped and size == 0:
+                    return ("tail", frozenset({""}))  # the point was not a group's but of ".-"
+            case ("minor", int(size)) if c in DIGITS:
+                return ("minor", size + 1) if size < decimals else None
+            case ("tail", frozenset() as rests):
+                after = frozenset(rest[1:] for rest in rests if rest.startswith(c))
+                return ("tail", after) if after else None
+        if key[0] in ("zero", "major") and c == mark and accepts(key):
+            return ("minor", 0)
+        after = frozenset(tail[1:] for tail in tails if tail.startswith(c))
+        return ("tail", after) if after and key[0] != "tail" and accepts(key) else None
+
+    def accepts(key: tuple[object, ...]) -> bool:
+        match key:
+            case ("zero",):
+                return True
+            case ("major", _, grouped, size):
+                return not grouped or size == 3
+            case ("minor", size):
+                return size == decimals
+            case ("tail", frozenset() as rests):
+                return "" in rests
+        return False
+
+    characters = "".join(dict.fromkeys(DIGITS + separator + mark + sign + "".join(tails)))
+    start: tuple[object, ...] = ("start",)
+    return build_automaton(characters, start, step, accepts)
+
+
+def decimal_mark(grouping: Grouping) -> str:
+    """Return the sign between the major and the minor unit."""
+    return "," if grouping is Grouping.POINTS else "."
+
+
+def _may_end(grouping: Grouping, grouped: bool, size: int) -> bool:
+    """Say whether a group of so many digits may have another one behind it."""
+    if grouping is Grouping.LAKHS:
+        return size == 2 or (size == 1 and not grouped)
+    return size == 3 or (0 < size < 3 and not grouped)

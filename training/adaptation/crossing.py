@@ -1,0 +1,152 @@
+"""Strings that nobody wrote: the start of one verified strip and the end of another.
+
+A site has some hundred verified strings, and a network that sees them a hundred times learns them
+by heart. Cut in the gaps between their digits and joined anew, the same ink makes many more.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.readers.runtime import Model
+from pipeline.types import Image
+from training.strip.export import pool_logits
+from training.strip.network import BLANK, CLASSES, COLUMNS_A_STEP
+from training.strip.train import Pool, fits, join_strips
+
+_STRONG = 96  # of 255: fainter ink is the pattern of the paper
+_RULE = 25  # columns: level ink as long as this is a base line, which runs on through a gap
+_TALL = 8  # of a strip's 32 rows: less may be a comma
+_SEEN = 0.5  # the probability from which a character surely stands where the reader sees it
+
+
+def find_gaps(pool: Pool, model: Model) -> list[tuple[int | None, ...]]:
+    """Return for each strip the column of the gap before each character but the first.
+
+    None where there is no such column: the two touch, or lean over each other, or `model`, which
+    tells where characters stand, takes one of them for another.
+    """
+    found = []
+    for index, logits in enumerate(pool_logits(model, pool)):
+        labels = [CLASSES.index(character) + 1 for character in str(pool.texts[index])]
+        spans = align(logits, labels)
+        seen = [
+            _probability(logits[first : last + 1], label) >= _SEEN
+            for (first, last), label in zip(spans, labels, strict=True)
+        ]
+        written = _written(pool.strip(index))
+        between = [(_middle(end), _middle(start)) for (_, end), (start, _) in pairwise(spans)]
+        gaps = [_only_gap(written, left, right) for left, right in between]
+        # The reader may say a character before it begins or after it ends: each must have ink of
+        # its own between its gaps, or up to where a neighbour is said.
+        edges = [
+            said if gap is None else (gap, gap) for gap, said in zip(gaps, between, strict=True)
+        ]
+        around = pairwise([(0, 0), *edges, (written.shape[1], written.shape[1])])
+        whole = [
+            own_seen and _stands_between(written, start, end)
+            for own_seen, ((start, _), (_, end)) in zip(seen, around, strict=True)
+        ]
+        found.append(
+            tuple(
+                gap if before and after else None
+                for gap, (before, after) in zip(gaps, pairwise(whole), strict=True)
+            )
+        )
+    return found
+
+
+def cross(
+    pool: Pool, gaps: list[tuple[int | None, ...]], count: int, rng: np.random.Generator
+) -> Pool:
+    """Return `count` strips, each the start of one strip of `pool` and the end of another.
+
+    Where no strip can be cut, they are of `pool` as they are.
+    """
+    cuts = [
+        (index, number, column)
+        for index, own in enumerate(gaps)
+        for number, column in enumerate(own, start=1)
+        if column is not None
+    ]
+    strips: list[tuple[Image, str]] = []
+    while len(strips) < count:
+        if not cuts:
+            index = int(rng.integers(len(pool)))
+            strips.append((pool.strip(index), str(pool.texts[index])))
+            continue
+        (i, before, left), (j, after, right) = (cuts[k] for k in rng.integers(len(cuts), size=2))
+        text = str(pool.texts[i])[:before] + str(pool.texts[j])[after:]
+        image = np.concatenate([pool.strip(i)[:, :left], pool.strip(j)[:, right:]], axis=1)
+        if fits(image, text):
+            strips.append((image, text))
+    return join_strips(strips)
+
+
+def _written(strip: Image) -> Image:
+    """Return what is strong ink and no base line, as 1 on 0."""
+    strong = (strip >= _STRONG).astype(np.uint8)
+    rules = cv2.morphologyEx(strong, cv2.MORPH_OPEN, np.ones((1, _RULE), np.uint8))
+    return np.asarray(cv2.subtract(strong, rules), np.uint8)
+
+
+def _middle(step: int) -> int:
+    return COLUMNS_A_STEP * step + COLUMNS_A_STEP // 2
+
+
+def _only_gap(written: Image, left: int, right: int) -> int | None:
+    """The middle of the gap between two columns: a cut along a stroke's edge would show.
+
+    None where there is no gap or more than one: then a whole character may stand between them.
+    """
+    clear = np.flatnonzero(~written[:, left:right].any(axis=0))
+    if not len(clear) or clear[-1] - clear[0] >= len(clear):
+        return None
+    return left + int(clear[len(clear) // 2])
+
+
+def _stands_between(written: Image, start: int, end: int) -> bool:
+    """Whether ink as tall as a character, and not as a comma, stands between two columns."""
+    return int(np.count_nonzero(written[:, start:end].any(axis=1))) >= _TALL
+
+
+def _probability(logits: NDArray[np.float32], label: int) -> float:
+    """The greatest probability of a label in any of the steps."""
+    return float(np.exp(logits[:, label] - np.logaddexp.reduce(logits, axis=1)).max())
+
+
+def align(logits: NDArray[np.float32], labels: list[int]) -> list[tuple[int, int]]:
+    """Return the first and the last step of each label on the likeliest path that says them.
+
+    `logits` is (steps, classes), with CTC's blank as class BLANK. There must be as many steps as
+    the labels need.
+    """
+    states = np.full(2 * len(labels) + 1, BLANK)  # a blank, the first label, a blank, …
+    states[1::2] = labels
+    # From a state back to where the path may have been: here, the state before, the one before that
+    # where that is another label.
+    skips = np.zeros(len(states), np.bool_)
+    skips[3::2] = states[3::2] != states[1:-2:2]
+    best = np.full(len(states), -np.inf)
+    best[:2] = logits[0, states[:2]]  # what scales a step's probabilities is the same on all paths
+    came = np.zeros((len(logits), len(states)), np.intp)
+    for step in range(1, len(logits)):
+        ways = np.full((3, len(states)), -np.inf)
+        ways[0] = best
+        ways[1, 1:] = best[:-1]
+        ways[2, 2:] = np.where(skips[2:], best[:-2], -np.inf)
+        came[step] = ways.argmax(axis=0)
+        best = ways.max(axis=0) + logits[step, states]
+    at = len(states) - 1
+    if len(states) > 1 and best[-2] > best[-1]:
+        at -= 1
+    path = np.empty(len(logits), np.intp)
+    for step in range(len(logits) - 1, -1, -1):
+        path[step] = at
+        at -= came[step, at]
+    steps = [np.flatnonzero(path == 2 * number + 1) for number in range(len(labels))]
+    return [(int(own[0]), int(own[-1])) for own in steps]

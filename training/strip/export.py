@@ -1,0 +1,181 @@
+"""From a training run of the strip reader to weights that can be shipped, with their card.
+
+    python -m training.strip.export --run runs/strips --data DIR [--install]
+
+Converts the run's best weights to int8 LiteRT, fits the temperature on its validation strips, drawn
+with hands that did not train, through the int8 weights themselves, and measures those and the float
+weights on the same strips. Writes `strip.tflite`, `strip.json` (the card) and `strip.weights.h5`
+(the float weights, from which a site adapts) into the run's folder; `--install` copies them to
+where the pipeline looks for its bundled weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import ConfigError, CounterfoilError
+from pipeline.readers.normalise import ROWS
+from pipeline.readers.runtime import Model, ModelCard
+from pipeline.readers.strip import run_strips
+from pipeline.types import Image
+from training.cards import PRECISION, card_of, card_text, install
+from training.datasets import ORIGINS
+from training.glyph.scores import Score, best_temperature
+from training.litert import convert_int8, require_tensorflow
+from training.runs import RUN, WEIGHTS
+from training.strip.ctc import negative_log_likelihoods
+from training.strip.network import CLASSES, LAYOUTS, build_strip_network
+from training.strip.train import Pool, StripRun, exact_share, greedy, made_pool
+
+FILES = ("strip.tflite", "strip.json", "strip.weights.h5")
+OUTPUTS = "∅" + CLASSES  # CTC's blank first
+_COLUMNS = 192  # for which it is converted; the runtime lays it out anew for any other width
+_REPRESENTATIVE = 400  # strips that the ranges of the int8 activations are measured on
+_DRAWN = ("mnist", "femnist", "nsysu")  # the sets that training.strip.train writes with
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """The strip reader as it ships."""
+
+    weights: bytes
+    model: Model  # with its temperature
+    score: Score  # on the strips that the temperature was fitted on
+
+
+def convert_strips(network: Any, layout: str, representative: Pool, held_out: Pool) -> Converted:
+    """Convert a trained network to int8 and calibrate it.
+
+    The ranges of the activations are measured on some of `representative`; the temperature is
+    fitted on `held_out`.
+    """
+    fixed = build_strip_network(LAYOUTS[layout], _COLUMNS)
+    fixed.set_weights(network.get_weights())
+    weights = convert_int8(fixed, _examples(representative))
+    raw = Model(weights, _card_of(weights, 1.0))
+    logits = pool_logits(raw, held_out)
+    labels = [[CLASSES.index(c) + 1 for c in text] for text in held_out.texts]
+    right = sum(
+        text == truth for text, truth in zip(read_greedily(logits), held_out.texts, strict=True)
+    )
+
+    def loss(temperature: float) -> float:
+        costs = negative_log_likelihoods(logits, labels, temperature)
+        return float(costs[np.isfinite(costs)].mean())
+
+    temperature = best_temperature(loss, sections=12)
+    model = Model(weights, _card_of(weights, round(temperature, 4)))
+    return Converted(weights, model, Score(len(held_out), right))
+
+
+def pool_logits(model: Model, pool: Pool) -> list[NDArray[np.float32]]:
+    """Return the (steps, 12) logits of each strip, run at the widths that reading uses."""
+    return run_strips([pool.strip(index) for index in range(len(pool))], model)
+
+
+def read_greedily(logits: list[NDArray[np.float32]]) -> list[str]:
+    return [greedy(own[np.newaxis])[0] for own in logits]
+
+
+def _examples(pool: Pool) -> Image:
+    """Some of the strips, (n, 32, 192): cut off, or padded with paper."""
+    chosen = np.random.default_rng(0).permutation(len(pool))[:_REPRESENTATIVE]
+    examples = np.zeros((len(chosen), ROWS, _COLUMNS), np.uint8)
+    for row, index in enumerate(chosen):
+        strip = pool.strip(int(index))[:, :_COLUMNS]
+        examples[row, :, : strip.shape[1]] = strip
+    return examples
+
+
+def _card_of(weights: bytes, temperature: float) -> ModelCard:
+    return card_of("strip", weights, (ROWS, 0, 1), OUTPUTS, temperature)
+
+
+def strip_card(converted: Converted, network: Any, layout: str, **more: Any) -> str:
+    """Return the card's JSON; `more` says what trained the weights and how well they read."""
+    about = {
+        "layout": layout,
+        "parameters": int(network.count_params()),
+        "precision": PRECISION,
+        "preprocessing": "pipeline.readers.normalise.normalise_strip",
+    }
+    return card_text(converted.model.card, **(about | more))
+
+
+def export_strips(run: Path, data: Path) -> str:
+    """Convert, calibrate and measure the run in a folder; return the card's JSON.
+
+    Raises ConfigError where TensorFlow, the run or a set is missing.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    require_tensorflow()
+    try:
+        about: dict[str, Any] = json.loads((run / RUN).read_text(encoding="utf-8"))
+    except FileNotFoundError as exc:
+        raise ConfigError(
+            f"{run} holds no training run ({RUN} is missing).",
+            hint="Train first: python -m training.strip.train --data DIR --out DIR",
+        ) from exc
+    config = about["config"]
+    layout, count = str(config["layout"]), int(config["validation"])
+    validation = made_pool(
+        StripRun(data, run, validation=count, seed=int(config["seed"])), "validation", count
+    )
+    network = build_strip_network(LAYOUTS[layout])
+    network.load_weights(run / WEIGHTS)
+    converted = convert_strips(network, layout, validation, validation)
+    in_float = Score(len(validation), round(exact_share(network, validation) * len(validation)))
+    card = strip_card(
+        converted,
+        network,
+        layout,
+        **about,
+        trained_on=[
+            *(asdict(ORIGINS[name]) for name in _DRAWN),
+            {"name": "pen", "source": "training.synthesis", "licence": "own work"},
+        ],
+        tested_on=["synthetic strips by hands that did not train; they fit the temperature too"],
+        scores={"validation": converted.score.as_card()},
+        scores_float={"validation": in_float.as_card()},
+    )
+    (run / "strip.tflite").write_bytes(converted.weights)
+    network.save_weights(run / "strip.weights.h5")  # those of the run hold the optimizer too
+    (run / "strip.json").write_text(card, encoding="utf-8")
+    return card
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.strip.export", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--run", type=Path, required=True, help="folder of the training run")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the .npz sets")
+    parser.add_argument("--install", action="store_true", help="bundle the weights")
+    options = parser.parse_args(arguments)
+    cv2.setNumThreads(1)
+    try:
+        card = json.loads(export_strips(options.run, options.data))
+    except CounterfoilError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return exc.exit_code
+    if options.install:
+        install(options.run, FILES)
+    for precision, scores in (("int8", "scores"), ("float", "scores_float")):
+        score = card[scores]["validation"]
+        sys.stdout.write(f"{precision:6} {score['wrong']} of {score['count']} strips wrong: ")
+        sys.stdout.write(f"{score['error_percent']:.2f} %\n")
+    sys.stdout.write(f"temperature {card['temperature']}, {card['sha256'][:12]}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
