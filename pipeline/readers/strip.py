@@ -3,8 +3,8 @@
 A convolutional network with CTC reads digits that touch, lean or overlap, which no contour
 separates. It gives not a string but probabilities, in which `pipeline.readers.ctc_search` finds the
 likeliest legal ones. What it is not sure of at the first look it looks at again, with its writing
-at a usual height, wider, and narrower as it was before it was cleaned: a shape that it has not seen is read
-one way and another, and what cleaning harmed is whole there. The mean of the looks counts.
+at a usual height, wider, and narrower as it was before it was cleaned: a shape that it has not seen
+is read one way and another, and what cleaning harmed is whole there. The mean of the looks counts.
 """
 
 from __future__ import annotations
