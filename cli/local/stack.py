@@ -114,7 +114,7 @@ class Stack:
             name: value for name, value in os.environ.items() if not name.startswith(PREFIX)
         }
         environment |= self.settings.environment()
-        here = str(Path(__file__).parent.parent)
+        here = str(Path(__file__).parents[2])
         environment["PYTHONPATH"] = os.pathsep.join(
             part for part in (here, environment.get("PYTHONPATH")) if part
         )
