@@ -24,7 +24,7 @@ from db.models import (
 )
 from db.progress import progress_of
 from db.transitions.tenants import authenticate
-from db.views import BatchProgress, DocumentView, EventView, FieldView, PageView
+from db.views import BatchProgress, BatchView, DocumentView, EventView, FieldView, PageView
 
 __all__ = [
     "authenticate",
@@ -32,6 +32,7 @@ __all__ = [
     "batch_progress",
     "events_after",
     "field_names",
+    "get_batch",
     "get_field",
     "iter_export_rows",
     "list_batches",
@@ -44,6 +45,14 @@ __all__ = [
 
 # Pages of one step of an export: what it holds in memory at once.
 _EXPORT_STEP = 500
+
+
+def get_batch(s: Session, tenant_id: str, batch_id: str) -> BatchView:
+    """Return a batch without its counts, by one query. Raises NotFoundError."""
+    batch = _batch(s, tenant_id, batch_id)
+    return BatchView(
+        id=batch.id, state=batch.state, closed=batch.closed, template_id=batch.template_id
+    )
 
 
 def batch_progress(s: Session, tenant_id: str, batch_id: str) -> BatchProgress:

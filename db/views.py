@@ -8,6 +8,16 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
+class BatchView:
+    """A batch without its counts."""
+
+    id: str
+    state: str
+    closed: bool
+    template_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class BatchProgress:
     """A batch and how far it is. Each count maps a state to a number; every state is there."""
 

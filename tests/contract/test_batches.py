@@ -19,6 +19,7 @@ from db.queries import (
     batch_progress,
     events_after,
     field_names,
+    get_batch,
     get_field,
     iter_export_rows,
     list_batches,
@@ -50,6 +51,7 @@ from db.transitions.fields import mark_unreadable, verify_field
 from db.transitions.outbox import delete_outbox, forget_objects, take_outbox
 from db.transitions.pages import complete_page
 from db.transitions.tenants import create_api_key, ensure_tenant, revoke_api_key
+from db.views import BatchView
 from tests.contract.acts import (
     FOREVER,
     PASSED,
@@ -118,6 +120,7 @@ def test_nothing_of_one_tenant_is_seen_by_another(database: Database) -> None:
     other = new_tenant(database)
     own = new_batch(database, other)
     reads: list[Callable[[Session], object]] = [
+        lambda s: get_batch(s, other, batch_id),
         lambda s: batch_progress(s, other, batch_id),
         lambda s: list_documents(s, other, batch_id),
         lambda s: list_pages(s, other, batch_id),
@@ -160,7 +163,7 @@ def test_nothing_of_one_tenant_is_seen_by_another(database: Database) -> None:
 @pytest.mark.parametrize("bad", ["", "x", "0" * 32, "\0" * 32, "'; drop table", "é" * 32])
 def test_what_is_no_id_is_not_found(database: Database, bad: str) -> None:
     tenant_id = new_tenant(database)
-    for read in (batch_progress, page_with_fields, get_field, list_pages, events_after):
+    for read in (get_batch, batch_progress, page_with_fields, get_field, list_pages, events_after):
         with pytest.raises(NotFoundError), database.reading() as s:
             read(s, tenant_id, bad)
     with pytest.raises(NotFoundError), database.transaction() as s:
@@ -170,6 +173,22 @@ def test_what_is_no_id_is_not_found(database: Database, bad: str) -> None:
 
 
 # --- batches ---
+
+
+def test_a_batch_without_its_counts(database: Database) -> None:
+    tenant_id = new_tenant(database)
+    with database.transaction() as s:
+        template = add_template(s, tenant_id=tenant_id, name="t", text="x")
+        batch, _ = create_batch(
+            s, tenant_id=tenant_id, name="b", template_id=template.id, release_threshold=None
+        )
+    with database.reading() as s:
+        found = get_batch(s, tenant_id, batch.id)
+    assert found == BatchView(id=batch.id, state="receiving", closed=False, template_id=template.id)
+    close(database, tenant_id, batch.id)
+    with database.reading() as s:
+        found = get_batch(s, tenant_id, batch.id)
+    assert (found.state, found.closed) == ("complete", True)
 
 
 def test_the_same_request_is_the_same_batch(database: Database) -> None:
