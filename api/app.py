@@ -8,8 +8,8 @@ import structlog
 from flask import Blueprint, Flask, Response, request
 
 from api import auth, batches, context, events, openapi, pages, problems, templates, uploads
-from api.exports import views as exports
-from api.health import views as health
+from api.exports import routes as exports
+from api.health import routes as health
 from api.health.readiness import StoreCheck
 from core.settings import Settings
 from db.session import Database

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from flask import Blueprint, Response
 
-from api import views
+from api import serializers
 from api.context import caller, services
 from api.openapi import operation, parse_query
 from api.schemas import (
@@ -38,8 +38,8 @@ def list_batches() -> Response:
         found = queries.list_batches(
             session, caller().tenant_id, after=query.after, limit=query.limit
         )
-    items = [views.batch_object(batch) for batch in found]
-    return views.answer(BatchList(items=items, next=views.cursor(items, query.limit)))
+    items = [serializers.batch_object(batch) for batch in found]
+    return serializers.answer(BatchList(items=items, next=serializers.cursor(items, query.limit)))
 
 
 @blueprint.get("/batches/<id:batch_id>")
@@ -58,8 +58,10 @@ def list_documents(batch_id: str) -> Response:
         found = queries.list_documents(
             session, caller().tenant_id, batch_id, after=query.after, limit=query.limit
         )
-    items = [views.document_object(document) for document in found]
-    return views.answer(DocumentList(items=items, next=views.cursor(items, query.limit)))
+    items = [serializers.document_object(document) for document in found]
+    return serializers.answer(
+        DocumentList(items=items, next=serializers.cursor(items, query.limit))
+    )
 
 
 @blueprint.get("/batches/<id:batch_id>/pages")
@@ -76,8 +78,8 @@ def list_pages(batch_id: str) -> Response:
             limit=query.limit,
             state=query.state,
         )
-    items = [views.page_object(page) for page in found]
-    return views.answer(PageList(items=items, next=views.cursor(items, query.limit)))
+    items = [serializers.page_object(page) for page in found]
+    return serializers.answer(PageList(items=items, next=serializers.cursor(items, query.limit)))
 
 
 @blueprint.get("/batches/<id:batch_id>/fields")
@@ -94,8 +96,8 @@ def list_fields(batch_id: str) -> Response:
             limit=query.limit,
             state=query.state,
         )
-    items = [views.batch_field(field) for field in found]
-    return views.answer(FieldList(items=items, next=views.cursor(items, query.limit)))
+    items = [serializers.batch_field(field) for field in found]
+    return serializers.answer(FieldList(items=items, next=serializers.cursor(items, query.limit)))
 
 
 @blueprint.post("/batches/<id:batch_id>/close")
@@ -129,10 +131,10 @@ def retry_batch(batch_id: str) -> Response:
     with services().db.reading() as session:
         batch = queries.batch_progress(session, caller().tenant_id, batch_id)
     receipt = RetryReceipt(
-        **dict(views.batch_object(batch)),
+        **dict(serializers.batch_object(batch)),
         retried=Retried(documents=retried.documents, pages=retried.pages),
     )
-    response = views.answer(receipt, HTTPStatus.ACCEPTED)
+    response = serializers.answer(receipt, HTTPStatus.ACCEPTED)
     response.headers["Retry-After"] = "1"
     return response
 
@@ -151,7 +153,7 @@ def delete_batch(batch_id: str) -> Response:
 def _batch(batch_id: str, status: HTTPStatus = HTTPStatus.OK) -> Response:
     with services().db.reading() as session:
         batch = queries.batch_progress(session, caller().tenant_id, batch_id)
-    response = views.answer(views.batch_object(batch), status)
+    response = serializers.answer(serializers.batch_object(batch), status)
     if batch.state in (BatchState.RECEIVING, BatchState.PROCESSING):
         response.headers["Retry-After"] = "1"
     return response

@@ -9,9 +9,9 @@ from http import HTTPStatus
 
 from flask import Blueprint, Response, request, stream_with_context
 
-from api import views
+from api import serializers
 from api.context import Services, caller, services
-from api.openapi import operation
+from api.openapi import Header, operation
 from api.problems import ProblemError
 from core.errors import NotFoundError, TransientError
 from db import queries
@@ -32,7 +32,7 @@ _WORKING = (BatchState.RECEIVING, BatchState.PROCESSING)
 @operation(
     "batches",
     {200: "text/event-stream"},
-    headers={"Last-Event-ID": "Go on behind this event."},
+    headers=(Header("Last-Event-ID", "Send only the events after this one."),),
 )
 def stream_events(batch_id: str) -> Response:
     """Follow a batch by Server-Sent Events.
@@ -116,7 +116,7 @@ def _events(found: Services, tenant_id: str, batch_id: str, after: int) -> Itera
 
 
 def _progress(batch: BatchProgress) -> str:
-    return views.batch_object(batch).model_dump_json()
+    return serializers.batch_object(batch).model_dump_json()
 
 
 def _event(kind: str, data: str, event_id: int | None = None) -> str:

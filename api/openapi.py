@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
@@ -32,13 +32,24 @@ TAGS = {
     "service": "How the server is.",
 }
 
-blueprint = Blueprint("openapi", __name__, template_folder="web", static_folder="static")
+blueprint = Blueprint(
+    "openapi", __name__, template_folder="docs_page", static_folder="docs_page/static"
+)
 
 
 class IdConverter(BaseConverter):
     """`<id:batch_id>`: 32 hex digits; anything else is nobody's id, and so a 404."""
 
     regex = "[0-9a-f]{32}"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A header that a request may carry."""
+
+    name: str
+    description: str
+    pattern: str | None = None  # that its value matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +60,7 @@ class Operation:
     body: type[BaseModel] | None = None
     request_body: Mapping[str, Any] | None = None  # media type -> schema, beside `body`
     problems: tuple[int, ...] = ()
-    headers: Mapping[str, str] = field(default_factory=dict)  # request header -> description
+    headers: tuple[Header, ...] = ()
     public: bool = False
 
 
@@ -172,11 +183,7 @@ def _operation(
             }
             for name, schema in model["properties"].items()
         ]
-    parameters += [
-        {"name": name, "in": "header", "description": text, "schema": {"type": "string"}}
-        | ({"schema": {"type": "string", "pattern": "^[!-~]{1,200}$"}} if "Key" in name else {})
-        for name, text in about.headers.items()
-    ]
+    parameters += [_header(header) for header in about.headers]
     result: dict[str, Any] = {
         "operationId": rule.endpoint.rpartition(".")[2],
         "summary": summary.rstrip("."),
@@ -196,6 +203,16 @@ def _operation(
     if about.public:
         result["security"] = []
     return result
+
+
+def _header(header: Header) -> dict[str, Any]:
+    schema = {"type": "string"} | ({"pattern": header.pattern} if header.pattern else {})
+    return {
+        "name": header.name,
+        "in": "header",
+        "description": header.description,
+        "schema": schema,
+    }
 
 
 def _not_null(schema: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from api import views
+from api import serializers
 from api.openapi import operation
 from api.schemas import TemplateField, TemplateList, TemplateObject
 from pipeline.placing.template import bundled_names, bundled_template, bundled_text
@@ -23,4 +23,4 @@ def list_templates() -> Response:
             for field in bundled_template(name).fields
         ]
         items.append(TemplateObject(name=name, fields=fields, text=bundled_text(name)))
-    return views.answer(TemplateList(items=items))
+    return serializers.answer(TemplateList(items=items))

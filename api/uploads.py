@@ -13,10 +13,10 @@ from flask import Blueprint, Response, request, url_for
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from api import views
+from api import serializers
 from api.context import caller, services
 from api.multipart import Part, iter_parts
-from api.openapi import operation
+from api.openapi import Header, operation
 from api.problems import ProblemError
 from api.schemas import (
     BatchOptions,
@@ -49,6 +49,12 @@ MAX_FILENAME = 1000  # what the database keeps of a name
 RETRY_SECONDS = 60  # after a 429: pages are read at tens a second
 
 _Form = TypeVar("_Form", bound=BaseModel)
+
+IDEMPOTENCY_KEY = Header(
+    "Idempotency-Key",
+    "A repeated request with the same key returns the same batch and stores nothing twice.",
+    pattern="^[!-~]{1,200}$",
+)
 
 _FILES = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
 _TEMPLATE_PROPERTIES = {
@@ -98,7 +104,7 @@ class _Received:
     body=NewBatch,
     request_body=_UPLOAD,
     problems=(400, 409, 413, 415, 429, 507),
-    headers={"Idempotency-Key": "The same key again: the same batch, and nothing twice."},
+    headers=(IDEMPOTENCY_KEY,),
 )
 def create_batch() -> Response:
     """Create a batch, with its files.
@@ -160,7 +166,7 @@ def add_documents(batch_id: str) -> Response:
             forget_objects(session, batch_id)
         raise
     receipt = DocumentsReceipt(documents=uploaded, rejected=received.rejected)
-    response = views.answer(receipt, HTTPStatus.ACCEPTED)
+    response = serializers.answer(receipt, HTTPStatus.ACCEPTED)
     response.headers["Location"] = url_for("v1.batches.get_batch", batch_id=batch_id)
     response.headers["Retry-After"] = "1"
     return response
@@ -190,9 +196,9 @@ def _record_batch(
     with services().db.reading() as session:
         progress = queries.batch_progress(session, tenant_id, batch.id)
     receipt = BatchReceipt(
-        **dict(views.batch_object(progress)), uploaded=uploaded, rejected=received.rejected
+        **dict(serializers.batch_object(progress)), uploaded=uploaded, rejected=received.rejected
     )
-    response = views.answer(receipt, HTTPStatus.ACCEPTED)
+    response = serializers.answer(receipt, HTTPStatus.ACCEPTED)
     response.headers["Location"] = url_for("v1.batches.get_batch", batch_id=batch.id)
     response.headers["Retry-After"] = "1"
     return response

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from api import views
+from api import serializers
 from api.schemas import ExportedPage
 from db import queries
 from db.models import DocumentState, PageState
@@ -64,7 +64,7 @@ def iter_rows(s: Session, tenant_id: str, batch_id: str) -> Iterator[ExportRow]:
 def iter_pages(s: Session, tenant_id: str, batch_id: str) -> Iterator[ExportedPage]:
     """Yield every page of a batch, and each file that has none as a page without a number."""
     for page in queries.iter_export_rows(s, tenant_id, batch_id):
-        yield ExportedPage(**dict(views.page_object(page)))
+        yield ExportedPage(**dict(serializers.page_object(page)))
     for document in _without_pages(s, tenant_id, batch_id):
         failed = document.state == DocumentState.FAILED
         yield ExportedPage(
@@ -77,7 +77,7 @@ def iter_pages(s: Session, tenant_id: str, batch_id: str) -> Iterator[ExportedPa
             state=PageState.FAILED if failed else PageState.QUEUED,
             turn=None,
             fields=[],
-            error=views.document_object(document).error if failed else None,
+            error=serializers.document_object(document).error if failed else None,
         )
 
 

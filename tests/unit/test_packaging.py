@@ -51,6 +51,14 @@ def test_the_style_of_the_report_is_packaged() -> None:
     assert packaged == set((ROOT / "training").rglob("*.css")) != set()
 
 
+def test_the_documentation_page_is_packaged() -> None:
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]["api"]
+    packaged = {path for pattern in patterns for path in (ROOT / "api").glob(pattern)}
+    suffixes = {".html", ".css"}
+    page = {path for path in (ROOT / "api").rglob("*") if path.suffix in suffixes}
+    assert {path for path in packaged if path.is_file()} == page != set()
+
+
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
 def test_locks_pin_and_hash_every_dependency(lock: str) -> None:
     text = (ROOT / lock).read_text()

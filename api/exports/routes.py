@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from flask import Blueprint, Response, request, stream_with_context
 
-from api import views
+from api import serializers
 from api.context import caller, services
 from api.exports.files import csv_chunks, json_lines, write_xlsx
 from api.exports.rows import iter_pages, iter_rows
@@ -82,7 +82,7 @@ def export_to_table(batch_id: str) -> Response:
             batch_id,
             iter_rows(session, tenant_id, batch_id),
         )
-    return views.answer(ExportReceipt(target=order.target, table=order.table, rows=rows))
+    return serializers.answer(ExportReceipt(target=order.target, table=order.table, rows=rows))
 
 
 def _csv(batch_id: str, *, bom: bool) -> Iterator[str]:

@@ -8,7 +8,7 @@ import redis
 from flask import Blueprint, Response
 from sqlalchemy import func, select, text
 
-from api import views
+from api import serializers
 from api.context import services
 from api.health.readiness import probe
 from api.openapi import operation
@@ -26,7 +26,7 @@ BROKER_SECONDS = 2.0
 @operation("service", {200: Health}, public=True)
 def healthz() -> Response:
     """Say that the process is alive."""
-    return views.answer(Health())
+    return serializers.answer(Health())
 
 
 @blueprint.get("/readyz")
@@ -43,7 +43,7 @@ def readyz() -> Response:
     status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
     # Said, and no reason to be not ready: the API takes files all the same.
     backlog = _backlog_seconds() if states["database"].state == "ok" else None
-    response = views.answer(Readiness(ready=ready, backlog_seconds=backlog, **states), status)
+    response = serializers.answer(Readiness(ready=ready, backlog_seconds=backlog, **states), status)
     if not ready:
         response.headers["Retry-After"] = "5"
     return response
