@@ -28,7 +28,7 @@ from pipeline.geometry import intersection
 from pipeline.grammar.parse import ANY_DIGITS
 from pipeline.types import Box, Image, Page
 from training.evaluation.measure import cut
-from training.evaluation.metrics import SURE, wilson
+from training.evaluation.metrics import HIGH_CONFIDENCE, wilson
 from training.evaluation.readers import Reads
 from training.strip.contact_sheet import lay_out
 from training.synthesis.capture import capture
@@ -164,7 +164,7 @@ def measure(readers: dict[str, Reads], title: str, strips: Sequence[NoNumber]) -
         figures[name]["all"] = _counted(everything)
         for kind in (*kinds, "all"):
             confidences = everything if kind == "all" else seen[kind]
-            sure = sum(confidence >= SURE for confidence in confidences)
+            sure = sum(confidence >= HIGH_CONFIDENCE for confidence in confidences)
             total = len(confidences)
             rows.append(
                 (
@@ -177,7 +177,7 @@ def measure(readers: dict[str, Reads], title: str, strips: Sequence[NoNumber]) -
             )
     return Section(
         title=title,
-        columns=("strips", f"number at ≥ {SURE:g}", "≥ 0.9", "≥ 0.5", "highest"),
+        columns=("strips", f"number at ≥ {HIGH_CONFIDENCE:g}", "≥ 0.9", "≥ 0.5", "highest"),
         rows=tuple(rows),
         figures=figures,
     )
@@ -186,7 +186,7 @@ def measure(readers: dict[str, Reads], title: str, strips: Sequence[NoNumber]) -
 def _counted(confidences: list[float]) -> dict[str, float]:
     return {
         "count": len(confidences),
-        "confident": sum(confidence >= SURE for confidence in confidences),
+        "confident": sum(confidence >= HIGH_CONFIDENCE for confidence in confidences),
         "highest": max(confidences),
     }
 

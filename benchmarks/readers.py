@@ -20,13 +20,14 @@ from benchmarks.samples import temporary
 from pipeline.files.page import decode_page
 from pipeline.grammar.parse import ANY_DIGITS
 from pipeline.read import read_strip
-from pipeline.readers.loaded import Readers
+from pipeline.readers.loaded import BOTH, GLYPH, STRIP, Readers
 from training.evaluation.metrics import wilson
 from training.evaluation.rivals import TESSERACT_AT_ONCE, Rival, find_rivals
 from training.synthesis.digit_strips import compose_strip
 
 HEIGHTS = (28, 40, 56, 80, 112)
 NOISE = 4.0
+_WHO_READS = {BOTH: "both readers", GLYPH: "glyph reader", STRIP: "strip reader"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,8 @@ def measure(
 
 
 def _systems(readers: Readers, rapidocr: Path | None) -> tuple[dict[str, Reader], list[str]]:
-    systems: dict[str, Reader] = {"Counterfoil (glyph reader)": lambda items: _ours(items, readers)}
+    name = f"Counterfoil ({_WHO_READS[readers.of_fields]})"
+    systems: dict[str, Reader] = {name: lambda items: _ours(items, readers)}
     rivals, absent = find_rivals([] if rapidocr is None else [rapidocr])
     for name, rival in rivals.items():
         systems[name] = partial(_theirs, rival=rival)

@@ -26,7 +26,7 @@ from core.errors import ConfigError
 from pipeline.grammar.parse import ANY_DIGITS, parse_grammar
 from pipeline.types import Image, Page
 from training.datasets import DigitSet, load_mnist
-from training.evaluation.metrics import SURE, wilson
+from training.evaluation.metrics import HIGH_CONFIDENCE, wilson
 from training.evaluation.readers import Reads
 from training.strip.contact_sheet import lay_out
 from training.synthesis.digit_strips import develop
@@ -85,7 +85,7 @@ def measure(readers: dict[str, Reads], sets: dict[str, list[Touching]]) -> Secti
                     field = reads([Page(strip.grey)], grammar)[0].fields[0]
                     times.append(1e3 * (time.perf_counter() - begin))
                     right += field.value == strip.text
-                    if field.value and field.confidence >= SURE:
+                    if field.value and field.confidence >= HIGH_CONFIDENCE:
                         sure += 1
                         fooled += field.value != strip.text
                 bounds = wilson(right, len(strips))
@@ -101,7 +101,7 @@ def measure(readers: dict[str, Reads], sets: dict[str, list[Touching]]) -> Secti
                 rows.append((key, exact, str(sure), str(fooled), f"{median(times):.1f}"))
     return Section(
         title="Single and touching digits of test writers",
-        columns=("strings", "exact", f"confident (≥ {SURE:g})", "of these wrong", "ms"),
+        columns=("strings", "exact", f"confident (≥ {HIGH_CONFIDENCE:g})", "of these wrong", "ms"),
         rows=tuple(rows),
         figures=figures,
         notes=(

@@ -31,7 +31,7 @@ from pipeline.readers.runtime import Model
 from pipeline.types import Box, Strip
 from training.cards import SHIPPED
 from training.datasets import load_mnist, split_by_writer
-from training.evaluation.metrics import SURE, calibration_error, reliability
+from training.evaluation.metrics import HIGH_CONFIDENCE, calibration_error, reliability
 from training.strip.train import SPLIT
 from training.synthesis.strips import LabelledStrip, StripSynthesizer
 
@@ -126,7 +126,7 @@ def measure(judged: Sequence[Judged], weights: Weights) -> dict[str, float]:
         "calibration_error": round(calibration_error(reliability(confidence, right)), 4),
         "with_a_point": sum("." in one.truth for one in judged),
         "point_missed": len(missed),
-        "point_missed_surely": sum(sure >= SURE for sure in missed),
+        "point_missed_surely": sum(sure >= HIGH_CONFIDENCE for sure in missed),
     }
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from training.datasets import DigitSet
-from training.glyph.scores import Score, calibration_error, evaluate, fit_temperature
+from training.evaluation.metrics import calibration_error
+from training.glyph.scores import Score, classifier_bins, evaluate, fit_temperature
 
 
 def test_the_interval_is_that_of_wilson() -> None:
@@ -38,6 +39,6 @@ def test_the_temperature_is_found_again() -> None:
     labels = (chances.cumsum(axis=1) > rng.uniform(size=(20_000, 1))).argmax(axis=1)
     labels = labels.astype(np.uint8)
     assert fit_temperature(logits * 2.5, labels) == pytest.approx(2.5, rel=0.05)
-    assert calibration_error(chances, labels) < 0.02
+    assert calibration_error(classifier_bins(chances, labels)) < 0.02
     sharp = np.exp(2.5 * logits) / np.exp(2.5 * logits).sum(axis=1, keepdims=True)
-    assert calibration_error(sharp, labels) > 0.1
+    assert calibration_error(classifier_bins(sharp, labels)) > 0.1

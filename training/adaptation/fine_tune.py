@@ -30,7 +30,7 @@ from pipeline.types import Alternative, Image
 from training.adaptation.corrections import Correction, as_pool, split_by_file
 from training.adaptation.crossing import cross, find_gaps
 from training.cards import SHIPPED
-from training.evaluation.metrics import SURE, wilson
+from training.evaluation.metrics import HIGH_CONFIDENCE, wilson
 from training.litert import require_tensorflow
 from training.runs import load_weights, mean_weights, require_keras
 from training.strip.export import Converted, convert_strips, pool_logits, read_greedily, strip_card
@@ -73,11 +73,11 @@ class Readings:
     @property
     def surely_wrong(self) -> int:
         pairs = zip(self.exact, self.confidences, strict=True)
-        return sum(not right and sure >= SURE for right, sure in pairs)
+        return sum(not right and sure >= HIGH_CONFIDENCE for right, sure in pairs)
 
     @property
     def sure(self) -> int:
-        return sum(confidence >= SURE for confidence in self.confidences)
+        return sum(confidence >= HIGH_CONFIDENCE for confidence in self.confidences)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Verdict:
     better: int  # fields that only the challenger reads
     worse: int  # fields that only the champion reads
     p: float
-    champion_sure: int  # fields, at a confidence of SURE or more
+    champion_sure: int  # fields, at a confidence of HIGH_CONFIDENCE or more
     challenger_sure: int
     champion_surely_wrong: int  # of these
     challenger_surely_wrong: int
@@ -109,13 +109,15 @@ class Verdict:
         found = []
         if self.p >= LEVEL:
             found.append(f"on held-out fields it is not surely better (p = {self.p:.3g})")
-        promised = (1 - SURE) * self.challenger_sure  # wrong ones, at most, by what it says
+        promised = (
+            1 - HIGH_CONFIDENCE
+        ) * self.challenger_sure  # wrong ones, at most, by what it says
         if self.challenger_surely_wrong > max(self.champion_surely_wrong, promised):
             found.append(
                 f"it is wrong on {self.challenger_surely_wrong} of the {self.challenger_sure} "
                 f"held-out fields that it is sure of, the current reader on "
                 f"{self.champion_surely_wrong} of {self.champion_sure}; sure is a confidence of "
-                f"{SURE} or more"
+                f"{HIGH_CONFIDENCE} or more"
             )
         if self.synthetic_loss_bound > MARGIN:
             found.append(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-SURE = 0.99  # what the acceptance of the project calls confident
+HIGH_CONFIDENCE = 0.99  # from here on the reports count a reading as confident
 _LEAST_IN_A_BIN = 20  # fewer say nothing of a share
 _MOST_BINS = 15
 _SURE = 0.95  # of the bounds
@@ -109,6 +109,19 @@ def reliability(confidence: ArrayLike, right: ArrayLike, *, bins: int | None = N
     return [
         Bin(len(part), float(sure[part].mean()), float(hit[part].mean()))
         for part in np.array_split(np.arange(len(sure)), min(wanted, len(sure)))
+    ]
+
+
+def equal_width_bins(
+    confidence: ArrayLike, right: ArrayLike, *, bins: int = _MOST_BINS
+) -> list[Bin]:
+    """Sort readings by confidence into `bins` equal parts of 0 to 1; empty ones are left out."""
+    sure, hit = np.asarray(confidence, float), np.asarray(right, float)
+    which = np.minimum((sure * bins).astype(int), bins - 1)
+    return [
+        Bin(int(part.sum()), float(sure[part].mean()), float(hit[part].mean()))
+        for part in (which == number for number in range(bins))
+        if part.any()
     ]
 
 

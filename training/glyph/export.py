@@ -34,10 +34,11 @@ from training.datasets import (
     load_nsysu,
     load_usps,
 )
+from training.evaluation.metrics import calibration_error
 from training.glyph.augment import Augment
 from training.glyph.network import CLASSES, PARAMETERS, build_network
 from training.glyph.report import write_report
-from training.glyph.scores import Evaluation, calibration_error, evaluate, fit_temperature, summary
+from training.glyph.scores import Evaluation, classifier_bins, evaluate, fit_temperature, summary
 from training.glyph.train import load_sets, read_run
 from training.litert import convert_float, convert_int8, require_tensorflow
 from training.runs import HISTORY, WEIGHTS
@@ -91,7 +92,9 @@ def export_run(run: Path, data: Path, *, emnist: Path | None = None) -> Exported
         name = "validation" if digits is validation else digits.name
         probabilities = model.probabilities(digits.images)
         evaluations.append(replace(evaluate(digits, probabilities), name=name))
-        calibration[name] = round(calibration_error(probabilities, digits.labels), 5)
+        calibration[name] = round(
+            calibration_error(classifier_bins(probabilities, digits.labels)), 5
+        )
 
     text = card_text(
         card,

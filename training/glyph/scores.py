@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.types import Image
 from training.datasets import DigitSet, Labels
-from training.evaluation.metrics import wilson
+from training.evaluation.metrics import Bin, equal_width_bins, wilson
 
 Probabilities = NDArray[np.float32]
 _LENGTHS = range(1, 13)
@@ -142,20 +142,10 @@ def best_temperature(loss: Callable[[float], float], *, sections: int) -> float:
     return math.exp((low + high) / 2)
 
 
-def calibration_error(probabilities: Probabilities, labels: Labels, *, bins: int = 15) -> float:
-    """Expected calibration error: the mean gap of confidence and accuracy over equal bins."""
-    if len(labels) == 0:
-        return 0.0
-    confidence = probabilities.max(axis=1)
+def classifier_bins(probabilities: Probabilities, labels: Labels) -> list[Bin]:
+    """Bin the confidence of the likeliest class, (n, classes), against the labels (n,)."""
     right = probabilities.argmax(axis=1) == labels
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [
-        abs(float(confidence[which == b].mean()) - float(right[which == b].mean()))
-        * float((which == b).mean())
-        for b in range(bins)
-        if (which == b).any()
-    ]
-    return sum(gaps)
+    return equal_width_bins(probabilities.max(axis=1), right)
 
 
 def summary(evaluations: Sequence[Evaluation]) -> str:

@@ -38,7 +38,8 @@ from pipeline.readers.micr_line import (
 from pipeline.readers.runtime import Model, ModelCard
 from pipeline.types import Image
 from training.cards import PRECISION, card_of, card_text, install
-from training.glyph.scores import Score, calibration_error, fit_temperature
+from training.evaluation.metrics import calibration_error
+from training.glyph.scores import Score, classifier_bins, fit_temperature
 from training.litert import convert_int8, require_tensorflow
 from training.synthesis.micr import CHARACTERS, random_wear, render_line
 
@@ -240,7 +241,9 @@ def train(config: Config, out: Path) -> dict[str, Any]:
         ],
         tested_on=["rendered E-13B of other seeds, 80 to 320 dpi, worn"],
         scores={"rendered": Score(len(test), right).as_card()},
-        calibration_error={"rendered": round(calibration_error(probabilities, test.labels), 5)},
+        calibration_error={
+            "rendered": round(calibration_error(classifier_bins(probabilities, test.labels)), 5)
+        },
     )
     (out / "micr.tflite").write_bytes(weights)
     (out / "micr.json").write_text(text, encoding="utf-8")
