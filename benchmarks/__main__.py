@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import signal
 import sys
@@ -20,6 +19,7 @@ import cv2
 from rich.console import Console
 
 from benchmarks import readers, stages, system
+from benchmarks.data import add_data_option
 from benchmarks.report import Section, markdown
 from core.errors import CounterfoilError
 from pipeline.readers.loaded import BOTH, load_readers
@@ -115,8 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pages", type=_positive, default=400, help="cheques for the whole system")
     parser.add_argument("--limit", type=_positive, help="courtesy amounts (default: all)")
     parser.add_argument("--strings", type=_positive, default=500, help="strings of MNIST digits")
-    data = os.environ.get("COUNTERFOIL_DATA", HERE.parent.parent / "shared" / "data")
-    parser.add_argument("--data", type=Path, default=Path(data), help="folder of real data sets")
+    add_data_option(parser, required=False)
     parser.add_argument(
         "--rapidocr",
         type=Path,

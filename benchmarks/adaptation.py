@@ -28,6 +28,7 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.by_reader import show
+from benchmarks.data import add_data_option
 from benchmarks.report import Section, share
 from core.errors import CounterfoilError
 from pipeline.grammar.parse import ANY_DIGITS
@@ -213,8 +214,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    data = os.environ.get("COUNTERFOIL_DATA", HERE.parent.parent / "shared" / "data")
-    parser.add_argument("--data", type=Path, default=Path(data), help="folder of real data sets")
+    add_data_option(parser)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--only", type=int, help="one fold alone, counted from 0")
     parser.add_argument("--passes", type=int, default=Tuning().passes, help="over the strings")

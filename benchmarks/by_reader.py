@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 import cv2
 from rich.console import Console
 
+from benchmarks.data import add_data_option
 from benchmarks.report import Json, Section, markdown
 from cli.read import load_quietly
 from core.errors import CounterfoilError
@@ -30,8 +30,7 @@ def parser(module: str, description: str | None, out: str) -> argparse.ArgumentP
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    data = os.environ.get("COUNTERFOIL_DATA", HERE.parent.parent / "shared" / "data")
-    options.add_argument("--data", type=Path, default=Path(data), help="folder of real data sets")
+    add_data_option(options)
     options.add_argument("--reader", action="append", help="may be repeated (default: all)")
     options.add_argument("--json", action="store_true", help="print JSON instead of tables")
     options.add_argument("--write", action="store_true", help="write the report to --out as well")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from benchmarks.data import add_data_option
 from core.errors import TemplateError
 from pipeline.files.page import decode_page
 from pipeline.geometry import corners, intersection, iou, transform_box, transform_points
@@ -172,8 +172,7 @@ def report(data: Path) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    default = os.environ.get("COUNTERFOIL_DATA", "../shared/data")
-    parser.add_argument("--data", type=Path, default=Path(default))
+    add_data_option(parser)
     parser.add_argument("--sheet", type=Path, help="draw what was found into this PNG")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
     options = parser.parse_args()

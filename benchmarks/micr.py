@@ -11,7 +11,6 @@ filters on the same cells: the drawn character with the highest correlation.
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.data import add_data_option
 from pipeline.files.page import decode_page
 from pipeline.readers.micr import CLASSES, SURE, MicrReading, read_micr
 from pipeline.readers.micr_fields import parse_fields
@@ -169,8 +169,7 @@ def describe(reading: MicrReading | None) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    default = os.environ.get("COUNTERFOIL_DATA", "../shared/data")
-    parser.add_argument("--data", type=Path, default=Path(default))
+    add_data_option(parser)
     parser.add_argument("--rendered", type=int, default=60, help="lines at each resolution")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
     parser.add_argument("images", nargs="*", type=Path)

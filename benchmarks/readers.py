@@ -44,7 +44,7 @@ Say = Callable[[str], None]
 
 def measure(
     readers: Readers,
-    data: Path,
+    data: Path | None,
     *,
     limit: int | None,
     strings: int,
@@ -57,8 +57,8 @@ def measure(
     figures: dict[str, Any] = {}
     with temporary("readers") as folder:
         sets = {
-            "courtesy amounts of real cheques, even half": _amounts(data, limit),
-            "five MNIST test digits": _strings(data, strings, Path(folder)),
+            "courtesy amounts of real cheques, even half": _amounts(data, limit) if data else [],
+            "five MNIST test digits": _strings(data, strings, Path(folder)) if data else [],
         }
         for name, items in sets.items():
             if not items:

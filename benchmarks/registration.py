@@ -10,7 +10,6 @@ fixed, so that the figures repeat.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.data import add_data_option
 from pipeline.geometry import rotation, translation
 from pipeline.placing.template import bundled_template
 from pipeline.read import read_pages
@@ -149,11 +149,9 @@ def table(rows: list[tuple[str, float | None, int, str]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=os.environ.get("COUNTERFOIL_DATA"))
+    add_data_option(parser)
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS}")
     arguments = parser.parse_args()
-    if arguments.data is None:
-        parser.error("name the data folder with --data or COUNTERFOIL_DATA")
     cv2.setNumThreads(1)
     text = table(measure(arguments.data))
     print(text)

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -32,6 +31,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.data import add_data_option
 from pipeline.fields import clean_field
 from pipeline.files.page import decode_page
 from pipeline.grammar.parse import ANY_DIGITS
@@ -140,8 +140,7 @@ def courtesy_amounts(folder: Path, readers: Readers) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    default = os.environ.get("COUNTERFOIL_DATA", "../shared/data")
-    parser.add_argument("--data", type=Path, default=Path(default))
+    add_data_option(parser)
     parser.add_argument("--count", type=int, default=400, help="strings in each cell")
     parser.add_argument("--split", choices=("train", "test"), default="test", help="whose digits")
     parser.add_argument("--heights", type=int, nargs="*", default=list(HEIGHTS))

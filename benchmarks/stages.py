@@ -19,19 +19,22 @@ GROUP = 8
 STAGES = ("decode", "register", "micr", "cut", "read")
 
 
-def measure(readers: Readers, groups: int, data: Path, say: Callable[[str], None]) -> Section:
+def measure(
+    readers: Readers, groups: int, data: Path | None, say: Callable[[str], None]
+) -> Section:
     """Read so many groups of eight of each kind of page. The first of each kind is not counted.
 
-    Without the folder `data`, the real cheques are left out.
+    Without `data`, the folder of the real sets, the real cheques are left out.
     """
+    real = indian_cheques(data) if data else []
     demo, indian = bundled_template("demo-cheque"), bundled_template("cheque-in")
     kinds = {
         "cheque, amount and date, 1600 x 750": (amount_and_date(demo), cheques()),
         "Indian cheque, amount and date, 1600 wide": (
             amount_and_date(indian),
-            indian_cheques(data),
+            real,
         ),
-        "Indian cheque, with its E-13B line": (indian, indian_cheques(data)),
+        "Indian cheque, with its E-13B line": (indian, real),
         "cheque, 3 fields": (demo, cheques()),
         "clinic form, 10 fields": (bundled_template("demo-form"), forms()),
         "NIST form, 28 fields": (bundled_template("nist-hsf"), nist()),
