@@ -188,7 +188,6 @@ class Page(Base):
     label: Mapped[str] = mapped_column(PlainText(1000), default="")  # member of a ZIP, else ""
     sha256: Mapped[str | None] = mapped_column(String(64))  # of the page image's object
     media_type: Mapped[str] = mapped_column(PlainText(64), default="")
-    dpi: Mapped[float | None]
     width: Mapped[int | None]
     height: Mapped[int | None]
     # Quarter turns clockwise that bring it upright; width, height and boxes are as it was scanned.

@@ -300,7 +300,6 @@ def _with_fields(s: Session, rows: Sequence[Row[Page, str, str]]) -> list[PageVi
             width=page.width,
             height=page.height,
             turn=page.turn,
-            dpi=page.dpi,
             template_score=page.template_score,
             error_code=page.error_code,
             error_message=page.error_message,

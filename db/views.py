@@ -95,7 +95,6 @@ class PageView:
     width: int | None
     height: int | None
     turn: int  # quarter turns clockwise that bring it upright
-    dpi: float | None
     template_score: float | None
     error_code: str | None
     error_message: str | None

@@ -31,7 +31,6 @@ class Page:
     """One decoded page: `grey` is (height, width), upright, 0 black to 255 white as scanned."""
 
     grey: Image
-    dpi: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -302,7 +302,6 @@ def _page(header: dict[str, Any], data: bytes) -> DocumentPage:
         label=header["label"],
         media_type=header["media_type"],
         data=data if header["has_data"] else None,
-        dpi=header["dpi"],
         error=_error(header["error"]) if header["error"] else None,
     )
 
@@ -371,7 +370,6 @@ def _header(page: DocumentPage) -> dict[str, Any]:
         "kind": "page",
         "label": page.label,
         "media_type": page.media_type,
-        "dpi": page.dpi,
         "error": _fields(page.error),
         "has_data": page.data is not None,
     }

@@ -161,10 +161,10 @@ def _as_row(
             code="image-too-large",
         )
     if error is not None:
-        return NewPage(ordinal, page.label, None, page.media_type, page.dpi, error.code, str(error))
+        return NewPage(ordinal, page.label, None, page.media_type, error.code, str(error))
     if page.data is not None:
         sha256 = _store(services, claim.batch_id, page.data)
-    return NewPage(ordinal, page.label, sha256, page.media_type, page.dpi)
+    return NewPage(ordinal, page.label, sha256, page.media_type)
 
 
 def _fetch(services: Services, claim: ClaimedDocument, path: Path) -> None:

@@ -47,7 +47,6 @@ class NewPage:
     label: str  # member of a ZIP, else ""
     sha256: str | None  # of the page image's object; None: the document's own bytes
     media_type: str
-    dpi: float | None = None
     error_code: str | None = None
     error_message: str | None = None
 
@@ -162,7 +161,6 @@ def _page_row(document: Document, page: NewPage, now: datetime) -> dict[str, Any
         "label": page.label,
         "sha256": page.sha256 or (None if page.error_code else document.sha256),
         "media_type": page.media_type,
-        "dpi": page.dpi,
         "state": PageState.FAILED if page.error_code else PageState.QUEUED,
         "attempt": 0,
         "hinted_at": None if page.error_code else now,

@@ -52,7 +52,6 @@ class ClaimedPage:
     document_id: str
     object_key: str  # in the object store
     media_type: str
-    dpi: float | None
     template_id: str | None
     template_text: str | None
     release_threshold: float | None
@@ -91,7 +90,6 @@ def claim_pages(
                 document_id=page.document_id,
                 object_key=f"{page.batch_id}/{page.sha256}",
                 media_type=page.media_type,
-                dpi=page.dpi,
                 template_id=template_id,
                 template_text=template_text,
                 release_threshold=release_threshold,

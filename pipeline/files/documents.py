@@ -46,7 +46,6 @@ class DocumentPage:
     label: str
     media_type: str
     data: bytes | None = None
-    dpi: float | None = None
     error: InputError | None = None
 
 
@@ -218,16 +217,15 @@ def _label(label: str, index: int, several: bool) -> str:
     return f"{label}#{index + 1}" if label and several else label
 
 
-def _drawn(label: str, draw: Callable[[], tuple[PIL.Image.Image, float | None]]) -> DocumentPage:
+def _drawn(label: str, draw: Callable[[], PIL.Image.Image]) -> DocumentPage:
     """Return the page that `draw` draws, as PNG, or the page with its error."""
     try:
-        image, dpi = draw()
-        data = encode_png(image, dpi)
+        data = encode_png(draw())
     except InputError as exc:
         return DocumentPage(label, PNG, error=exc)
     except MemoryError:
         return DocumentPage(label, PNG, error=too_much_memory())
-    return DocumentPage(label, PNG, data, dpi)
+    return DocumentPage(label, PNG, data)
 
 
 def too_much_memory() -> InputError:

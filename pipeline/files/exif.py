@@ -1,52 +1,36 @@
-"""The two things that EXIF says and a reader needs: which way is up, and the resolution."""
+"""Which way is up, as EXIF states it."""
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.types import Image
 
-_ORIENTATION, _X_RESOLUTION, _RESOLUTION_UNIT = 0x0112, 0x011A, 0x0128
-_SHORT, _RATIONAL = 3, 5
+_ORIENTATION, _SHORT = 0x0112, 3
 
 
-@dataclass(frozen=True, slots=True)
-class Exif:
-    orientation: int = 1  # 1 to 8, as TIFF 6.0 numbers them
-    dpi: float | None = None
-
-
-def parse_exif(data: bytes) -> Exif:
-    """Read a TIFF structure without the `Exif\\0\\0` before it.
+def parse_orientation(data: bytes) -> int:
+    """Read the orientation (1 to 8) from EXIF, given without the `Exif\\0\\0` before it.
 
     Nothing here is worth refusing a scan for: what makes no sense is as if it were not there.
     """
     order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(data[:4])
     if order is None or len(data) < 8:
-        return Exif()
+        return 1
     (ifd,) = struct.unpack_from(order + "I", data, 4)
     if ifd + 2 > len(data):
-        return Exif()
+        return 1
     (entries,) = struct.unpack_from(order + "H", data, ifd)
-    orientation, unit, resolution = 1, 2, None
+    orientation = 1
     for at in range(ifd + 2, min(ifd + 2 + 12 * entries, len(data) - 11), 12):
         tag, kind, count = struct.unpack_from(order + "HHI", data, at)
-        if kind == _SHORT and count == 1 and tag in (_ORIENTATION, _RESOLUTION_UNIT):
+        if (tag, kind, count) == (_ORIENTATION, _SHORT, 1):
             (value,) = struct.unpack_from(order + "H", data, at + 8)
-            if tag == _RESOLUTION_UNIT:
-                unit = value
-            elif 1 <= value <= 8:
+            if 1 <= value <= 8:
                 orientation = value
-        elif kind == _RATIONAL and count == 1 and tag == _X_RESOLUTION:
-            (where,) = struct.unpack_from(order + "I", data, at + 8)
-            if where + 8 <= len(data):
-                top, bottom = struct.unpack_from(order + "II", data, where)
-                resolution = top / bottom if bottom else None
-    scale = {2: 1.0, 3: 2.54}.get(unit)
-    return Exif(orientation, resolution * scale if resolution and scale else None)
+    return orientation
 
 
 def upright(image: Image, orientation: int) -> Image:

@@ -26,7 +26,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from pipeline.files.exif import Exif, parse_exif
+from pipeline.files.exif import parse_orientation
 from pipeline.files.media import broken, check_size, cut_off, unsupported
 from pipeline.types import Image
 
@@ -68,12 +68,11 @@ class _Structure:
     all_ones_code: bool = False
     # Of entropy-coded data, in `kept`: first byte, and behind the last.
     pieces: list[tuple[int, int]] = field(default_factory=list)
-    exif: Exif | None = None
-    dpi: float | None = None
+    orientation: int | None = None
 
 
-def decode_jpeg(data: bytes, max_pixels: int) -> tuple[Image, Exif]:
-    """Decode a JPEG to grey (height, width) uint8, as stored, and what its EXIF says.
+def decode_jpeg(data: bytes, max_pixels: int) -> tuple[Image, int]:
+    """Decode a JPEG to grey (height, width) uint8, as stored, with the orientation of its EXIF.
 
     Raises InputError if anything is missing or damaged, or above `max_pixels`.
     """
@@ -85,8 +84,7 @@ def decode_jpeg(data: bytes, max_pixels: int) -> tuple[Image, Exif]:
     else:
         small = found.width * found.height <= _SMALL
         grey = _decode_twice(found, _OTHER_BITS if small else _OTHER_BITS[:1])
-    exif = found.exif or Exif()
-    return grey, Exif(exif.orientation, found.dpi or exif.dpi)
+    return grey, found.orientation or 1
 
 
 def _parse(data: bytes, max_pixels: int) -> _Structure:
@@ -122,11 +120,8 @@ def _parse(data: bytes, max_pixels: int) -> _Structure:
             found.restart_interval = int.from_bytes(body[:2])
         elif marker == _DHT:
             found.all_ones_code |= _has_all_ones_code(body)
-        elif marker == _APP0 and body[:5] == b"JFIF\0" and len(body) >= 12:
-            unit, density = body[7], int.from_bytes(body[8:10])
-            found.dpi = {1: density, 2: density * 2.54}.get(unit) or None
-        elif marker == _APP1 and body[:6] == b"Exif\0\0" and found.exif is None:
-            found.exif = parse_exif(body[6:])
+        elif marker == _APP1 and body[:6] == b"Exif\0\0" and found.orientation is None:
+            found.orientation = parse_orientation(body[6:])
         if marker < _APP0 or marker == _APP14 or (marker == _APP0 and body[:5] == b"JFIF\0"):
             found.kept += data[at : at + 2 + length]
         at += 2 + length

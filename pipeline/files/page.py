@@ -12,7 +12,7 @@ import zlib
 
 import PIL.Image
 
-from pipeline.files.exif import Exif, parse_exif, upright
+from pipeline.files.exif import parse_orientation, upright
 from pipeline.files.grey import DECODE_ERRORS, grey_of
 from pipeline.files.jpeg import decode_jpeg
 from pipeline.files.media import JPEG, PNG, TIFF, broken, check_size, cut_off, sniff, wrong_kind
@@ -38,9 +38,9 @@ def decode_page(data: bytes, *, max_pixels: int = 50_000_000) -> Page:
     """
     kind = sniff(data[:1024])
     if kind == JPEG:
-        grey, exif = decode_jpeg(data, max_pixels)
+        grey, orientation = decode_jpeg(data, max_pixels)
     elif kind == PNG:
-        grey, exif = _decode_png(data, max_pixels)
+        grey, orientation = _decode_png(data, max_pixels)
     elif kind == TIFF:
         # Only here: whoever reads JPEG and PNG alone never loads libtiff's part.
         from pipeline.files.tiff import decode_single_tiff
@@ -48,23 +48,25 @@ def decode_page(data: bytes, *, max_pixels: int = 50_000_000) -> Page:
         return decode_single_tiff(data, max_pixels)
     else:
         raise wrong_kind(data[:1024], "JPEG or PNG")
-    dpi = exif.dpi if exif.dpi and 10 <= exif.dpi <= 10_000 else None
-    return Page(upright(grey, exif.orientation), dpi)
+    return Page(upright(grey, orientation))
 
 
-def _decode_png(data: bytes, max_pixels: int) -> tuple[Image, Exif]:
-    exif = _check_png(data, max_pixels)
+def _decode_png(data: bytes, max_pixels: int) -> tuple[Image, int]:
+    orientation = _check_png(data, max_pixels)
     try:
         with PIL.Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             image.load()
-            return grey_of(image), exif
+            return grey_of(image), orientation
     except DECODE_ERRORS as exc:
         raise broken("PNG", "it cannot be decoded") from exc
 
 
-def _check_png(data: bytes, max_pixels: int) -> Exif:
-    """Check every chunk's length and checksum, which Pillow does not do for the pixels' chunks."""
-    exif, dpi = Exif(), None
+def _check_png(data: bytes, max_pixels: int) -> int:
+    """Check every chunk's length and checksum, and return the orientation that EXIF states.
+
+    Pillow does not check the chunks that hold the pixels.
+    """
+    orientation = 1
     header: bytes | None = None
     at = 8
     pixels: list[bytes] = []
@@ -86,15 +88,13 @@ def _check_png(data: bytes, max_pixels: int) -> Exif:
             check_size("PNG", width, height, max_pixels)
         elif kind == b"IDAT":
             pixels.append(data[at + 8 : end])
-        elif kind == b"pHYs" and length == 9 and data[end - 1] == 1:  # per metre
-            dpi = int.from_bytes(data[at + 8 : at + 12]) * 0.0254 or None
         elif kind == b"eXIf":
-            exif = parse_exif(data[at + 8 : end])
+            orientation = parse_orientation(data[at + 8 : end])
         elif kind == b"IEND":
             break
         at = end + 4
     _check_png_pixels(header, pixels)
-    return Exif(exif.orientation, dpi or exif.dpi)
+    return orientation
 
 
 def _check_png_pixels(header: bytes, chunks: list[bytes]) -> None:

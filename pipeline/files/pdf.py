@@ -57,10 +57,8 @@ def open_pdf(stream: BinaryIO) -> pypdfium2.PdfDocument:
     return document
 
 
-def render_page(
-    document: pypdfium2.PdfDocument, index: int, max_pixels: int
-) -> tuple[PIL.Image.Image, float]:
-    """Render a page at 200 dpi, or at what keeps it within `max_pixels`; mode "L", and its dpi.
+def render_page(document: pypdfium2.PdfDocument, index: int, max_pixels: int) -> PIL.Image.Image:
+    """Render a page at 200 dpi, or at what keeps it within `max_pixels`; mode "L".
 
     Raises InputError.
     """
@@ -90,7 +88,7 @@ def render_page(
             image: PIL.Image.Image = bitmap.to_pil().convert("L").copy()
         finally:
             bitmap.close()
-        return image, dpi
+        return image
     except (pypdfium2.PdfiumError, OSError, ValueError) as exc:
         raise broken("PDF page", "it cannot be drawn") from exc
     finally:

@@ -15,7 +15,7 @@ import PIL.Image
 _UP = 2  # filter: the difference to the row above, which suits grey scans
 
 
-def encode_png(image: PIL.Image.Image, dpi: float | None) -> bytes:
+def encode_png(image: PIL.Image.Image) -> bytes:
     """Return a picture of mode "1" as PNG of 1 bit, of mode "L" as 8-bit grey."""
     bits = 1 if image.mode == "1" else 8
     width, height = image.size
@@ -28,11 +28,11 @@ def encode_png(image: PIL.Image.Image, dpi: float | None) -> bytes:
         rows[:, 0] = _UP
         rows[0, 1:] = pixels[0]
         np.subtract(pixels[1:], pixels[:-1], out=rows[1:, 1:])
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0))]
-    if dpi:
-        per_metre = round(dpi / 0.0254)
-        chunks.append((b"pHYs", struct.pack(">IIB", per_metre, per_metre, 1)))
-    chunks += [(b"IDAT", zlib.compress(rows.tobytes(), 1)), (b"IEND", b"")]
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows.tobytes(), 1)),
+        (b"IEND", b""),
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
         for kind, body in chunks

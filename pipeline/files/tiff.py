@@ -136,10 +136,10 @@ class _Directory:
         return None
 
 
-def decode_frame(image: PIL.Image.Image, index: int) -> tuple[PIL.Image.Image, float | None]:
+def decode_frame(image: PIL.Image.Image, index: int) -> PIL.Image.Image:
     """Decode frame `index` of an open TIFF: upright, square pixels, mode "1" or "L".
 
-    Returns it with its resolution in dots per inch. Raises InputError.
+    Raises InputError.
     """
     try:
         image.seek(index)
@@ -152,25 +152,24 @@ def decode_frame(image: PIL.Image.Image, index: int) -> tuple[PIL.Image.Image, f
             frame = PIL.Image.fromarray(grey_of(image))
     except DECODE_ERRORS as exc:
         raise broken("TIFF frame", "it cannot be decoded") from exc
-    if across is None or down is None:
-        return frame, across or down
     if turned:
         across, down = down, across
     if max(across, down) > 1.05 * min(across, down):  # standard fax: 204 by 98 dots per inch
-        dpi = max(across, down)
-        width, height = round(frame.width * dpi / across), round(frame.height * dpi / down)
+        finer = max(across, down)
+        width, height = round(frame.width * finer / across), round(frame.height * finer / down)
         if width * height <= 4 * frame.width * frame.height:
-            return frame.convert("L").resize((width, height)), dpi
-    return frame, across
+            return frame.convert("L").resize((width, height))
+    return frame
 
 
-def _resolution(image: PIL.Image.Image) -> tuple[float | None, float | None]:
+def _resolution(image: PIL.Image.Image) -> tuple[float, float]:
+    """Return the dots per inch across and down; equal ones where the file says nothing sensible."""
     pair = image.info.get("dpi")
     if not pair:
-        return None, None
+        return 1.0, 1.0
     across, down = (float(value) for value in pair)
     if not (10 <= across <= 10_000 and 10 <= down <= 10_000):
-        return None, None
+        return 1.0, 1.0
     return across, down
 
 
@@ -196,5 +195,5 @@ def decode_single_tiff(data: bytes, max_pixels: int) -> Page:
             code="several-pages",
         )
     with open_tiff(stream) as image:
-        frame, dpi = decode_frame(image, 0)
-    return Page(np.asarray(frame.convert("L")), dpi)
+        frame = decode_frame(image, 0)
+    return Page(np.asarray(frame.convert("L")))

@@ -112,7 +112,7 @@ def righted(page: Page, turn: int) -> Page:
     """Return the page after so many quarter turns clockwise."""
     if turn == 0:
         return page
-    return Page(np.ascontiguousarray(np.rot90(page.grey, -turn)), page.dpi)
+    return Page(np.ascontiguousarray(np.rot90(page.grey, -turn)))
 
 
 def _best_way_round(page: Page, template: Template, upright: Placement) -> tuple[Placement, bool]:
@@ -121,7 +121,7 @@ def _best_way_round(page: Page, template: Template, upright: Placement) -> tuple
     size = (template.width, template.height)
     rules = find_rules(page.grey) if template.anchors is Anchors.FRAMES else None
     for mirror in (False, True):
-        shown = Page(np.ascontiguousarray(page.grey[:, ::-1]), page.dpi) if mirror else page
+        shown = Page(np.ascontiguousarray(page.grey[:, ::-1])) if mirror else page
         for turn in (0, 2, 1, 3):
             if turn == 0 and not mirror:
                 continue

@@ -336,8 +336,8 @@ def test_a_document_is_opened_by_one(database: Database) -> None:
     assert claim.object_key == f"{batch_id}/{claim.sha256}"
     pages = [
         NewPage(1, "", None, "image/png"),
-        NewPage(2, "b", "2" * 64, "image/png", 300.0),
-        NewPage(3, "c", None, "", None, "truncated", "This page ends early."),
+        NewPage(2, "b", "2" * 64, "image/png"),
+        NewPage(3, "c", None, "", "truncated", "This page ends early."),
     ]
     with database.transaction() as s:
         assert not open_document(s, document_id, late.attempt, pages)
@@ -350,10 +350,10 @@ def test_a_document_is_opened_by_one(database: Database) -> None:
         views = list_pages(s, tenant_id, batch_id)
         (document,) = list_documents(s, tenant_id, batch_id)
         hinted = [one.payload for one in take_outbox(s, 10) if one.kind == "read"]
-    assert [(one.state, one.sha256, one.dpi) for one in views] == [
-        ("queued", claim.sha256, None),
-        ("queued", "2" * 64, 300.0),
-        ("failed", None, None),
+    assert [(one.state, one.sha256) for one in views] == [
+        ("queued", claim.sha256),
+        ("queued", "2" * 64),
+        ("failed", None),
     ]
     assert (document.state, document.pages) == ("opened", 3)
     assert hinted == [{"page_ids": [views[0].id, views[1].id]}]

@@ -9,13 +9,16 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import func, inspect, select
 
 from core.errors import ConfigError, TransientError
+from core.policy import Decision
 from db.migrate import alembic_config, is_current, upgrade
-from db.models import Base
+from db.models import Base, Field, Page, Reading
 from db.session import Database, make_engine
+from db.transitions.pages import complete_pages
 from db.transitions.tenants import ensure_tenant
+from tests.contract.acts import claimed, queued, result
 
 
 def test_models_and_migrations_agree(database_url: str) -> None:
@@ -37,6 +40,25 @@ def test_down_and_up_again(database_url: str) -> None:
     engine.dispose()
     upgrade(database_url)
     assert is_current(database_url)
+
+
+@pytest.mark.parametrize("revision", ["0002", "0001"])
+def test_readings_survive_a_change_of_the_table_of_pages(
+    database: Database, database_url: str, revision: str
+) -> None:
+    """SQLite changes some columns only by dropping the table, which would cascade."""
+    _, _, page_ids = queued(database, pages=1)
+    (claim,) = claimed(database, page_ids)
+    with database.transaction() as s:
+        assert complete_pages(s, [(claim.page_id, claim.attempt, result(Decision.REVIEW))])
+    engine = make_engine(database_url)
+    with engine.begin() as connection:
+        command.downgrade(alembic_config(connection), revision)
+    upgrade(database_url)
+    with engine.connect() as connection:
+        rows = [connection.scalar(select(func.count(table.id))) for table in (Page, Field, Reading)]
+    engine.dispose()
+    assert rows == [1, 1, 1]
 
 
 def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:

@@ -308,7 +308,7 @@ class Walk(RuleBasedStateMachine):
             batch.documents[document_id] = "failed"
             return
         new = [
-            NewPage(number, "", None, "image/png", None, None if kind == "good" else "bad")
+            NewPage(number, "", None, "image/png", None if kind == "good" else "bad")
             for number, kind in enumerate(pages, 1)
         ]
         with self.db.transaction() as s:

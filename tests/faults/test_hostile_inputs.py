@@ -63,7 +63,7 @@ def test_every_hostile_file_gives_pages_or_plain_words(hostile: list[Path], tmp_
                         pages.append(path)
                     else:
                         pages.append(tmp_path / f"{len(pages)}.img")
-                        if page.dpi is not None or not page.label:  # else as packed in a ZIP
+                        if not page.label or "#" in page.label:  # else as packed in a ZIP
                             drawn.add(pages[-1].stem)
                         pages[-1].write_bytes(page.data)
             except InputError as exc:

@@ -110,14 +110,12 @@ def test_every_bilevel_frame_comes_out_exactly_in_one_bit(
     tmp_path: Path, compression: str | None
 ) -> None:
     frames = [scan(seed, "1") for seed in range(5)]
-    pages = opened(tmp_path, tiff(frames, compression=compression, dpi=(200, 200)))
+    pages = opened(tmp_path, tiff(frames, compression=compression))
     assert codes(pages) == ["ok"] * 5
     for page, frame in zip(pages, frames, strict=True):
         assert page.media_type == "image/png"
         assert page.data is not None
         assert PIL.Image.open(io.BytesIO(page.data)).mode == "1"
-        assert page.dpi == pytest.approx(200)
-        assert decode_page(page.data).dpi == pytest.approx(200, abs=0.1)
         assert np.array_equal(pixels(page), np.asarray(frame.convert("L")))
 
 
@@ -132,7 +130,6 @@ def test_frames_of_other_modes_come_out_grey(tmp_path: Path, mode: str) -> None:
 def test_fax_of_oblong_pixels_gets_its_shape_back(tmp_path: Path) -> None:
     (page,) = opened(tmp_path, tiff([scan(0, "1", (204, 98))], dpi=(204, 98)))
     assert pixels(page).shape == (204, 204)
-    assert page.dpi == pytest.approx(204)
 
 
 def test_turned_frame_comes_out_upright(tmp_path: Path) -> None:
@@ -182,7 +179,6 @@ def test_pdf_pages_are_drawn_at_200_dpi(tmp_path: Path) -> None:
     assert codes(pages) == ["ok", "ok"]
     grey = pixels(pages[0])
     assert grey.shape == (100, 200)
-    assert pages[0].dpi == 200
     assert grey[95, 5] == 0
     assert grey[5, 195] == 255
     assert pixels(pages[1]).shape == (200, 100)
@@ -193,7 +189,7 @@ def test_large_pdf_page_is_drawn_coarser_and_a_huge_one_refused(tmp_path: Path) 
     pages = opened(tmp_path, pdf([(72 * 8, 72 * 10), (14400, 14400)]), limits)
     assert codes(pages) == ["ok", "too-many-pixels"]
     assert pixels(pages[0]).size <= 1_000_000
-    assert pages[0].dpi == pytest.approx(111.7, abs=0.2)
+    assert pixels(pages[0]).shape == (1117, 894)
 
 
 def test_encrypted_pdf_asks_for_a_copy_without_password(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from core.errors import InputError
-from pipeline.files.exif import parse_exif, upright
+from pipeline.files.exif import parse_orientation, upright
 from pipeline.files.jpeg import _decode_once, _is_plain, _parse
 from pipeline.files.page import decode_page
 
@@ -251,22 +251,9 @@ def test_what_is_transparent_is_white_paper(mode: str) -> None:
     assert near(decode_page(data).grey, expected)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
-def test_resolution_is_read(kind: str) -> None:
-    page = decode_page(saved(drawn(), kind, dpi=(300, 300)))
-    assert page.dpi == pytest.approx(300, abs=0.1)
-    assert decode_page(saved(drawn(), kind)).dpi is None
-
-
-def test_resolution_of_exif_in_centimetres() -> None:
-    exif = PIL.Image.Exif()
-    exif[0x011A], exif[0x0128] = 100, 3
-    assert decode_page(saved(drawn(), "JPEG", exif=exif)).dpi == pytest.approx(254)
-
-
 @given(st.binary(max_size=120), st.sampled_from([b"", b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08"]))
 def test_exif_of_any_bytes_is_harmless(junk: bytes, start: bytes) -> None:
-    assert 1 <= parse_exif(start + junk).orientation <= 8
+    assert 1 <= parse_orientation(start + junk) <= 8
 
 
 @given(st.integers(1, 8))

@@ -19,5 +19,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("page", schema=None) as batch_op:
-        batch_op.drop_column("turn")
+    # In place: batch mode would drop the table on SQLite, and all readings with it.
+    op.drop_column("page", "turn")
