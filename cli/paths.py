@@ -82,12 +82,9 @@ def find_template(argument: str | None) -> TemplateChoice | None:
     from pipeline.placing.template import parse_template
 
     try:
-        text = path.read_text(encoding="utf-8")
-        parse_template(text)
+        text = parse_template(path.read_bytes()).text
     except OSError as exc:
         raise TemplateError(f"{argument} cannot be read ({exc.strerror}).") from exc
-    except UnicodeDecodeError as exc:
-        raise TemplateError(f"{argument} is no text file.") from exc
     except TemplateError as exc:
         raise TemplateError(f"{argument}: {exc.message}", hint=exc.hint, code=exc.code) from exc
     return TemplateChoice(text=text)

@@ -89,12 +89,8 @@ def check_template(path: str, image: Path | None, out: Path) -> str:
 
 def load_template(path: str) -> Template:
     """Return the template of a YAML file or of a bundled name; a file wins."""
-    from pipeline.placing.template import (
-        MAX_CHARACTERS,
-        bundled_names,
-        bundled_template,
-        parse_template,
-    )
+    from pipeline.placing.template import bundled_names, bundled_template, parse_template
+    from pipeline.placing.yaml_nodes import MAX_CHARACTERS
 
     file = Path(path)
     if not file.exists():
@@ -106,11 +102,9 @@ def load_template(path: str) -> Template:
     try:
         with file.open("rb") as stream:
             data = stream.read(4 * MAX_CHARACTERS + 1)
-        return parse_template(data.decode("utf-8-sig"))
+        return parse_template(data)
     except OSError as exc:
         raise InputError(f"{path} cannot be read: {exc.strerror}.") from exc
-    except UnicodeDecodeError as exc:
-        raise TemplateError(f"{path} is not a text file in UTF-8.") from exc
     except TemplateError as exc:
         raise TemplateError(f"{path}: {exc.message}", hint=exc.hint, code=exc.code) from exc
 

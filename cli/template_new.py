@@ -14,11 +14,10 @@ from pipeline.files.page import decode_page
 from pipeline.geometry import corners, intersection, transform_box, transform_points
 from pipeline.placing.propose import Kind, Proposal, Proposals, propose_fields
 from pipeline.placing.register import register
-from pipeline.placing.template import Template, parse_template
+from pipeline.placing.template import NAME, NAME_RULE, Template, parse_template
 from pipeline.types import Box, Page
 
 _COLOURS = {Kind.BOX: (200, 40, 40), Kind.COMB: (0, 122, 78), Kind.BLANK: (0, 80, 200)}
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _WIDE_AS_HIGH = 0.6  # a handwritten digit takes about so much of the height of its box
 _MOST_DIGITS = 20
 
@@ -32,10 +31,10 @@ def new_template(
     cannot be written; TemplateError where `name` is none.
     """
     chosen = _name_of(image) if name is None else name
-    if not _NAME.fullmatch(chosen):
+    if not NAME.fullmatch(chosen):
         raise TemplateError(
-            f"a template cannot be named '{chosen}':",
-            hint="only letters, digits, '-', '_' and '.', at most 64, a letter or digit first.",
+            f"a template cannot be named '{chosen}'.",
+            hint=NAME_RULE,
         )
     out = out or Path(f"{chosen}.yaml")
     picture = picture or out.with_suffix(".png")

@@ -27,18 +27,19 @@ _AMERICA = re.compile(
     rf"(?: ?(?P<account>{_D}[0-9?⑉]*)⑈(?: ?(?P<cheque_number>{_D}+){_END})?)?"
     rf"(?:.*⑇(?P<amount>{_D}{{10}})⑇)?"
 )
-# What a field may be called.
-NAMES = frozenset({*_INDIA.groupindex, *_AMERICA.groupindex} - {"front"})
+# What a part of the line may be called; a template names its fields by these.
+MICR_PARTS = tuple(
+    dict.fromkeys(name for name in (*_INDIA.groupindex, *_AMERICA.groupindex) if name != "front")
+)
 
 
 @dataclass(frozen=True, slots=True)
 class MicrField:
     """One field of the line.
 
-    `name` is `cheque_number`, `sort_code`, `account`, `transaction_code`, `routing_number` or
-    `amount` (in cents). `value` is its digits (in an account also "-"), or None where one of them
-    could not be read or the check digit is wrong; `raw` is as read. `check` tells whether the
-    check digit is right; None where the field has none.
+    `name` is one of MICR_PARTS; the amount is in cents. `value` is its digits (in an account also
+    "-"), or None where one of them could not be read or the check digit is wrong; `raw` is as
+    read. `check` tells whether the check digit is right; None where the field has none.
     """
 
     name: str

@@ -16,11 +16,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from cli.main import app
-from core.errors import NotFoundError, TemplateError
+from core.errors import TemplateError
 from pipeline.grammar.parse import KNOWN_GRAMMARS
 from pipeline.placing.template import (
-    MAX_CHARACTERS,
-    MICR_PARTS,
     Anchors,
     Mark,
     bundled_names,
@@ -28,7 +26,8 @@ from pipeline.placing.template import (
     bundled_text,
     parse_template,
 )
-from pipeline.readers.micr_fields import NAMES
+from pipeline.placing.yaml_nodes import MAX_CHARACTERS
+from pipeline.readers.micr_fields import MICR_PARTS
 from pipeline.types import Box
 
 ROOT = Path(__file__).parents[2]
@@ -83,7 +82,7 @@ def test_a_field_may_be_measured_in_a_frame() -> None:
     assert template.frames == (Box(0.5, 0.5, 0.4, 0.2),)
     assert template.fields[2].box == Box(0.7, 0.6, 0.2, 0.1)
     assert template.fields[3].box == template.frames[0]
-    assert "did you mean 'table'?" in _refusal(text.replace("within: table,", "within: tabel,"))
+    assert "Did you mean 'table'?" in _refusal(text.replace("within: table,", "within: tabel,"))
 
 
 LOOSE = """\
@@ -112,15 +111,16 @@ def test_marks_lie_loosely_and_fields_come_from_the_e13b_line() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("cheque_number", "cheque_numer", "line 9: field 'number': the E-13B line has no"),
-        ("cheque_number", "cheque_numer", "did you mean 'cheque_number'?"),
-        ("micr: cheque_number", "micr: amount, box: [0, 0, 1, 1]", "has no 'box'."),
-        ("micr: cheque_number", "micr: amount, within: comb", "has no 'within'."),
-        ("micr: [0, 0.8, 1, 0.2]\n", "", "does not say where the E-13B line is;"),
+        ("cheque_number", "cheque_numer",
+         "line 9: field 'number': the E-13B line has no part 'cheque_numer'."),
+        ("cheque_number", "cheque_numer", "Did you mean 'cheque_number'?"),
+        ("micr: cheque_number", "micr: amount, box: [0, 0, 1, 1]", "so it cannot have a 'box'."),
+        ("micr: cheque_number", "micr: amount, within: comb", "so it cannot have a 'within'."),
+        ("micr: [0, 0.8, 1, 0.2]\n", "", "does not say where the E-13B line is."),
         ("cells: 8", "cells: 1", "line 5: frame 'comb': cells must be a whole number from 2 to"),
-        ("cells: 8", "cells: [8]", "frame 'comb': cells must be a text."),
+        ("cells: 8", "cells: [8]", "frame 'comb': cells must be text."),
         ("frames:\n  - {name: comb, box: [0.7, 0.1, 0.2, 0.05], cells: 8}\n", "",
-         "there is no frame 'comb';"),
+         "there is no frame 'comb'. List it under 'frames'."),
     ],
 )  # fmt: skip
 def test_a_mistake_in_marks_or_line_is_told(old: str, new: str, says: str) -> None:
@@ -134,10 +134,10 @@ def test_a_mistake_in_marks_or_line_is_told(old: str, new: str, says: str) -> No
 
 def test_loose_anchors_need_frames_and_frames_need_a_place() -> None:
     text = GOOD.replace("fields:", "anchors: loose\nfields:")
-    assert "line 3: with 'anchors: loose', state 'frames' to look for." in _refusal(text)
+    assert "line 3: 'anchors: loose' needs 'frames' to look for." in _refusal(text)
     text = LOOSE.split("anchors:")[0] + "anchors: frames\nmicr: [0, 0.8, 1, 0.2]\nfields:\n"
     text += LOOSE.splitlines()[-1] + "\n"
-    assert "with 'anchors: frames', state 'frames' to look for." in _refusal(text)
+    assert "'anchors: frames' needs 'frames' to look for." in _refusal(text)
 
 
 @pytest.mark.parametrize(
@@ -146,37 +146,42 @@ def test_loose_anchors_need_frames_and_frames_need_a_place() -> None:
         ("digits(8)", "digit(8)",
          "line 6: field 'amount': grammar 'digit(8)' is unknown; did you mean 'digits(8)'?"),
         ("digits(8)", "digits(0)", "line 6: field 'amount': grammar 'digits(0)' is wrong:"),
-        ("digits(8)", "[digits]", "line 6: field 'amount': grammar must be a text."),
+        ("digits(8)", "[digits]", "line 6: field 'amount': grammar must be text."),
         ("    grammar: digits(8)\n", "", "line 4: field 'amount' has no 'grammar'."),
         ("    box: [0.5, 0.25, 0.25, 0.05]\n", "", "line 4: field 'amount' has no 'box'."),
         ("[0.5, 0.25,", "[0.9, 0.25,",
-         "line 5: field 'amount': the box reaches outside the page; it is stated in fractions"),
+         "line 5: field 'amount': the box reaches outside the page. State it in fractions of"),
         ("[0.5, 0.25,", "[-0.1, 0.25,", "line 5: field 'amount': the box reaches outside"),
-        ("0.25, 0.05]\n    grammar: digits", "0.25, 0]\n    grammar: digits", "has no area"),
+        ("0.25, 0.05]\n    grammar: digits", "0.25, 0]\n    grammar: digits",
+         "the width and height of the box must be above 0"),
         ("[0.5, 0.25, 0.25, 0.05]", "[0.5, 0.25]",
          "line 5: field 'amount': box must be 4 numbers, [x, y, width, height]."),
         ("[0.5, 0.25,", "[.nan, 0.25,", "line 5: field 'amount': box: '.nan' is not a number."),
         ("[0.5, 0.25,", "[1e999, 0.25,", "is not a number"),
-        ("name: paid-on", "name: amount", "line 7: field 'amount' is there twice."),
+        ("name: paid-on", "name: amount", "line 7: two fields are named 'amount'."),
         ("required: false", "required: maybe",
          "line 10: field 'paid-on': required must be true or false."),
-        ("required: false", "requierd: false", "did you mean 'required'?"),
-        ("required: false", "name: x", "line 10: a field: 'name' is there twice."),
-        ("name: claim", "nam: claim", "line 1: the template: 'nam' is unknown; did you mean"),
+        ("required: false", "requierd: false",
+         "line 10: a field: the key 'requierd' is unknown. Did you mean 'required'?"),
+        ("required: false", "name: x", "line 10: a field: the key 'name' is given twice."),
+        ("name: claim", "nam: claim",
+         "line 1: the template: the key 'nam' is unknown. Did you mean 'name'?"),
         ("name: claim\n", "", "the template has no 'name'."),
-        ("name: claim", "name: ../../etc/passwd", "may hold only letters"),
-        ("name: claim", "name:", "line 1: the template's name must be a text."),
+        ("name: claim", "name: ../../etc/passwd",
+         "the template's name cannot be '../../etc/passwd'. Use at most 64 letters"),
+        ("name: claim", "name:", "line 1: the template's name must be text."),
         ("page: [210, 297]\n", "", "the template has no 'page'."),
         ("[210, 297]", "[210, 0]", "line 2: page: width and height must be above 0"),
-        ("[210, 297]", "[1, 297]", "neither 20 times the other"),
-        ("fields:", "anchors: stars\nfields:", "line 3: anchors: 'stars' is unknown; known are"),
-        ("fields:", "frames: []\nfields:", "there must be 1 to 500 frames."),
+        ("[210, 297]", "[1, 297]", "neither more than 20 times the other"),
+        ("fields:", "anchors: stars\nfields:",
+         "line 3: anchors: 'stars' is unknown. Known are: page, frames"),
+        ("fields:", "frames: []\nfields:", "line 3: there must be 1 to 500 frames, not 0."),
         ("digits(8)", "digits(8", "grammar 'digits(8' is unknown;"),
-        ("digits(8)", "&a digits(8)", "line 6: YAML anchors and aliases"),
-        ("digits(8)", "!!python/object/apply:os.system [x]", "grammar must be a text."),
+        ("digits(8)", "&a digits(8)", "line 6: a template may not use YAML anchors and aliases"),
+        ("digits(8)", "!!python/object/apply:os.system [x]", "grammar must be text."),
         ("digits(8)", "[digits", "this is not YAML"),
         ("digits(8)", "digits\t(8)\x07", "this is not YAML"),
-        ("digits(8)", "[[[[[[[[[[1]]]]]]]]]]", "line 6: it is nested too deeply."),
+        ("digits(8)", "[[[[[[[[[[1]]]]]]]]]]", "line 6: lists are nested deeper than 8 levels."),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_line_and_field(old: str, new: str, says: str) -> None:
@@ -230,9 +235,21 @@ def test_the_nist_form_has_28_fields() -> None:
     assert " ".join(lengths) == "10 10 10 2 3 4 5 6 3 4 5 6 2 4 5 6 2 3 5 6 2 3 4 6 2 3 4 5"
 
 
-def test_an_unknown_bundled_name_names_the_known() -> None:
-    with pytest.raises(NotFoundError, match="nist-hsf"):
-        bundled_template("../secrets")
+@pytest.mark.parametrize("name", ["../secrets", "nist-hsf.yaml", ""])
+def test_an_unknown_bundled_name_lists_the_known(name: str) -> None:
+    with pytest.raises(TemplateError, match="nist-hsf") as error:
+        bundled_template(name)
+    assert error.value.code == "unknown-template"
+
+
+def test_text_and_bytes_with_or_without_a_byte_order_mark_are_one_template() -> None:
+    expected = parse_template(GOOD)
+    assert expected.text == GOOD
+    for source in ("\ufeff" + GOOD, GOOD.encode(), GOOD.encode("utf-8-sig")):
+        assert parse_template(source) == expected
+    for source in (GOOD.encode("utf-16"), b"\xff\xfe\x00"):
+        with pytest.raises(TemplateError, match="not a text file in UTF-8"):
+            parse_template(source)
 
 
 def test_the_schema_agrees_with_the_parser_on_what_is_wrong() -> None:
@@ -257,10 +274,9 @@ def test_the_schema_agrees_with_the_parser_on_what_is_wrong() -> None:
             jsonschema.validate(yaml.safe_load(text), SCHEMA)
 
 
-def test_the_parts_of_the_e13b_line_are_those_that_its_reader_and_the_schema_know() -> None:
+def test_the_schema_knows_the_parts_of_the_e13b_line() -> None:
     field = SCHEMA["properties"]["fields"]["items"]["properties"]
     assert tuple(field["micr"]["enum"]) == MICR_PARTS
-    assert frozenset(MICR_PARTS) == NAMES
 
 
 def test_known_and_documented_grammars_keep_the_schema() -> None:
