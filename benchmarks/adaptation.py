@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model = Model.in_folder(options.weights)
         about["weights"] = model.card.sha256
         fields = load_corrections(
-            load_labelled(options.data / "courtesy_amounts", pages=False).examples,
+            load_labelled(options.data / "courtesy_amounts").examples,
             lambda _name: ANY_DIGITS,
         )
         folds = _deal(fields.kept, options.folds)

@@ -41,7 +41,7 @@ ERRATA = Path(__file__).with_name("courtesy_errata.json")
 def measure(readers: dict[str, Reads], data: Path, half: str, limit: int | None) -> Section:
     """Read one half with each reader."""
     part = Part(HALVES[half], 2, limit)
-    examples = load_labelled(data / "courtesy_amounts", pages=False, part=part).examples
+    examples = load_labelled(data / "courtesy_amounts", part=part).examples
     rows, figures = [], {}
     for name, reads in readers.items():
         found = Figures(name, read_fields(reads, examples, ANY_DIGITS, Comparison()), Comparison())

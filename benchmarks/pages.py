@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.by_reader import parser, run
 from benchmarks.report import Section, share
 from pipeline.placing.template import bundled_template
-from training.evaluation.labelled import Part, load_labelled
+from training.evaluation.labelled import load_labelled
 from training.evaluation.measure import Comparison, Figures, read_fields
 from training.evaluation.metrics import released_within, wilson
 from training.evaluation.readers import Reads
@@ -36,9 +36,10 @@ def measure(readers: dict[str, Reads], data: Path) -> Section:
     """Read all pages with each reader."""
     rows, figures = [], {}
     for name, reads in readers.items():
-        for title, folder, template in SETS:
-            examples = load_labelled(data / folder, pages=True, part=Part()).examples
-            outcomes = read_fields(reads, examples, bundled_template(template), SAME)
+        for title, folder, template_name in SETS:
+            template = bundled_template(template_name)
+            examples = load_labelled(data / folder, template=template).examples
+            outcomes = read_fields(reads, examples, template, SAME)
             found = Figures(name, tuple(outcomes), SAME)
             figures[f"{name}, {title}"] = found.as_json()
             rows += [(name, title, *row) for row in _rows(found)]

@@ -57,8 +57,9 @@ def evaluate(
     if out is not None and not out.parent.is_dir():
         raise InputError(f"there is no folder {out.parent} to write the report into.")
     part = parse_part(select, limit)
-    target = parse_grammar(field) if template is None else load_template(template)
-    labelled = load_labelled(labels, pages=template is not None, part=part)
+    form = None if template is None else load_template(template)
+    target = form or parse_grammar(field)
+    labelled = load_labelled(labels, template=form, part=part)
     about = machine() | {"command": shlex.join(["counterfoil", *sys.argv[1:]])}
     cv2.setNumThreads(1)
     loaded = load_quietly()

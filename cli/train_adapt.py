@@ -159,7 +159,7 @@ def _load(
     examples: list[Example] = []
     remarks: list[str] = []
     for path in sets:
-        labelled = load_labelled(path, pages=False)
+        labelled = load_labelled(path)
         examples += labelled.examples
         remarks += labelled.remarks
     found = load_corrections(examples, grammar_of, lambda done: say(done, len(examples)))

@@ -32,6 +32,8 @@ CHEQUE = next(
     if page["file"] == "cheque-1.jpg"
 )
 
+CHEQUE_TEMPLATE = bundled_template("demo-cheque")
+
 
 @pytest.fixture(scope="module")
 def glyph() -> Reads:
@@ -52,33 +54,33 @@ def test_images_with_texts(tmp_path: Path) -> None:
         picture(tmp_path / "images" / f"{number}.png")
     entries = [{"file": f"images/{n}.png", "text": str(n), "boxes": []} for n in range(5)]
     (tmp_path / "labels.json").write_text(json.dumps(entries))
-    found = load_labelled(tmp_path, pages=False, part=Part(1, 2))
+    found = load_labelled(tmp_path, part=Part(1, 2))
     assert truths(found.examples) == [("1.png", "", "1"), ("3.png", "", "3")]
-    assert load_labelled(tmp_path, pages=False, part=Part(limit=1)).examples[0].box is None
+    assert load_labelled(tmp_path, part=Part(limit=1)).examples[0].box is None
     (tmp_path / "images" / "3.png").unlink()
     with pytest.raises(InputError, match=r"3\.png"):
-        load_labelled(tmp_path, pages=False)
+        load_labelled(tmp_path)
 
 
 def test_whole_pages_with_boxes_or_a_template(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     entry = {"file": "a.png", "amount": "700", "date": None, "boxes": {"amount": [5, 6, 70, 20]}}
     (tmp_path / "labels.json").write_text(json.dumps([entry]))
-    [cut] = load_labelled(tmp_path, pages=False).examples
+    [cut] = load_labelled(tmp_path).examples
     assert (cut.field, cut.truth, cut.box) == ("amount", "700", Box(5, 6, 70, 20))
-    whole = load_labelled(tmp_path, pages=True)
+    whole = load_labelled(tmp_path, template=CHEQUE_TEMPLATE)
     assert [(e.field, e.box) for e in whole.examples] == [("amount", None)]
     assert "1 fields" in whole.remarks[0]
     del entry["boxes"]
     (tmp_path / "labels.json").write_text(json.dumps([entry]))
     with pytest.raises(InputError, match="--template"):
-        load_labelled(tmp_path, pages=False)
+        load_labelled(tmp_path)
 
 
 def test_images_named_without_their_ending(tmp_path: Path) -> None:
     picture(tmp_path / "0001.png")
     (tmp_path / "labels.json").write_text('{"0001": {"amount": "7", "date": "01012026"}}')
-    found = load_labelled(tmp_path, pages=True).examples
+    found = load_labelled(tmp_path, template=CHEQUE_TEMPLATE).examples
     assert truths(found) == [("0001.png", "amount", "7"), ("0001.png", "date", "01012026")]
 
 
@@ -87,13 +89,25 @@ def test_a_csv_with_and_without_fields(tmp_path: Path) -> None:
         picture(tmp_path / name)
     labels = tmp_path / "labels.csv"
     labels.write_text("file,text\na.png,0012\nb.png,\n")
-    found = load_labelled(tmp_path, pages=False)
+    found = load_labelled(tmp_path)
     assert truths(found.examples) == [("a.png", "", "0012"), ("b.png", "", "")]
     with pytest.raises(InputError, match="field"):
-        load_labelled(labels, pages=True)
-    labels.write_text("file,field,text\na.png,one,1\nb.png,one,2\na.png,two,3\n")
-    of_pages = load_labelled(labels, pages=True, part=Part(0, 2))
-    assert truths(of_pages.examples) == [("a.png", "one", "1"), ("a.png", "two", "3")]
+        load_labelled(labels, template=CHEQUE_TEMPLATE)
+    labels.write_text("file,field,text\na.png,amount,1\nb.png,amount,2\na.png,date,3\n")
+    of_pages = load_labelled(labels, template=CHEQUE_TEMPLATE, part=Part(0, 2))
+    assert truths(of_pages.examples) == [("a.png", "amount", "1"), ("a.png", "date", "3")]
+
+
+def test_labels_of_fields_that_the_template_lacks_are_left_out_and_named(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("file,field,text\na.png,amount,1\na.png,words,one\n")
+    found = load_labelled(labels, template=CHEQUE_TEMPLATE)
+    assert truths(found.examples) == [("a.png", "amount", "1")]
+    assert "words" in found.remarks[0]
+    labels.write_text("file,field,text\na.png,words,one\n")
+    with pytest.raises(InputError, match=r"demo-cheque.*words"):
+        load_labelled(labels, template=CHEQUE_TEMPLATE)
 
 
 def test_of_an_export_only_what_a_person_verified_counts(tmp_path: Path) -> None:
@@ -106,7 +120,7 @@ def test_of_an_export_only_what_a_person_verified_counts(tmp_path: Path) -> None
         writer = csv.DictWriter(stream, ["file", "page", "field", "value", "state", "box"])
         writer.writeheader()
         writer.writerows(row | {"box": "[1.0, 2.0, 30.0, 20.0]"} for row in rows)
-    found = load_labelled(tmp_path / "export.csv", pages=False)
+    found = load_labelled(tmp_path / "export.csv")
     assert truths(found.examples) == [("a.png", "sum", "12")]
     assert found.examples[0].box == Box(1, 2, 30, 20)
     assert "1 fields that no person" in found.remarks[0]
@@ -116,7 +130,7 @@ def test_of_an_export_only_what_a_person_verified_counts(tmp_path: Path) -> None
 def test_what_is_no_labels_file_is_said_to_be_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "labels.json").write_text(text)
     with pytest.raises(InputError):
-        load_labelled(tmp_path, pages=False)
+        load_labelled(tmp_path)
 
 
 def test_nothing_is_overlooked_unless_it_is_said() -> None:
@@ -176,7 +190,7 @@ def test_an_empty_reading_is_never_released() -> None:
 def test_the_report_needs_nothing_beside_it(tmp_path: Path, glyph: Reads) -> None:
     picture(tmp_path / "<b>.png")
     (tmp_path / "labels.csv").write_text("file,text\n<b>.png,12\n")
-    labelled = load_labelled(tmp_path, pages=False)
+    labelled = load_labelled(tmp_path)
     outcomes = read_fields(glyph, labelled.examples, ANY_DIGITS, Comparison())
     evaluation = Evaluation(
         labelled=labelled,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 from core.errors import InputError
 from pipeline.files.documents import DocumentLimits, open_document
+from pipeline.placing.template import Template
 from pipeline.types import Box
 
 _NO_DATA = frozenset({"file", "boxes"})
@@ -58,15 +60,21 @@ class Part:
         return name if self.limit is None else f"{name}, the first {self.limit}"
 
 
-def load_labelled(path: Path, *, pages: bool, part: Part = Part()) -> LabelledSet:
+def load_labelled(
+    path: Path, *, template: Template | None = None, part: Part = Part()
+) -> LabelledSet:
     """Load the set at `path`: a folder with `labels.json` or `labels.csv`, or such a file.
 
-    With `pages`, images are whole pages and fields are found by a template: boxes are left
-    aside. Raises InputError where there is no such set, an image is missing, or nothing is left.
+    With a template, the images are whole pages, the template finds the fields, and the boxes of
+    the labels are not used; labels of fields that it does not have are left out, with a remark.
+    Raises InputError if there is no such set, an image is missing, or nothing is left to read.
     """
+    pages = template is not None
     labels = _find(path)
     read = _from_json if labels.suffix.lower() == ".json" else _from_csv
     form, examples, remarks = read(labels, pages)
+    if template is not None:
+        examples, remarks = _known_fields(examples, remarks, template)
     groups = [
         list(group) for _, group in itertools.groupby(examples, key=lambda e: (e.file, e.page))
     ]
@@ -92,6 +100,23 @@ def page_bytes(example: Example) -> bytes:
     if page.error is not None:
         raise page.error
     return example.file.read_bytes() if page.data is None else page.data
+
+
+def _known_fields(
+    examples: list[Example], remarks: list[str], template: Template
+) -> tuple[list[Example], list[str]]:
+    names = [field.name for field in template.fields]
+    unknown = Counter(example.field for example in examples if example.field not in names)
+    known = [example for example in examples if example.field in names]
+    if unknown and not known:
+        raise InputError(
+            f"The template {template.name} has none of the labelled fields ({', '.join(unknown)}).",
+            hint=f"It has {', '.join(names)}.",
+        )
+    return known, remarks + [
+        f"{count} labels of the field {name} were left out: the template does not have it."
+        for name, count in unknown.items()
+    ]
 
 
 _Found = tuple[str, list[Example], list[str]]

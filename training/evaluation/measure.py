@@ -292,7 +292,7 @@ def _field(
         return next(iter(fields.values()), None)
     if example.field not in fields:
         raise InputError(
-            f"the template has no field '{example.field}';", hint=f"it has {', '.join(fields)}."
+            f"The template has no field '{example.field}'.", hint=f"It has {', '.join(fields)}."
         )
     return fields[example.field]
 
