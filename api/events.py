@@ -44,7 +44,7 @@ def stream_events(batch_id: str) -> Response:
     found = services()
     tenant_id = caller().tenant_id
     with found.db.reading() as session:
-        queries.batch_progress(session, tenant_id, batch_id)
+        queries.get_batch(session, tenant_id, batch_id)
     given = request.headers.get("Last-Event-ID", "")
     after = int(given) if given.isascii() and given.isdigit() and len(given) < 19 else 0
     if not found.streams.acquire(blocking=False):

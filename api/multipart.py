@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from werkzeug.sansio.multipart import (
     Data,
@@ -42,7 +42,7 @@ class Part:
 
     name: str
     filename: str | None
-    stream: BinaryIO
+    stream: io.BufferedReader
 
 
 def iter_parts(source: Source, boundary: str) -> Iterator[Part]:
@@ -60,7 +60,7 @@ def iter_parts(source: Source, boundary: str) -> Iterator[Part]:
         raw = _PartBody(events)
         filename = event.filename if isinstance(event, File) else None
         # Buffered, so that a `read(n)` is short only at the end: S3 parts have a least size.
-        yield Part(event.name or "", filename, cast(BinaryIO, io.BufferedReader(raw, CHUNK)))
+        yield Part(event.name or "", filename, io.BufferedReader(raw, CHUNK))
         raw.skip()
 
 

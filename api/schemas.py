@@ -40,12 +40,15 @@ class Query(BaseModel):
 # --- requests ---------------------------------------------------------------------------------
 
 
-class BatchOptions(Body):
-    name: Label = Field("", description="A label for people.")
+class TemplateOptions(Body):
     template: str | None = Field(None, max_length=200, description="Name of a bundled template.")
     template_text: str | None = Field(
-        None, max_length=1 << 20, description="A template as YAML text, in place of `template`."
+        None, max_length=1 << 20, description="A template as YAML text, instead of `template`."
     )
+
+
+class BatchOptions(TemplateOptions):
+    name: Label = Field("", description="A label for people.")
     release_threshold: Threshold | None = None
 
 
@@ -56,16 +59,15 @@ class NewBatch(BatchOptions):
 
 
 class UploadForm(BatchOptions):
-    """The form fields beside the files of a multipart request."""
+    """The form fields of a multipart request that creates a batch."""
 
     model_config = ConfigDict(strict=False)
 
     keep_open: bool = Field(False, description="More files will come in further requests.")
 
 
-class DocumentForm(Body):
-    template: str | None = Field(None, max_length=200)
-    template_text: str | None = Field(None, max_length=1 << 20)
+class DocumentForm(TemplateOptions):
+    """The form fields of a multipart request that adds files to a batch."""
 
 
 class VerifiedValue(Body):

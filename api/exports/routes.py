@@ -43,7 +43,7 @@ def export_file(batch_id: str) -> Response:
     """
     query = parse_query(ExportQuery)
     with services().db.reading() as session:  # a foreign batch is a 404, not a broken stream
-        queries.batch_progress(session, caller().tenant_id, batch_id)
+        queries.get_batch(session, caller().tenant_id, batch_id)
     if request.method == "HEAD":
         response = Response(content_type=_TYPES[query.format])
     elif query.format == "xlsx":
@@ -67,7 +67,7 @@ def export_to_table(batch_id: str) -> Response:
     order = ExportOrder.model_validate_json(request.get_data(cache=False))
     tenant_id = caller().tenant_id
     with services().db.reading() as session:
-        queries.batch_progress(session, tenant_id, batch_id)
+        queries.get_batch(session, tenant_id, batch_id)
         targets = services().settings.export_targets
         if order.target not in targets:
             known = ", ".join(sorted(targets)) or "none; the setting export_targets names them"

@@ -17,7 +17,7 @@ from core.settings import Settings
 from db.models import Batch, Document, Outbox, TemplateText
 from db.transitions.documents import NewPage, claim_document, open_document
 from db.transitions.outbox import delete_outbox, take_outbox
-from pipeline.placing.template import bundled_names, bundled_text
+from pipeline.placing.template import Template, bundled_names, bundled_text, parse_template
 from storage.directory import DirectoryStore
 from tests.api_client import Api, api_under_test, png
 
@@ -112,6 +112,40 @@ def test_a_request_of_its_own_template(api: Api) -> None:
     assert added.status_code == 202
     (document,) = api.items(path)
     assert document["template"] == bundled_names()[0]
+
+
+@pytest.mark.parametrize("template_comes", ["first", "last", "between"])
+def test_a_template_of_a_request_is_parsed_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch, template_comes: str
+) -> None:
+    parsed: list[str] = []
+
+    def counted(text: str) -> Template:
+        parsed.append(text)
+        return parse_template(text)
+
+    monkeypatch.setattr("api.templates.parse_template", counted)
+    text = bundled_text("nist-hsf").replace("name: nist-hsf", "name: own")
+    template, file = ("template_file", None, text), ("files", "a.png", png(1).decode("latin-1"))
+    name = ("name", None, "July")
+    order = {
+        "first": [template, file, name],
+        "last": [name, file, template],
+        "between": [name, template, file],
+    }
+    body = "".join(_part(*part) for part in order[template_comes]) + "--B--\r\n"
+    made = api.post(
+        "/v1/batches",
+        data=body.encode("latin-1"),
+        content_type="multipart/form-data; boundary=B",
+    )
+    assert (made.status_code, made.json["template"], made.json["name"]) == (202, "own", "July")
+    assert parsed == [text]
+
+
+def _part(name: str, filename: str | None, text: str) -> str:
+    file = f'; filename="{filename}"' if filename else ""
+    return f'--B\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n{text}\r\n'
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,169 @@
+"""The multipart form of an upload: its fields, checked once, and its files, one at a time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Generic, TypeVar
+
+from flask import Request
+
+from api.multipart import Part, iter_parts
+from api.problems import ProblemError
+from api.schemas import TemplateOptions
+from api.templates import RequestedTemplate, requested_template
+
+MAX_FIELD_BYTES = 1 << 20  # of one form field; a template is the longest
+MAX_FIELDS = 50
+MAX_FILENAME = 1000  # characters, as the database keeps
+
+_Options = TypeVar("_Options", bound=TemplateOptions)
+
+_FILES = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
+_TEMPLATE_PROPERTIES = {
+    "template": {"type": "string", "description": "Name of a bundled template."},
+    "template_file": {
+        "type": "string",
+        "format": "binary",
+        "description": "A template as a YAML file, instead of `template`.",
+    },
+}
+
+# Request bodies as the OpenAPI document shows them.
+NEW_BATCH_BODY = {
+    "multipart/form-data": {
+        "type": "object",
+        "properties": {
+            "files": _FILES,
+            "name": {"type": "string", "maxLength": 200},
+            **_TEMPLATE_PROPERTIES,
+            "release_threshold": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+            "keep_open": {"type": "boolean", "default": False},
+        },
+        "additionalProperties": False,
+    }
+}
+MORE_FILES_BODY = {
+    "multipart/form-data": {
+        "type": "object",
+        "properties": {"files": _FILES, **_TEMPLATE_PROPERTIES},
+        "required": ["files"],
+        "additionalProperties": False,
+    }
+}
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingFile:
+    """One file of a form. Read `stream` before asking for the next file."""
+
+    filename: str  # as the user named it: a label, never a path
+    stream: io.BufferedReader
+
+    @property
+    def empty(self) -> bool:
+        return not self.stream.peek(1)
+
+
+class MultipartForm(Generic[_Options]):
+    """The form of one request. Take all of `files()` first, then ask for the options."""
+
+    def __init__(self, request: Request, model: type[_Options], *, max_files: int) -> None:
+        self._request = request
+        self._model = model
+        self._max_files = max_files
+        self._fields: dict[str, str] = {}
+        self._options: _Options | None = None  # as `_fields` say; None: not checked yet
+        self._template: RequestedTemplate | None = None
+        self._template_of: tuple[str | None, str | None] = (
+            None,
+            None,
+        )  # name and text of `_template`
+
+    def files(self) -> Iterator[IncomingFile]:
+        """Yield the files in the order in which they arrive, and keep the form fields.
+
+        Raises ProblemError for a body that is no multipart form (415, 400), for more than
+        `max_files` files (413) and for a wrong form field (422).
+        """
+        if self._request.mimetype != "multipart/form-data":
+            raise ProblemError(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "Files come as multipart/form-data, each in a part named 'files'.",
+            )
+        boundary = self._request.mimetype_params.get("boundary", "")
+        count = 0
+        for part in iter_parts(self._request.stream, boundary):
+            if part.name != "files" or part.filename is None:
+                self._take_field(part)
+                continue
+            file = IncomingFile(_label(part.filename), part.stream)
+            if part.filename == "" and file.empty:
+                continue  # a browser's file input that was left empty
+            count += 1
+            if count > self._max_files:
+                raise _too_many_files(self._max_files)
+            if count == 1:
+                self.options()  # A mistake in the form should not cost its sender the upload.
+            yield file
+
+    def options(self) -> _Options:
+        """Return the form fields, checked once. An empty one counts as left out.
+
+        Browsers send empty fields. Raises ValidationError, TemplateError.
+        """
+        if self._options is None:
+            values = {name: text for name, text in self._fields.items() if text}
+            if "template_file" in values:
+                values["template_text"] = values.pop("template_file")
+            options = self._model.model_validate(values)
+            template_of = (options.template, options.template_text)
+            if template_of != self._template_of:
+                self._template = requested_template(options)
+                self._template_of = template_of
+            self._options = options
+        return self._options
+
+    def template(self) -> RequestedTemplate | None:
+        """Return the template that the form names or brings, parsed once. Raises as `options`."""
+        self.options()
+        return self._template
+
+    def _take_field(self, part: Part) -> None:
+        if len(self._fields) >= MAX_FIELDS:
+            raise _bad_field(f"The form has more than {MAX_FIELDS} fields.")
+        if part.name in self._fields:
+            raise _bad_field(f"The form field '{part.name}' was sent twice.")
+        data = part.stream.read(MAX_FIELD_BYTES + 1)
+        if len(data) > MAX_FIELD_BYTES:
+            raise _bad_field(
+                f"The form field '{part.name}' is longer than {MAX_FIELD_BYTES:,} bytes."
+            )
+        try:
+            self._fields[part.name] = data.decode()
+        except UnicodeDecodeError as exc:
+            raise _bad_field(f"The form field '{part.name}' is not UTF-8 text.") from exc
+        self._options = None  # fields may come behind the files
+
+
+def _label(filename: str) -> str:
+    label = filename.replace("\0", "\ufffd")
+    return label if len(label) <= MAX_FILENAME else f"{label[:500]}…{label[-499:]}"
+
+
+def _too_many_files(limit: int) -> ProblemError:
+    return ProblemError(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "too-many-files",
+        f"There are more than {limit:,} files in this request; nothing of it was taken.",
+        hint="Create the batch with keep_open=true, add the files in several requests"
+        " and close it.",
+        limit=limit,
+    )
+
+
+def _bad_field(detail: str) -> ProblemError:
+    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", detail)
