@@ -28,7 +28,7 @@ from pipeline.readers.micr_line import cut_cells, darkness
 from pipeline.readers.runtime import Model
 from pipeline.types import Box, Image, Page
 from training.evaluation.metrics import wilson
-from training.micr.train import render_cells
+from training.micr.cells import render_cells
 from training.synthesis.micr import CHARACTERS, Wear, random_wear, render_line
 
 RESULTS = Path(__file__).parent / "results" / "micr.md"

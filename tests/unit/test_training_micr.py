@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.readers.micr import CLASSES, OTHER
 from pipeline.readers.micr_line import CELL_COLUMNS, CELL_ROWS, has_ink
-from training.micr.train import render_cells
+from training.micr.cells import render_cells
 
 
 def test_rendered_cells_are_of_all_classes_inked_and_repeat_by_seed() -> None:
