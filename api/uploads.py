@@ -11,7 +11,6 @@ from http import HTTPStatus
 from typing import TypeVar
 
 from flask import Blueprint, Response, request, url_for
-from sqlalchemy.orm import Session
 
 from api import serializers
 from api.context import caller, services
@@ -34,6 +33,7 @@ from core.errors import ConflictError, CounterfoilError, NotFoundError
 from core.ids import new_id
 from db import queries
 from db.models import BatchState, DocumentState
+from db.session import Session
 from db.transitions import batches as transitions
 from db.transitions.batches import NewDocument
 from db.transitions.outbox import forget_objects

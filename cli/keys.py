@@ -9,13 +9,11 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import select
 
 from core.settings import load_settings
 from db.migrate import upgrade
-from db.models import ApiKey, Tenant
 from db.session import Database
-from db.transitions.tenants import create_api_key, ensure_tenant, revoke_api_key
+from db.transitions.tenants import create_api_key, ensure_tenant, list_api_keys, revoke_api_key
 
 
 @contextmanager
@@ -55,16 +53,12 @@ def list_all(*, home: Path | None, as_json: bool) -> int:
             {
                 "id": key.id,
                 "name": key.name,
-                "tenant": tenant,
+                "tenant": key.tenant,
                 "prefix": f"cf_{key.prefix}_…",
                 "created_at": key.created_at.isoformat(timespec="seconds"),
                 "revoked_at": key.revoked_at and key.revoked_at.isoformat(timespec="seconds"),
             }
-            for key, tenant in session.execute(
-                select(ApiKey, Tenant.name)
-                .join(Tenant, Tenant.id == ApiKey.tenant_id)
-                .order_by(ApiKey.id)
-            )
+            for key in list_api_keys(session)
         ]
     if as_json:
         print(json.dumps(rows))

@@ -22,6 +22,8 @@ from sqlalchemy.orm import Session
 
 from core.errors import ConfigError, TransientError
 
+__all__ = ["Database", "Session", "database_now", "make_engine", "url_without_password"]
+
 # A connection with this option only reads, and so must not take SQLite's one write lock.
 _READING = "counterfoil_reading"
 # Long enough for every writer in the queue before us: a transaction takes milliseconds.
@@ -58,6 +60,11 @@ def make_engine(url: str) -> Engine:
     raise ConfigError(
         f"Counterfoil runs on SQLite and PostgreSQL, not on {backend}.", code="bad-database-url"
     )
+
+
+def url_without_password(url: str) -> str:
+    """Return a database URL as people may see it."""
+    return make_url(url).render_as_string(hide_password=True)
 
 
 def _configure_sqlite(engine: Engine) -> None:
@@ -111,6 +118,11 @@ class Database:
             Session(self._reader, expire_on_commit=False, autoflush=False) as session,
         ):
             yield session
+
+    def check(self) -> None:
+        """Ask for one row of our own tables. Raises TransientError, ConfigError as above."""
+        with self.reading() as session:
+            session.execute(text("SELECT 1 FROM tenant LIMIT 1"))
 
     def dispose(self) -> None:
         self.engine.dispose()

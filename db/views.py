@@ -107,6 +107,18 @@ class PageView:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiKeyView:
+    """An API key without its secret."""
+
+    id: str
+    tenant: str  # name
+    name: str
+    prefix: str  # of the plaintext `cf_<prefix>_<secret>`
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class EventView:
     id: int
     kind: str

@@ -14,16 +14,14 @@ from dataclasses import dataclass, field
 from celery import Celery
 from kombu.exceptions import OperationalError
 from redis import RedisError
-from sqlalchemy import select
 
 from core.errors import CounterfoilError
 from core.log import configure_logging, get_logger
 from core.settings import Settings, load_settings
-from db.models import Document, Page
 from db.session import Database
-from db.transitions.documents import documents_to_hint, excuse_documents
+from db.transitions.documents import documents_to_hint, excuse_documents, tried_documents
 from db.transitions.outbox import OutboxKind, OutboxMessage, delete_outbox, take_outbox
-from db.transitions.pages import pages_to_hint, reap_expired
+from db.transitions.pages import pages_to_hint, reap_expired, tried_pages
 from storage.base import ObjectStore
 from storage.open import open_store
 from worker.app import INTAKE_QUEUE, PAGES_QUEUE, hint_intake, hint_pages, make_celery
@@ -134,15 +132,11 @@ class Dispatcher:
         older_than = self._kept_hint_seconds(PAGES_QUEUE)
         with self.db.transaction() as s:
             page_ids = pages_to_hint(s, older_than_seconds=older_than, limit=_HINTS_AT_ONCE)
-            tried = set(s.scalars(select(Page.id).where(Page.id.in_(page_ids), Page.attempt > 0)))
+            tried = tried_pages(s, page_ids)
         older_than = self._kept_hint_seconds(INTAKE_QUEUE)
         with self.db.transaction() as s:
             document_ids = documents_to_hint(s, older_than_seconds=older_than, limit=_HINTS_AT_ONCE)
-            tried |= set(
-                s.scalars(
-                    select(Document.id).where(Document.id.in_(document_ids), Document.attempt > 0)
-                )
-            )
+            tried |= tried_documents(s, document_ids)
         # Sent after the commit, like every message. What a failing broker does not take is
         # marked as hinted all the same, and hinted once more when its queue is empty.
         with self.app.producer_pool.acquire(block=True, timeout=10) as producer:

@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
-
 from core.errors import ConfigError, InputError, NotFoundError, TransientError
 from core.log import get_logger
 from core.policy import decide
-from db.models import Page, PageState
+from db.session import Session
 from db.transitions.pages import (
     ClaimedPage,
     FieldResult,
@@ -24,6 +21,7 @@ from db.transitions.pages import (
     fail_page,
     release_page,
     renew_leases,
+    tried_pages,
 )
 from pipeline.types import FieldReading, PageReading
 from worker.child import Services
@@ -62,8 +60,10 @@ def read_group(services: Services, page_ids: Sequence[str]) -> list[str]:
     """
     alone: list[str] = []
     if len(page_ids) > 1:
-        alone = _tried_before(services, page_ids)
-        page_ids = [page_id for page_id in page_ids if page_id not in alone]
+        with services.db.reading() as s:
+            tried = tried_pages(s, page_ids)
+        alone = [page_id for page_id in page_ids if page_id in tried]
+        page_ids = [page_id for page_id in page_ids if page_id not in tried]
     with services.db.transaction() as s:
         claims = claim_pages(
             s, page_ids, worker=services.name, lease_seconds=services.settings.lease_seconds
@@ -82,17 +82,6 @@ def read_group(services: Services, page_ids: Sequence[str]) -> list[str]:
             outcomes += read_part(services, part)
         write(services, outcomes)
     return alone
-
-
-def _tried_before(services: Services, page_ids: Sequence[str]) -> list[str]:
-    with services.db.reading() as s:
-        return list(
-            s.scalars(
-                select(Page.id)
-                .where(Page.id.in_(page_ids))
-                .where(Page.state == PageState.QUEUED, Page.attempt > 0)
-            )
-        )
 
 
 @dataclass(frozen=True, slots=True)

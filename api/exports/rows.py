@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields, replace
 from datetime import datetime
 
-from sqlalchemy.orm import Session
-
 from api import serializers
 from api.schemas import ExportedPage
 from db import queries
 from db.models import DocumentState, PageState
+from db.session import Session
 from db.views import DocumentView, PageView
 
 _DOCUMENTS_AT_ONCE = 500

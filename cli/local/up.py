@@ -8,10 +8,9 @@ import threading
 from datetime import datetime
 from types import FrameType
 
-from sqlalchemy import make_url
-
 from cli.local.stack import KEY_FILE, Stack
 from core.settings import Settings
+from db.session import url_without_password
 
 __all__ = ["Stack", "run_stack"]
 
@@ -46,7 +45,7 @@ def _where(stack: Stack) -> str:
     settings = stack.settings
     home = settings.home
     objects = settings.s3_endpoint or "S3" if settings.s3_bucket else home / "objects"
-    database = make_url(settings.resolved_database_url()).render_as_string(hide_password=True)
+    database = url_without_password(settings.resolved_database_url())
     return "\n".join(
         [
             "Counterfoil is up.",

@@ -269,6 +269,12 @@ def unopened_documents(s: Session, document_ids: Iterable[str]) -> list[Unopened
     ]
 
 
+def tried_documents(s: Session, document_ids: Iterable[str]) -> set[str]:
+    """Return those of the documents that wait after at least one attempt. Locks nothing."""
+    query = select(Document.id).where(Document.id.in_(list(document_ids)))
+    return set(s.scalars(query.where(Document.state == DocumentState.STORED, Document.attempt > 0)))
+
+
 def _lock(s: Session, document_ids: Iterable[str]) -> list[tuple[Batch, Document]]:
     """Lock batches, then documents, each in the order of their ids; leave out what is gone."""
     ids = list(document_ids)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from db.models import Batch, Outbox
@@ -43,6 +44,11 @@ def take_outbox(s: Session, limit: int) -> list[OutboxMessage]:
         select(Outbox.id, Outbox.kind, Outbox.payload).order_by(Outbox.id).limit(limit)
     )
     return [OutboxMessage(*row) for row in rows]
+
+
+def oldest_message(s: Session) -> datetime | None:
+    """Return when the oldest message was written; None where there is none."""
+    return s.scalar(select(func.min(Outbox.created_at)))
 
 
 def delete_outbox(s: Session, ids: Iterable[int]) -> None:

@@ -35,6 +35,7 @@ __all__ = [
     "reap_expired",
     "release_page",
     "renew_leases",
+    "tried_pages",
 ]
 
 # Pages that one call of the reaper takes: the next call takes more.
@@ -239,6 +240,12 @@ def pages_to_hint(s: Session, *, older_than_seconds: float, limit: int) -> list[
         .execution_options(synchronize_session=False)
     )
     return ids
+
+
+def tried_pages(s: Session, page_ids: Iterable[str]) -> set[str]:
+    """Return those of the pages that are queued after at least one attempt. Locks nothing."""
+    query = select(Page.id).where(Page.id.in_(list(page_ids)))
+    return set(s.scalars(query.where(Page.state == PageState.QUEUED, Page.attempt > 0)))
 
 
 @dataclass(frozen=True, slots=True)

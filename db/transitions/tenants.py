@@ -13,6 +13,7 @@ from core.errors import NotFoundError
 from db.models import ApiKey, Tenant
 from db.session import database_now
 from db.transitions.upsert import insert_or_ignore
+from db.views import ApiKeyView
 
 # Compared with when no key has the prefix, so that the answer takes as long either way.
 _NO_HASH = hashlib.sha256(b"").hexdigest()
@@ -31,6 +32,22 @@ def create_api_key(s: Session, tenant_id: str, name: str) -> tuple[ApiKey, str]:
     s.add(key)
     s.flush()
     return key, f"cf_{prefix}_{secret}"
+
+
+def list_api_keys(s: Session) -> list[ApiKeyView]:
+    """Return the keys of all tenants, the oldest first. For whoever runs the server."""
+    query = select(ApiKey, Tenant.name).join(Tenant, Tenant.id == ApiKey.tenant_id)
+    return [
+        ApiKeyView(
+            id=key.id,
+            tenant=tenant,
+            name=key.name,
+            prefix=key.prefix,
+            created_at=key.created_at,
+            revoked_at=key.revoked_at,
+        )
+        for key, tenant in s.execute(query.order_by(ApiKey.id))
+    ]
 
 
 def revoke_api_key(s: Session, tenant_id: str, key_id: str) -> None:

@@ -46,11 +46,12 @@ from db.transitions.documents import (
     open_document,
     release_document,
     renew_document,
+    tried_documents,
 )
 from db.transitions.fields import mark_unreadable, verify_field
-from db.transitions.outbox import delete_outbox, forget_objects, take_outbox
+from db.transitions.outbox import delete_outbox, forget_objects, oldest_message, take_outbox
 from db.transitions.pages import complete_page
-from db.transitions.tenants import create_api_key, ensure_tenant, revoke_api_key
+from db.transitions.tenants import create_api_key, ensure_tenant, list_api_keys, revoke_api_key
 from db.views import BatchView
 from tests.contract.acts import (
     FOREVER,
@@ -107,6 +108,11 @@ def test_keys(database: Database) -> None:
         revoke_api_key(s, tenant.id, key.id)
     with database.reading() as s:
         assert authenticate(s, plaintext) is None
+        ours = [one for one in list_api_keys(s) if one.tenant == "default"]
+    assert [(one.id, one.name) for one in ours] == [(key.id, "laptop"), (other.id, "server")]
+    assert [one.prefix for one in ours] == [key.prefix, other.prefix]
+    assert ours[0].revoked_at is not None
+    assert ours[1].revoked_at is None
 
 
 def test_nothing_of_one_tenant_is_seen_by_another(database: Database) -> None:
@@ -307,12 +313,15 @@ def test_delete_leaves_nothing_but_the_order_to_delete_objects(database: Databas
             if table.name not in ("tenant", "outbox"):
                 assert s.scalar(select(func.count()).select_from(table)) == 0, table.name
         messages = take_outbox(s, 10)
+        oldest = oldest_message(s)
+        assert oldest is not None
         assert (messages[-1].kind, messages[-1].payload) == (
             "delete_objects",
             {"namespace": batch_id},
         )
         delete_outbox(s, [message.id for message in messages])
         assert take_outbox(s, 10) == []
+        assert oldest_message(s) is None
         assert forget_objects(s, batch_id)
         # The id of a deleted message comes never again.
         assert take_outbox(s, 10)[0].id > messages[-1].id
@@ -384,8 +393,11 @@ def test_a_document_that_is_never_opened_fails_in_the_end(database: Database, fa
     document_id = new_document(database, tenant_id, batch_id)
     close(database, tenant_id, batch_id)
     lease = FOREVER if fault == "released" else PASSED
+    claim = None
     for _ in range(3):
         with database.transaction() as s:
+            tried = {document_id} if claim else set()
+            assert tried_documents(s, [document_id, "0" * 32]) == tried
             claim = claim_document(s, document_id, lease_seconds=lease, max_attempts=3)
             assert claim is not None
         if fault == "released":
@@ -399,6 +411,7 @@ def test_a_document_that_is_never_opened_fails_in_the_end(database: Database, fa
                 assert documents_to_hint(s, older_than_seconds=PASSED, limit=9) == [document_id]
     with database.transaction() as s:
         assert claim_document(s, document_id, lease_seconds=1, max_attempts=3) is None
+        assert tried_documents(s, [document_id]) == set()
         assert documents_to_hint(s, older_than_seconds=PASSED, limit=9) == []
         document = s.get_one(Document, document_id)
         assert (document.state, document.attempt) == ("failed", 3)

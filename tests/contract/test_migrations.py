@@ -73,7 +73,13 @@ def test_a_database_without_tables_is_a_fault_of_the_setup(tmp_path: Path) -> No
     db = Database(f"sqlite:///{tmp_path / 'empty.sqlite3'}")
     with pytest.raises(ConfigError), db.transaction() as s:
         ensure_tenant(s, "default")
+    with pytest.raises(ConfigError):
+        db.check()
     db.dispose()
+
+
+def test_a_database_with_its_tables_is_ready(database: Database) -> None:
+    database.check()
 
 
 def test_a_database_that_is_away_is_a_passing_fault(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from db.transitions.pages import (
     reap_expired,
     release_page,
     renew_leases,
+    tried_pages,
 )
 from tests.contract.acts import FOREVER, PASSED, claimed, queued, result
 
@@ -188,6 +189,16 @@ def test_hints(database: Database) -> None:
         release_page(s, claim.page_id, claim.attempt, "away", "away", max_attempts=3)
         assert pages_to_hint(s, older_than_seconds=60, limit=10) == pages[:1]
         assert pages_to_hint(s, older_than_seconds=60, limit=10) == []
+
+
+def test_pages_that_were_tried_before(database: Database) -> None:
+    _, _, pages = queued(database, 3)
+    back, held = claimed(database, pages[:2])
+    with database.transaction() as s:
+        release_page(s, back.page_id, back.attempt, "x", "x", max_attempts=3)
+    with database.reading() as s:
+        assert tried_pages(s, [*pages, "0" * 32]) == {back.page_id}
+        assert tried_pages(s, [held.page_id]) == tried_pages(s, []) == set()
 
 
 @pytest.mark.parametrize("end", [cancel_batch, delete_batch])
