@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from core.errors import ConfigError, CounterfoilError, InputError, TransientError
@@ -13,6 +13,7 @@ from core.log import get_logger
 from db.transitions.documents import (
     ClaimedDocument,
     NewPage,
+    UnopenedDocument,
     claim_document,
     claim_documents,
     fail_document,
@@ -40,31 +41,44 @@ _HEAD_BYTES = 1024
 
 
 def open_stored_documents(services: Services, document_ids: Sequence[str]) -> list[str]:
-    """Open documents, those that are a JPEG or a PNG together and in one transaction.
+    """Open documents: JPEG and PNG files all in one transaction, other kinds one at a time.
 
-    Returns the others that wait, which want a hint of their own: opening one may take hours, or
-    kill its process, and must not take its neighbours along. A document that comes alone is
-    opened, whatever it is. One that was tried before is left to the reconciler.
+    Returns the ids of those that must be sent again, each in a message of its own: opening a PDF,
+    a TIFF or a ZIP may take hours or kill its process, and must not take its neighbours along. A
+    document that comes alone is opened whatever its kind. In a group, one that was tried before
+    is left to the reconciler, which sends it alone.
     """
-    if len(document_ids) == 1:
-        open_stored_document(services, document_ids[0])
-        return []
     with services.db.reading() as s:
         waiting = unopened_documents(s, document_ids)
-    images: dict[str, str] = {}
-    for document in waiting:
+    images = _open_images(services, waiting)
+    if len(document_ids) == 1:
+        if document_ids[0] not in images:
+            open_stored_document(services, document_ids[0])
+        return []
+    return [document.document_id for document in waiting if document.document_id not in images]
+
+
+def _open_images(services: Services, documents: Sequence[UnopenedDocument]) -> Collection[str]:
+    """Open those of the documents that are a JPEG or a PNG, and return their ids.
+
+    Returns none if the transaction fails: then each is opened alone, to find the one at fault.
+    Raises TransientError while the database is away; the reconciler sends the documents again.
+    """
+    kinds: dict[str, str] = {}
+    for document in documents:
         kind = _kind(services, document.object_key)
         if kind in (JPEG, PNG) and document.size <= MAX_IMAGE_BYTES:
-            images[document.document_id] = kind
-    if images:
-        try:
-            patiently(lambda: _open_images(services, images), what="database")
-        except TransientError:
-            raise  # hinted again by the reconciler
-        except Exception:
-            log.exception("images.not-opened", documents=len(images))  # find out whose fault it is
-            images = {}
-    return [document.document_id for document in waiting if document.document_id not in images]
+            kinds[document.document_id] = kind
+    if not kinds:
+        return ()
+    try:
+        patiently(lambda: _write_own_pages(services, kinds), what="database")
+    except TransientError:
+        raise
+    except Exception:
+        log.exception("images.not-opened", documents=len(kinds))
+        return ()
+    return kinds
 
 
 def _kind(services: Services, key: str) -> str:
@@ -77,7 +91,7 @@ def _kind(services: Services, key: str) -> str:
         return ""
 
 
-def _open_images(services: Services, kinds: Mapping[str, str]) -> None:
+def _write_own_pages(services: Services, kinds: Mapping[str, str]) -> None:
     """Write the one page of each document that is a page image itself; nothing is decoded here.
 
     Claimed and opened in the same transaction: there is no time in between to hold a lease for.

@@ -144,6 +144,21 @@ def test_images_are_opened_together_and_the_rest_is_handed_back(world: World) ->
         assert world.document_row(document_id).state == DocumentState.FAILED
 
 
+def test_one_image_is_opened_as_many_are(world: World) -> None:
+    """Without the guarded child, which only files that are no page images need."""
+    image = world.document(page_image("12"), "12.png")
+    assert open_stored_documents(world.services, [image]) == []
+    document = world.document_row(image)
+    assert (document.state, document.attempt) == (DocumentState.OPENED, 1)
+    assert "opener" not in vars(world.services)
+    tried_before = world.document(page_image("34"), "34.png")
+    with world.db.transaction() as s:
+        s.execute(update(Document).where(Document.id == tried_before).values(attempt=1))
+    assert open_stored_documents(world.services, [tried_before]) == []
+    assert world.document_row(tried_before).state == DocumentState.OPENED
+    assert "opener" in vars(world.services), "which outlives whatever killed the first attempt"
+
+
 def test_a_file_that_others_hold_or_whose_object_is_away_is_no_trouble(world: World) -> None:
     held, lost, fine = (world.document(page_image(text), f"{text}.png") for text in ("1", "2", "3"))
     with world.db.transaction() as s:
