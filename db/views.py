@@ -107,6 +107,31 @@ class PageView:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportRow:
+    """A row of an export: one field, or a page or a file that has none. CSV has these columns."""
+
+    batch: str
+    file: str
+    page: int | None = None
+    label: str = ""
+    template: str | None = None
+    field: str | None = None
+    value: str | None = None
+    raw: str | None = None
+    confidence: float | None = None
+    state: str | None = None
+    decision: str | None = None
+    released_by: str | None = None
+    released_at: datetime | None = None
+    box: str | None = None  # "[x, y, w, h]", pixels of the page
+    page_state: str = ""
+    error: str | None = None
+    document_id: str = ""
+    page_id: str | None = None
+    field_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ApiKeyView:
     """An API key without its secret."""
 

@@ -6,12 +6,16 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import astuple, fields
+from datetime import datetime
 from pathlib import Path
 
 import xlsxwriter
 
-from api.exports.rows import COLUMNS, ExportRow
 from api.schemas import ExportedPage
+from db.views import ExportRow
+
+COLUMNS = tuple(column.name for column in fields(ExportRow))
 
 CHUNK = 64 * 1024  # characters written at once
 BOM = "\ufeff"
@@ -33,7 +37,7 @@ def csv_chunks(rows: Iterable[ExportRow], *, bom: bool) -> Iterator[str]:
     writer = csv.writer(buffer)
     writer.writerow(COLUMNS)
     for row in rows:
-        writer.writerow([_guarded(cell) for cell in row.cells()])
+        writer.writerow([_guarded(cell) for cell in _cells(row)])
         if buffer.tell() >= CHUNK:
             yield _taken(buffer)
     yield _taken(buffer)
@@ -70,7 +74,7 @@ def write_xlsx(path: Path, rows: Iterable[ExportRow]) -> None:
 def _with_head(rows: Iterable[ExportRow]) -> Iterator[tuple[str, ...] | None]:
     yield None  # so that an empty batch has a sheet too
     for row in rows:
-        yield row.cells()
+        yield _cells(row)
 
 
 def _sheet(book: xlsxwriter.Workbook, head: object) -> xlsxwriter.worksheet.Worksheet:
@@ -81,6 +85,19 @@ def _sheet(book: xlsxwriter.Workbook, head: object) -> xlsxwriter.worksheet.Work
     for column, name in enumerate(COLUMNS):
         sheet.write_string(0, column, name, head)
     return sheet
+
+
+def _cells(row: ExportRow) -> tuple[str, ...]:
+    """Return a row as text, so that no leading zero is ever lost."""
+    return tuple(_text(value) for value in astuple(row))
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    return str(value)
 
 
 def _guarded(cell: str) -> str:

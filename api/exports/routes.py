@@ -14,11 +14,11 @@ from api import serializers
 from api.context import caller, services
 from api.exports.files import csv_chunks, json_lines, write_xlsx
 from api.exports.rows import iter_pages, iter_rows
-from api.exports.table import export_table
 from api.openapi import operation, parse_query
 from api.schemas import ExportOrder, ExportQuery, ExportReceipt
 from core.errors import InputError
 from db import queries
+from db.export_table import export_table
 
 blueprint = Blueprint("exports", __name__)
 

@@ -7,49 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, fields, replace
-from datetime import datetime
+from dataclasses import replace
 
 from api import serializers
 from api.schemas import ExportedPage
 from db import queries
 from db.models import DocumentState, PageState
 from db.session import Session
-from db.views import DocumentView, PageView
+from db.views import DocumentView, ExportRow, PageView
 
 _DOCUMENTS_AT_ONCE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class ExportRow:
-    """The columns of CSV and XLSX, in this order."""
-
-    batch: str
-    file: str
-    page: int | None = None
-    label: str = ""
-    template: str | None = None
-    field: str | None = None
-    value: str | None = None
-    raw: str | None = None
-    confidence: float | None = None
-    state: str | None = None
-    decision: str | None = None
-    released_by: str | None = None
-    released_at: datetime | None = None
-    box: str | None = None  # "[x, y, w, h]", pixels of the page
-    page_state: str = ""
-    error: str | None = None
-    document_id: str = ""
-    page_id: str | None = None
-    field_id: str | None = None
-
-    def cells(self) -> tuple[str, ...]:
-        """Return the row as text, so that no leading zero is ever lost."""
-        return tuple(_text(value) for value in astuple(self))
-
-
-COLUMNS = tuple(column.name for column in fields(ExportRow))
 
 
 def iter_rows(s: Session, tenant_id: str, batch_id: str) -> Iterator[ExportRow]:
@@ -133,11 +100,3 @@ def _page_rows(page: PageView) -> Iterator[ExportRow]:
             box=json.dumps([round(side, 1) for side in field.box]) if field.box else None,
             field_id=field.id,
         )
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="seconds")
-    return str(value)

@@ -1,4 +1,7 @@
-"""A batch's rows into a table of somebody's own database: the same export again changes nothing."""
+"""Write the rows of a batch into a table of another database, one that the operator names.
+
+Exporting the same batch again replaces its rows.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,10 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
-from api.exports.rows import ExportRow
 from core.clock import utcnow
 from core.errors import ConfigError, ConflictError, TransientError
 from db.types import UtcDateTime
+from db.views import ExportRow
 
 ROWS_AT_ONCE = 1000
 
