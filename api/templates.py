@@ -2,65 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
-
 from flask import Blueprint, Response
 
 from api import serializers
 from api.openapi import operation
 from api.schemas import TemplateField, TemplateList, TemplateObject, TemplateOptions
 from core.errors import TemplateError
-from pipeline.placing.template import bundled_names, bundled_text, parse_template
+from pipeline.placing.template import Template, bundled_names, bundled_template, parse_template
 
 blueprint = Blueprint("templates", __name__)
-
-
-@dataclass(frozen=True, slots=True)
-class RequestedTemplate:
-    name: str
-    text: str  # YAML
 
 
 @blueprint.get("/templates")
 @operation("batches", {200: TemplateList})
 def list_templates() -> Response:
     """List the bundled templates with their fields and their text."""
-    return serializers.answer(_bundled())
+    templates = [bundled_template(name) for name in bundled_names()]
+    return serializers.answer(TemplateList(items=[_template_object(one) for one in templates]))
 
 
-def requested_template(choice: TemplateOptions) -> RequestedTemplate | None:
+def requested_template(options: TemplateOptions) -> Template | None:
     """Return the template that a request names or brings; None: it does neither.
 
     Raises TemplateError.
     """
-    name, text = choice.template, choice.template_text
+    name, text = options.template, options.template_text
     if name and text:
         raise TemplateError(
             "A template comes either by name or as a file.", hint="Leave one of them out."
         )
-    if text:
-        return RequestedTemplate(parse_template(text).name, text)
-    if not name:
-        return None
-    names = bundled_names()
-    if name not in names:
-        raise TemplateError(
-            f"There is no template '{name}'.",
-            hint=f"There are: {', '.join(names)}. Or send your own as 'template_file'.",
-            code="unknown-template",
-        )
-    return RequestedTemplate(name, bundled_text(name))
+    try:
+        if text:
+            return parse_template(text)
+        return bundled_template(name) if name else None
+    except TemplateError as exc:
+        # The pipeline's messages are made to follow a file's name and a colon.
+        message = exc.message[:1].upper() + exc.message[1:]
+        hint = f"{exc.hint} Or send your own as 'template_file'." if name else exc.hint
+        raise TemplateError(message, hint=hint, code=exc.code) from exc
 
 
-@cache
-def _bundled() -> TemplateList:
-    items = []
-    for name in bundled_names():
-        text = bundled_text(name)
-        fields = [
+def _template_object(template: Template) -> TemplateObject:
+    return TemplateObject(
+        name=template.name,
+        fields=[
             TemplateField(name=field.name, grammar=field.grammar.name, required=field.required)
-            for field in parse_template(text).fields
-        ]
-        items.append(TemplateObject(name=name, fields=fields, text=text))
-    return TemplateList(items=items)
+            for field in template.fields
+        ],
+        text=template.text,
+    )

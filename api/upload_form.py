@@ -13,7 +13,8 @@ from flask import Request
 from api.multipart import Part, iter_parts
 from api.problems import ProblemError
 from api.schemas import TemplateOptions
-from api.templates import RequestedTemplate, requested_template
+from api.templates import requested_template
+from pipeline.placing.template import Template
 
 MAX_FIELD_BYTES = 1 << 20  # of one form field; a template is the longest
 MAX_FIELDS = 50
@@ -76,7 +77,7 @@ class MultipartForm(Generic[_Options]):
         self._max_files = max_files
         self._fields: dict[str, str] = {}
         self._options: _Options | None = None  # as `_fields` say; None: not checked yet
-        self._template: RequestedTemplate | None = None
+        self._template: Template | None = None
         self._template_of: tuple[str | None, str | None] = (
             None,
             None,
@@ -127,7 +128,7 @@ class MultipartForm(Generic[_Options]):
             self._options = options
         return self._options
 
-    def template(self) -> RequestedTemplate | None:
+    def template(self) -> Template | None:
         """Return the template that the form names or brings, parsed once. Raises as `options`."""
         self.options()
         return self._template

@@ -27,7 +27,7 @@ from api.schemas import (
     UploadedFile,
     UploadForm,
 )
-from api.templates import RequestedTemplate, requested_template
+from api.templates import requested_template
 from api.upload_form import MORE_FILES_BODY, NEW_BATCH_BODY, IncomingFile, MultipartForm
 from core.errors import ConflictError, CounterfoilError, NotFoundError
 from core.ids import new_id
@@ -37,6 +37,7 @@ from db.session import Session
 from db.transitions import batches as transitions
 from db.transitions.batches import NewDocument
 from db.transitions.outbox import forget_objects
+from pipeline.placing.template import Template
 from storage.base import ObjectTooLargeError
 
 blueprint = Blueprint("uploads", __name__)
@@ -166,7 +167,7 @@ def _store_files(batch_id: str, files: Iterable[IncomingFile]) -> _Received:
 def _record_batch(
     batch_id: str,
     options: BatchOptions,
-    template: RequestedTemplate | None,
+    template: Template | None,
     keep_open: bool,
     received: _Received,
     key: str | None,
@@ -203,7 +204,7 @@ def _accepted(receipt: BatchReceipt | DocumentsReceipt, batch_id: str) -> Respon
     return response
 
 
-def _template_id(session: Session, template: RequestedTemplate | None) -> str | None:
+def _template_id(session: Session, template: Template | None) -> str | None:
     if template is None:
         return None
     kept = transitions.add_template(
@@ -236,7 +237,7 @@ def _add_documents(
 
 
 def _request_hash(
-    options: BatchOptions, template: RequestedTemplate | None, keep_open: bool, received: _Received
+    options: BatchOptions, template: Template | None, keep_open: bool, received: _Received
 ) -> str:
     """Name what was asked for: a replay must ask for the same."""
     said = {

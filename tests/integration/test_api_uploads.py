@@ -114,6 +114,18 @@ def test_a_request_of_its_own_template(api: Api) -> None:
     assert document["template"] == bundled_names()[0]
 
 
+def test_a_byte_order_mark_before_a_template_is_ignored(api: Api) -> None:
+    """As every command ignores it, and a template is the same one with and without it."""
+    text = bundled_text("nist-hsf")
+    in_json = api.post("/v1/batches", json={"template_text": f"\ufeff{text}"})
+    file = io.BytesIO(text.encode("utf-8-sig"))
+    in_form = api.upload([("a.png", png(1))], template_file=(file, "own.yaml"))
+    for made in (in_json, in_form):
+        assert (made.status_code, made.json["template"]) == (202, "nist-hsf")
+    with api.db.reading() as s:
+        assert s.scalars(select(TemplateText.text)).all() == [text]
+
+
 @pytest.mark.parametrize("template_comes", ["first", "last", "between"])
 def test_a_template_of_a_request_is_parsed_once(
     api: Api, monkeypatch: pytest.MonkeyPatch, template_comes: str
@@ -152,7 +164,8 @@ def _part(name: str, filename: str | None, text: str) -> str:
     ("form", "words"),
     [
         ({"template": "no-such"}, "There is no template 'no-such'. There are: "),
-        ({"template_file": "name: ["}, "line"),
+        ({"template_file": "name: ["}, "Line 1: "),
+        ({"template_file": "\ufeff"}, "The template is empty."),
         ({"template": "nist-hsf", "template_file": "x: y"}, "Leave one of them out"),
         ({"release_threshold": "0"}, "release_threshold: Input should be greater than 0"),
         ({"release_threshold": "1.01"}, "release_threshold: Input should be less than or equal"),
