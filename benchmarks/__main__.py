@@ -22,7 +22,8 @@ from benchmarks import readers, stages, system
 from benchmarks.data import add_data_option
 from benchmarks.report import Section, markdown
 from core.errors import CounterfoilError
-from pipeline.readers.loaded import BOTH, load_readers
+from pipeline.readers.base import BOTH
+from pipeline.readers.loaded import load_readers
 from training.evaluation.machine import machine
 
 HERE = Path(__file__).parent

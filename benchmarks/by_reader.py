@@ -16,7 +16,7 @@ from benchmarks.data import add_data_option
 from benchmarks.report import Json, Section, markdown
 from cli.read import load_quietly
 from core.errors import CounterfoilError
-from pipeline.readers.loaded import BOTH
+from pipeline.readers.base import BOTH
 from training.evaluation.machine import machine
 from training.evaluation.readers import Reads, readers_by_name
 

@@ -20,7 +20,8 @@ from benchmarks.samples import temporary
 from pipeline.files.page import decode_page
 from pipeline.grammar.parse import ANY_DIGITS
 from pipeline.read import read_strip
-from pipeline.readers.loaded import BOTH, GLYPH, STRIP, Readers
+from pipeline.readers.base import BOTH, GLYPH, STRIP
+from pipeline.readers.loaded import Readers
 from training.evaluation.metrics import wilson
 from training.evaluation.rivals import TESSERACT_AT_ONCE, Rival, find_rivals
 from training.synthesis.digit_strips import compose_strip

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.grammar.parse import Grammar, parse_grammar
-from pipeline.readers.ctc_search import likeliest
+from pipeline.readers.ctc_search import likeliest_values
 
 CLASSES = "0123456789"
 FIELDS = (
@@ -54,7 +54,7 @@ def row(grammar: Grammar, text: str, frames: int, raised: float, count: int) -> 
     for _ in range(count + 1):
         seen = posterior(text, frames, raised, rng)
         begin = time.process_time()
-        found = likeliest(seen, grammar, classes=CLASSES)
+        found = likeliest_values(seen, grammar, classes=CLASSES)
         times.append(1e3 * (time.process_time() - begin))
         cut += not found.exact
         best.append(found.values[0].probability if found.values else 0.0)

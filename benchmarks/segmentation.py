@@ -32,11 +32,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.data import add_data_option
-from pipeline.fields import clean_field
+from pipeline.fields import clean_fields
 from pipeline.files.page import decode_page
 from pipeline.grammar.parse import ANY_DIGITS
-from pipeline.readers.base import StripToRead
-from pipeline.readers.glyph import read_strips
+from pipeline.readers.base import FieldStrip
+from pipeline.readers.glyph import read_glyphs
 from pipeline.readers.loaded import Readers, load_readers
 from pipeline.readers.normalise import normalise_glyph
 from pipeline.types import Box, Image, Strip
@@ -92,8 +92,9 @@ def measure(
 def read(grey: Image, readers: Readers) -> str:
     """Return what one strip reads as."""
     box = Box(0, 0, grey.shape[1], grey.shape[0])
-    strip = StripToRead(Strip("strip", box, grey), ANY_DIGITS, ruled=False)
-    return read_strips([strip], [clean_field(strip)], readers.glyph)[0].value or ""
+    strip = FieldStrip(Strip("strip", box, grey), ANY_DIGITS, ruled=False)
+    (seen,) = read_glyphs([strip], clean_fields([strip]), readers.glyph)
+    return seen.legal[0].value if seen.legal else ""
 
 
 def table(cells: list[Cell]) -> str:

@@ -19,7 +19,7 @@ from cli.template import load_template
 from core.errors import ConfigError, InputError
 from pipeline.grammar.parse import Grammar, parse_grammar
 from pipeline.placing.template import Template
-from pipeline.readers.loaded import BOTH
+from pipeline.readers.base import BOTH
 from training.evaluation.labelled import LabelledSet, Part, load_labelled
 from training.evaluation.machine import machine
 from training.evaluation.measure import (

@@ -1,134 +1,136 @@
-"""Read fields: clean each strip once, ask both readers, and weigh what they say.
+"""Read fields: clean each strip once, read it with both readers, and combine what they saw.
 
-The glyph reader gets the ink, the strip reader the grey image of the same cleaned strip.
+The glyph reader takes the ink of the cleaned strip, the strip reader its grey image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from pipeline.cleaning.clean import CleanStrip, cell_count, clean_strip
 from pipeline.grammar.parse import Grammar
-from pipeline.readers.base import StripToRead
-from pipeline.readers.confidence import Weights, gather, judge
-from pipeline.readers.glyph import read_strips
-from pipeline.readers.loaded import BOTH, GLYPH, STRIP, Readers
-from pipeline.readers.runtime import Model
-from pipeline.readers.strip import ALTERNATIVES, StripOpinion, form_opinions
+from pipeline.readers.base import BOTH, GLYPH, MAX_ALTERNATIVES, STRIP, FieldStrip, Hypotheses
+from pipeline.readers.confidence import EvidenceWeights, candidates, rank
+from pipeline.readers.glyph import read_glyphs
+from pipeline.readers.loaded import Readers
+from pipeline.readers.strip import read_ctc
 from pipeline.types import Alternative, FieldReading
 
-# Of the confidence, where a point may stand and none was seen. The glyph reader knows none and the
-# strip reader misses faint ones: 12.50 read as 1250 is a hundredfold fault, and a person must look.
-UNSEEN = 0.5
+# The factor on the confidence of a value without a decimal point where the grammar allows one.
+# The glyph reader knows no point and the strip reader misses faint ones: 12.50 read as 1250 is
+# wrong a hundredfold, so a person must look.
+NO_POINT_FACTOR: Final = 0.5
 
 
-def clean_field(strip: StripToRead) -> CleanStrip:
-    """Clean a strip of its print, with the cells that its grammar lets expect."""
-    return clean_strip(strip.strip.grey, ruled=strip.ruled, cells=cell_count(strip.grammar))
-
-
-def read_fields(strips: Sequence[StripToRead], readers: Readers) -> list[FieldReading]:
-    """Read each strip with all readers that are there."""
-    cleaned = [clean_field(strip) for strip in strips]
-    alone = readers.of_fields == STRIP
-    seen = [] if alone else read_strips(strips, cleaned, readers.glyph)
-    return conclude(strips, cleaned, seen, readers)
-
-
-def conclude(
-    strips: Sequence[StripToRead],
-    cleaned: Sequence[CleanStrip],
-    seen: Sequence[FieldReading],
-    readers: Readers,
-) -> list[FieldReading]:
-    """Return the readings of strips of which the glyph reader's are known, `seen`.
-
-    Where the strip reader is to read alone, `seen` is not looked at.
-    """
-    if readers.of_fields == GLYPH:
-        return [heed_point(reading, one.grammar) for one, reading in zip(strips, seen, strict=True)]
-    said = hear_strip_reader(strips, cleaned, readers.strip)
-    if readers.of_fields == STRIP:
-        return [speak_alone(one, opinion) for one, opinion in zip(strips, said, strict=True)]
+def clean_fields(fields: Sequence[FieldStrip]) -> list[CleanStrip]:
+    """Remove what is printed on each strip, with as many comb cells as its grammar expects."""
     return [
-        weigh(one, reading, opinion, readers.weights)
-        for one, reading, opinion in zip(strips, seen, said, strict=True)
+        clean_strip(field.strip.grey, ruled=field.ruled, cells=cell_count(field.grammar))
+        for field in fields
     ]
 
 
-def hear_strip_reader(
-    strips: Sequence[StripToRead], cleaned: Sequence[CleanStrip], model: Model
-) -> list[StripOpinion]:
-    """Return what the strip reader says of each strip."""
-    grammars = [strip.grammar.plainly() for strip in strips]
-    uncleaned = [strip.strip.grey for strip in strips]
-    return form_opinions([clean.grey for clean in cleaned], grammars, model, uncleaned)
+def read_fields(
+    fields: Sequence[FieldStrip], cleaned: Sequence[CleanStrip], readers: Readers
+) -> list[FieldReading]:
+    """Read each field with the readers that `readers.of_fields` names."""
+    seen = [] if readers.of_fields == STRIP else read_glyphs(fields, cleaned, readers.glyph)
+    return conclude(fields, cleaned, seen, readers)
 
 
-def weigh(
-    strip: StripToRead, glyph: FieldReading, opinion: StripOpinion, weights: Weights
+def conclude(
+    fields: Sequence[FieldStrip],
+    cleaned: Sequence[CleanStrip],
+    by_glyphs: Sequence[Hypotheses],
+    readers: Readers,
+) -> list[FieldReading]:
+    """Return the readings of fields that the glyph reader has read.
+
+    Asks the strip reader, unless the glyph reader is to read alone. Ignores `by_glyphs` where the
+    strip reader is to read alone.
+    """
+    if readers.of_fields == GLYPH:
+        read = [from_one_reader(*each, GLYPH) for each in zip(fields, by_glyphs, strict=True)]
+    else:
+        by_ctc = read_ctc(fields, cleaned, readers.strip)
+        if readers.of_fields == STRIP:
+            read = [from_one_reader(*each, STRIP) for each in zip(fields, by_ctc, strict=True)]
+        else:
+            read = [
+                combine(*each, readers.evidence_weights)
+                for each in zip(fields, by_glyphs, by_ctc, strict=True)
+            ]
+    return [
+        cap_without_decimal_point(reading, field.grammar)
+        for reading, field in zip(read, fields, strict=True)
+    ]
+
+
+def combine(
+    field: FieldStrip, by_glyphs: Hypotheses, by_ctc: Hypotheses, weights: EvidenceWeights
 ) -> FieldReading:
-    """Return the reading of a field on which both readers have been heard."""
-    alternatives = judge(gather(opinion, glyph), weights)[:ALTERNATIVES]
+    """Return the reading of a field that both readers have read."""
+    alternatives = rank(candidates(by_ctc, by_glyphs), weights)[:MAX_ALTERNATIVES]
     best = alternatives[0]
-    seen = opinion.raw or glyph.raw
+    seen = by_ctc.raw or by_glyphs.raw
     if best.value == "" and seen and len(alternatives) == 1:
-        # There is writing, and nothing legal in it.
-        return _nothing_legal(strip, seen, BOTH)
-    by_strip = any(item.value == best.value for item in opinion.legal)
-    raw = opinion.raw if by_strip or best.value == "" else glyph.raw
-    same = glyph.value is not None and glyph.value == best.value.replace(".", "")
-    reading = FieldReading(
-        name=strip.strip.name,
+        return _nothing_legal(field, seen, BOTH)
+    from_ctc = any(item.value == best.value for item in by_ctc.legal)
+    raw = by_ctc.raw if from_ctc or best.value == "" else by_glyphs.raw
+    # The glyph reader knows no decimal point: its digits are in the same places.
+    agreed = bool(by_glyphs.legal) and by_glyphs.legal[0].value == best.value.replace(".", "")
+    return FieldReading(
+        name=field.strip.name,
         value=best.value,
         raw=raw,
         confidence=best.probability,
         alternatives=alternatives,
-        box=strip.strip.box,
-        glyphs=glyph.glyphs if same else (),
-        rule=None if best.value == raw else strip.grammar.name,
+        box=field.strip.box,
+        glyphs=by_glyphs.glyphs if agreed else (),
+        rule=None if best.value == raw else field.grammar.name,
         reader=BOTH,
     )
-    return heed_point(reading, strip.grammar)
 
 
-def speak_alone(strip: StripToRead, opinion: StripOpinion) -> FieldReading:
-    """Return what the strip reader makes of a field by itself."""
-    name, box = strip.strip.name, strip.strip.box
-    if not opinion.legal or opinion.nothing > opinion.legal[0].probability:
-        if opinion.raw:
-            return _nothing_legal(strip, opinion.raw, STRIP)
-        nothing = Alternative("", opinion.nothing)
-        return FieldReading(name, "", "", opinion.nothing, (nothing,), box, reader=STRIP)
-    best = opinion.legal[0]
-    rule = None if best.value == opinion.raw else strip.grammar.name
-    reading = FieldReading(
-        name,
-        best.value,
-        opinion.raw,
-        best.probability,
-        opinion.legal,
-        box,
-        rule=rule,
-        reader=STRIP,
+def from_one_reader(field: FieldStrip, seen: Hypotheses, reader: str) -> FieldReading:
+    """Return the reading of a field that only `reader` has read."""
+    name, box = field.strip.name, field.strip.box
+    if not seen.legal or seen.empty > seen.legal[0].probability:
+        if seen.raw:
+            return _nothing_legal(field, seen.raw, reader)
+        empty = Alternative("", seen.empty)
+        return FieldReading(name, "", "", seen.empty, (empty,), box, reader=reader)
+    best = seen.legal[0]
+    return FieldReading(
+        name=name,
+        value=best.value,
+        raw=seen.raw,
+        confidence=best.probability,
+        alternatives=seen.legal,
+        box=box,
+        glyphs=seen.glyphs,
+        rule=None if best.value == seen.raw else field.grammar.name,
+        reader=reader,
     )
-    return heed_point(reading, strip.grammar)
 
 
-def _nothing_legal(strip: StripToRead, raw: str, reader: str) -> FieldReading:
-    name, box, rule = strip.strip.name, strip.strip.box, strip.grammar.name
+def _nothing_legal(field: FieldStrip, raw: str, reader: str) -> FieldReading:
+    """Return the reading of a field with writing in it that the grammar does not allow."""
+    name, box, rule = field.strip.name, field.strip.box, field.grammar.name
     return FieldReading(name, None, raw, 0.0, (), box, rule=rule, reader=reader)
 
 
-def heed_point(reading: FieldReading, grammar: Grammar) -> FieldReading:
-    """Return the reading, unsure if it has no point where one may stand: a point is soon missed."""
+def cap_without_decimal_point(reading: FieldReading, grammar: Grammar) -> FieldReading:
+    """Lower the confidence of a value without a decimal point where `grammar` allows one."""
     if not reading.value or "." in reading.value or "." not in grammar.values():
         return reading
     return replace(
         reading,
-        confidence=UNSEEN * reading.confidence,
+        confidence=NO_POINT_FACTOR * reading.confidence,
         alternatives=tuple(
-            replace(item, probability=UNSEEN * item.probability) for item in reading.alternatives
+            replace(item, probability=NO_POINT_FACTOR * item.probability)
+            for item in reading.alternatives
         ),
     )

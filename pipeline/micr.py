@@ -9,7 +9,8 @@ from core.errors import TemplateError
 from pipeline.geometry import transform_box
 from pipeline.placing.register import Placement, mismatch
 from pipeline.placing.template import FieldSpec, Template
-from pipeline.readers.micr import MICR_READER, OTHER, MicrReading, read_micr
+from pipeline.readers.base import MICR
+from pipeline.readers.micr import OTHER, MicrReading, read_micr
 from pipeline.readers.runtime import Model
 from pipeline.types import Alternative, Box, FieldReading, Page
 
@@ -54,7 +55,7 @@ def _refusal(template: Template, placement: Placement) -> TemplateError:
 
 def _field(spec: FieldSpec, reading: MicrReading | None, place: Box) -> FieldReading:
     if reading is None:
-        return FieldReading(spec.name, None, "", 0.0, (), place, reader=MICR_READER)
+        return FieldReading(spec.name, None, "", 0.0, (), place, reader=MICR)
     part = next((part for part in reading.fields if part.name == spec.micr), None)
     if part is None:
         # Without any field the line is not set as a cheque's, and what is missing is not known.
@@ -62,14 +63,12 @@ def _field(spec: FieldSpec, reading: MicrReading | None, place: Box) -> FieldRea
         value, confidence = ("", reading.confidence) if sure else (None, 0.0)
         alternatives = (Alternative("", confidence),) if sure else ()
         return FieldReading(
-            spec.name, value, "", confidence, alternatives, reading.box, reader=MICR_READER
+            spec.name, value, "", confidence, alternatives, reading.box, reader=MICR
         )
     legal = part.value is not None and spec.grammar.accepts(part.value)
     if part.value is None or not legal:
         rule = None if part.value is None else spec.grammar.name
-        return FieldReading(
-            spec.name, None, part.raw, 0.0, (), part.box, rule=rule, reader=MICR_READER
-        )
+        return FieldReading(spec.name, None, part.raw, 0.0, (), part.box, rule=rule, reader=MICR)
     return FieldReading(
         spec.name,
         part.value,
@@ -77,5 +76,5 @@ def _field(spec: FieldSpec, reading: MicrReading | None, place: Box) -> FieldRea
         part.confidence,
         (Alternative(part.value, part.confidence),),
         part.box,
-        reader=MICR_READER,
+        reader=MICR,
     )

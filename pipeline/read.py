@@ -1,15 +1,20 @@
-"""The only door of the pipeline: page images in, readings out."""
+"""The only door of the pipeline: page images in, readings out.
+
+The stages in their order, a folder each: decode (`files`), place and cut (`placing`), clean
+(`cleaning`), read (`readers`), and conclude under the field's grammar (`grammar`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from time import perf_counter
+from itertools import islice
 from typing import Final
 
 from core.errors import InputError
-from pipeline.fields import read_fields
+from pipeline.cleaning.clean import CleanStrip
+from pipeline.fields import clean_fields, read_fields
 from pipeline.files.page import decode_page
 from pipeline.geometry import turned_box
 from pipeline.grammar.parse import ANY_DIGITS, Grammar
@@ -18,11 +23,17 @@ from pipeline.micr import read_micr_fields
 from pipeline.placing.layout import find_lines
 from pipeline.placing.register import cut_strips, register, righted
 from pipeline.placing.template import Template
-from pipeline.readers.base import StripToRead
+from pipeline.readers.base import FieldStrip
 from pipeline.readers.loaded import Readers
 from pipeline.types import Box, FieldReading, Page, PageReading, Strip
 
 MAX_PIXELS: Final = 50_000_000
+
+OnStage = Callable[[str], None]  # called with the name of each stage when it ends
+
+
+def _ignore(_stage: str) -> None:
+    """Do nothing at the end of a stage."""
 
 
 def read_pages(
@@ -31,78 +42,30 @@ def read_pages(
     readers: Readers,
     *,
     max_pixels: int = MAX_PIXELS,
-    timed: bool = False,
+    on_stage: OnStage = _ignore,
 ) -> list[PageReading]:
-    """Read every page: the fields of `template`, or the lines of handwritten digits without one.
+    """Read every page: the fields of `template`, or without one the lines of handwritten digits.
 
     `pages` are encoded images or decoded pages. Returns one reading a page, in order. A page that
-    cannot be decoded, or that the template does not fit, carries its InputError in `error` and
-    has no fields; none is raised. Fields without a template are `line-1`, `line-2`, ... from the
-    top. With `timed`, readings tell the milliseconds of each stage; reading the strips is one
-    batch for all pages, of which each page tells an equal part.
+    cannot be decoded, or that the template does not fit, has its InputError in `error` and no
+    fields; no InputError is raised. Without a template the fields are `line-1`, `line-2`, ... from
+    the top.
+
+    The stages "decode", "place", "micr" and "cut" end once a page (those that it needs), "clean"
+    and "read" once for all pages.
     """
-    clock = _Clock(timed)
-    readings: list[PageReading] = []
-    strips: list[list[StripToRead]] = []
-    lines: list[list[FieldReading]] = []
-    for image in pages:
-        clock.start()
-        width = height = 0
-        score: float | None = None
-        found: list[StripToRead] = []
-        micr: list[FieldReading] = []
-        turn = 0
-        error: InputError | None = None
-        try:
-            page = decode_page(image, max_pixels=max_pixels) if isinstance(image, bytes) else image
-            height, width = page.grey.shape
-            clock.stop("decode")
-            if template is None:
-                written = find_lines(page, readers.glyph.probabilities)
-                found = [StripToRead(strip, ANY_DIGITS, ruled=False) for strip in written]
-                clock.stop("layout")
-            else:
-                placement = register(page, template)
-                score, turn = placement.score, placement.turn
-                page = righted(page, turn)
-                clock.stop("register")
-                if template.micr is not None:
-                    micr = read_micr_fields(page, template, placement, readers.micr)
-                    clock.stop("micr")
-                cut = cut_strips(page, template, placement)
-                grammars = {field.name: field.grammar for field in template.fields}
-                found = [StripToRead(strip, grammars[strip.name], ruled=True) for strip in cut]
-                clock.stop("cut")
-        except InputError as exc:
-            error = exc
-        strips.append(found)
-        lines.append(micr)
-        readings.append(
-            PageReading(
-                width=width,
-                height=height,
-                template=template.name if template else None,
-                error=error,
-                template_score=score,
-                milliseconds=clock.stages(),
-                turn=turn,
-            )
-        )
-    clock.start()
+    # Page by page, so that only one decoded page is in memory.
+    cut = [_cut_page(image, template, readers, max_pixels, on_stage) for image in pages]
+    cleaned = [clean_fields(page.fields) for page in cut]
+    on_stage("clean")
     if template is None:
-        fields = [read_lines(found, readers) for found in strips]
+        read = [
+            read_lines(page.fields, own, readers) for page, own in zip(cut, cleaned, strict=True)
+        ]
     else:
-        flat = iter(read_fields([strip for found in strips for strip in found], readers))
-        fields = [[next(flat) for _ in found] for found in strips]
-    clock.stop("read", parts=len(readings))
-    return [
-        replace(
-            reading,
-            fields=_of_page(reading, own + micr, template),
-            milliseconds=reading.milliseconds | clock.stages(),
-        )
-        for reading, own, micr in zip(readings, fields, lines, strict=True)
-    ]
+        read = _read_together(cut, cleaned, readers)
+    on_stage("read")
+    return [_conclude(page, own, template) for page, own in zip(cut, read, strict=True)]
 
 
 def read_strip(image: bytes | Page, grammar: Grammar, readers: Readers) -> PageReading:
@@ -113,50 +76,99 @@ def read_strip(image: bytes | Page, grammar: Grammar, readers: Readers) -> PageR
         return PageReading(width=0, height=0, template=None, error=exc)
     height, width = page.grey.shape
     strip = Strip("strip", Box(0, 0, width, height), page.grey)
-    fields = read_fields([StripToRead(strip, grammar, ruled=False)], readers)
-    return PageReading(width=width, height=height, template=None, fields=tuple(fields))
+    fields = [FieldStrip(strip, grammar, ruled=False)]
+    read = read_fields(fields, clean_fields(fields), readers)
+    return PageReading(width=width, height=height, template=None, fields=tuple(read))
 
 
-def _of_page(
-    reading: PageReading, fields: list[FieldReading], template: Template | None
-) -> tuple[FieldReading, ...]:
-    """Return the fields of a page in the template's order, with boxes of the page as decoded."""
-    if template is None:
-        return tuple(fields)
-    order = {spec.name: number for number, spec in enumerate(template.fields)}
-    fields = sorted(fields, key=lambda field: order[field.name])
+@dataclass(frozen=True, slots=True)
+class _CutPage:
+    """A page that was decoded, placed and cut; its image is no longer needed.
+
+    `reading` lacks only its fields, which `fields` and `micr` become. With an error there are none.
+    """
+
+    reading: PageReading
+    fields: Sequence[FieldStrip] = ()
+    micr: Sequence[FieldReading] = ()  # the fields of the E-13B line
+
+
+def _cut_page(
+    image: bytes | Page,
+    template: Template | None,
+    readers: Readers,
+    max_pixels: int,
+    on_stage: OnStage,
+) -> _CutPage:
+    """Decode a page, place the template or find the lines, and cut the strips out."""
+    reading = PageReading(width=0, height=0, template=template.name if template else None)
+    try:
+        page = decode_page(image, max_pixels=max_pixels) if isinstance(image, bytes) else image
+        on_stage("decode")
+        height, width = page.grey.shape
+        reading = replace(reading, width=width, height=height)
+        if template is None:
+            return _CutPage(reading, _cut_lines(page, readers, on_stage))
+        return _cut_fields(reading, page, template, readers, on_stage)
+    except InputError as exc:
+        return _CutPage(replace(reading, error=exc))
+
+
+def _cut_lines(page: Page, readers: Readers, on_stage: OnStage) -> list[FieldStrip]:
+    lines = find_lines(page, readers.glyph.probabilities)
+    on_stage("place")
+    return [FieldStrip(strip, ANY_DIGITS, ruled=False) for strip in lines]
+
+
+def _cut_fields(
+    reading: PageReading, page: Page, template: Template, readers: Readers, on_stage: OnStage
+) -> _CutPage:
+    placement = register(page, template)
+    page = righted(page, placement.turn)
+    on_stage("place")
+    micr = read_micr_fields(page, template, placement, readers.micr)
+    on_stage("micr")
+    grammars = {field.name: field.grammar for field in template.fields}
+    fields = [
+        FieldStrip(strip, grammars[strip.name], ruled=True)
+        for strip in cut_strips(page, template, placement)
+    ]
+    on_stage("cut")
+    placed = replace(reading, template_score=placement.score, turn=placement.turn)
+    return _CutPage(placed, fields, micr)
+
+
+def _read_together(
+    cut: Sequence[_CutPage], cleaned: Sequence[Sequence[CleanStrip]], readers: Readers
+) -> list[list[FieldReading]]:
+    """Read the fields of all pages in one batch, which is quicker, and return them by page."""
+    fields = [field for page in cut for field in page.fields]
+    read = iter(read_fields(fields, [clean for own in cleaned for clean in own], readers))
+    return [list(islice(read, len(page.fields))) for page in cut]
+
+
+def _conclude(
+    page: _CutPage, fields: Sequence[FieldReading], template: Template | None
+) -> PageReading:
+    """Return the reading of a page, its fields in the template's order, boxes as scanned."""
+    if template is not None:
+        order = {spec.name: number for number, spec in enumerate(template.fields)}
+        fields = sorted([*fields, *page.micr], key=lambda field: order[field.name])
+    return replace(page.reading, fields=tuple(_turned_back(page.reading, fields)))
+
+
+def _turned_back(reading: PageReading, fields: Sequence[FieldReading]) -> Sequence[FieldReading]:
+    """Return fields of the page after its quarter turns with boxes of the page as decoded."""
     if reading.turn == 0:
-        return tuple(fields)
+        return fields
     size = (reading.width, reading.height)
     upright = size[::-1] if reading.turn % 2 else size
     back = partial(turned_box, turns=-reading.turn, page=upright)
-    return tuple(
+    return [
         replace(
             field,
             box=back(field.box),
             glyphs=tuple(replace(glyph, box=back(glyph.box)) for glyph in field.glyphs),
         )
         for field in fields
-    )
-
-
-class _Clock:
-    """Milliseconds by stage, where they are asked for."""
-
-    def __init__(self, running: bool) -> None:
-        self._running = running
-        self._stages: dict[str, float] = {}
-        self._last = 0.0
-
-    def start(self) -> None:
-        self._stages = {}
-        self._last = perf_counter()
-
-    def stop(self, stage: str, *, parts: int = 1) -> None:
-        if self._running:
-            now = perf_counter()
-            self._stages[stage] = 1e3 * (now - self._last) / max(parts, 1)
-            self._last = now
-
-    def stages(self) -> dict[str, float]:
-        return dict(self._stages)
+    ]

@@ -6,7 +6,7 @@ orientation is applied), x to the right, y down. Images are uint8, rows by colum
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,5 +100,4 @@ class PageReading:
     fields: tuple[FieldReading, ...] = ()
     error: InputError | None = None
     template_score: float | None = None  # 0 to 1: how well the template sits on the page
-    milliseconds: dict[str, float] = field(default_factory=dict)  # by stage, when asked for
     turn: int = 0

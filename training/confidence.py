@@ -22,12 +22,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.fields import clean_field, hear_strip_reader
+from pipeline.fields import clean_fields
 from pipeline.grammar.parse import Grammar, parse_grammar
-from pipeline.readers.base import StripToRead
-from pipeline.readers.confidence import Evidence, Weights, gather, judge
-from pipeline.readers.glyph import read_strips
+from pipeline.readers.base import FieldStrip
+from pipeline.readers.confidence import Evidence, EvidenceWeights, candidates, rank
+from pipeline.readers.glyph import read_glyphs
 from pipeline.readers.runtime import Model
+from pipeline.readers.strip import read_ctc
 from pipeline.types import Box, Strip
 from training.cards import SHIPPED
 from training.datasets import load_mnist, split_by_writer
@@ -55,19 +56,19 @@ def hear(strips: Sequence[LabelledStrip], glyph: Model, strip: Model) -> list[Ju
     for start in range(0, len(strips), _GROUP):
         some = strips[start : start + _GROUP]
         asked = [
-            StripToRead(
+            FieldStrip(
                 Strip("strip", Box(0, 0, s.grey.shape[1], s.grey.shape[0]), s.grey),
                 grammar_of(s),
                 ruled=True,
             )
             for s in some
         ]
-        cleaned = [clean_field(one) for one in asked]
-        seen = read_strips(asked, cleaned, glyph)
-        opinions = hear_strip_reader(asked, cleaned, strip)
+        cleaned = clean_fields(asked)
+        by_glyphs = read_glyphs(asked, cleaned, glyph)
+        by_ctc = read_ctc(asked, cleaned, strip)
         judged += [
-            Judged(s.text, gather(opinion, reading))
-            for s, opinion, reading in zip(some, opinions, seen, strict=True)
+            Judged(s.text, candidates(*both))
+            for s, *both in zip(some, by_ctc, by_glyphs, strict=True)
         ]
     return judged
 
@@ -79,7 +80,7 @@ def grammar_of(strip: LabelledStrip) -> Grammar:
     return parse_grammar("digits(1,16)")
 
 
-def fit(judged: Sequence[Judged]) -> Weights:
+def fit(judged: Sequence[Judged]) -> EvidenceWeights:
     """Return the weights under which the truths are likeliest."""
     tables, truths = zip(*(_table(one) for one in judged), strict=True)
     w = np.array([0.5, 0.2, 0.0])
@@ -96,7 +97,7 @@ def fit(judged: Sequence[Judged]) -> Weights:
         w = w + step * min(1.0, 2.0 / float(np.abs(step).max()))
         if np.abs(step).max() < 1e-6:
             break
-    return Weights(*(round(float(value), 4) for value in w))
+    return EvidenceWeights(*(round(float(value), 4) for value in w))
 
 
 def _table(one: Judged) -> tuple[NDArray[np.float64], int]:
@@ -107,12 +108,12 @@ def _table(one: Judged) -> tuple[NDArray[np.float64], int]:
     return np.array(rows), values.index(one.truth) if one.truth in values else len(values)
 
 
-def measure(judged: Sequence[Judged], weights: Weights) -> dict[str, float]:
+def measure(judged: Sequence[Judged], weights: EvidenceWeights) -> dict[str, float]:
     """Exact share and expected calibration error of the judged strips, and what becomes of points.
 
     A point that is missed makes an amount a hundred times too large.
     """
-    best = [judge(one.evidence, weights)[0] for one in judged]
+    best = [rank(one.evidence, weights)[0] for one in judged]
     right = [item.value == one.truth for item, one in zip(best, judged, strict=True)]
     confidence = [item.probability for item in best]
     missed = [

@@ -1,17 +1,46 @@
-"""What every reader of fields is given."""
+"""What every reader of fields takes and returns."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from pipeline.grammar.parse import Grammar
-from pipeline.types import Strip
+from pipeline.types import Alternative, GlyphReading, Strip
+
+GLYPH: Final = "glyph"  # the names of the readers, as `FieldReading.reader` states them
+STRIP: Final = "strip"
+BOTH: Final = "both"
+MICR: Final = "micr"
+
+MAX_ALTERNATIVES: Final = 5  # of one field
 
 
 @dataclass(frozen=True, slots=True)
-class StripToRead:
-    """One field as the reading stage gets it: its image, and what it may hold."""
+class FieldStrip:
+    """The strip of one field, and what the field may hold."""
 
     strip: Strip
     grammar: Grammar
-    ruled: bool  # it may hold parts of printed boxes and lines
+    ruled: bool  # whether the strip may show printed boxes and lines
+
+
+@dataclass(frozen=True, slots=True)
+class Hypotheses:
+    """What one reader saw in one strip.
+
+    `raw` is the likeliest string whatever the grammar, "" where the reader saw no character.
+    `legal` are the likeliest values that the grammar allows, best first, at most MAX_ALTERNATIVES;
+    `empty` is the probability that nothing is written. These probabilities sum to at most 1.
+    `glyphs` are the digits of the best legal value, from a reader that segments.
+    """
+
+    raw: str
+    legal: tuple[Alternative, ...]
+    empty: float
+    glyphs: tuple[GlyphReading, ...] = ()
+
+    @property
+    def doubt(self) -> float:
+        """The probability of all but the likeliest: the best legal value, or an empty field."""
+        return 1 - max([self.empty, *(item.probability for item in self.legal[:1])])

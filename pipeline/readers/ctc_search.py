@@ -71,7 +71,9 @@ class _Product:
 _Ways = dict[tuple[int, int], Floats]
 
 
-def likeliest(posterior: Posterior, grammar: Grammar, *, classes: str, most: int = 5) -> Legal:
+def likeliest_values(
+    posterior: Posterior, grammar: Grammar, *, classes: str, most: int = 5
+) -> Legal:
     """Return up to `most` of the likeliest legal values.
 
     `posterior` is (frames, len(classes) + 1): the probabilities of each class and, last, of the

@@ -161,7 +161,7 @@ def _unwound(taken: _Taken) -> tuple[int, ...]:
     return tuple(reversed(candidates))
 
 
-def shares(paths: list[Path], rival: float = 0.0) -> list[float]:
+def path_probabilities(paths: list[Path], rival: float = 0.0) -> list[float]:
     """Return the probability of each path among its rivals; together at most 1.
 
     `rival` is the weight of what is no path here.

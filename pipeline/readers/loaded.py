@@ -1,4 +1,4 @@
-"""The networks that read, loaded."""
+"""The networks of all readers, loaded."""
 
 from __future__ import annotations
 
@@ -6,46 +6,44 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from pipeline.readers.confidence import Weights
-from pipeline.readers.micr import MICR_READER
+from pipeline.readers.base import BOTH, GLYPH, MICR, STRIP
+from pipeline.readers.confidence import EvidenceWeights
 from pipeline.readers.runtime import Model
-
-GLYPH, STRIP, BOTH = "glyph", "strip", "both"  # who has read a field of digits
 
 
 @dataclass(frozen=True, slots=True)
 class Readers:
     """The loaded networks. Load them once a process, after any fork.
 
-    `weights` say how much the word of the glyph and of the strip reader counts. `of_fields` is
-    GLYPH or STRIP where one of them is to read alone, to be measured.
+    `evidence_weights` say how much the glyph reader and the strip reader count. `of_fields` is
+    BOTH, or GLYPH or STRIP where one of them is measured alone.
     """
 
     glyph: Model
     strip: Model
     micr: Model
-    weights: Weights
+    evidence_weights: EvidenceWeights
     of_fields: str = BOTH
 
     def sha256(self, reader: str) -> str:
-        """Return the hash of the weights behind a `FieldReading.reader`.
+        """Return the hash of the networks behind a `FieldReading.reader`.
 
-        That of both readers is the hash of their two hashes, the glyph reader's first.
+        For both readers it is the hash of their two hashes, the glyph reader's first.
         """
         if reader == BOTH:
             both = self.glyph.card.sha256 + self.strip.card.sha256
             return sha256(both.encode()).hexdigest()
-        return {GLYPH: self.glyph, STRIP: self.strip, MICR_READER: self.micr}[reader].card.sha256
+        return {GLYPH: self.glyph, STRIP: self.strip, MICR: self.micr}[reader].card.sha256
 
 
 def load_readers(strip: Path | None = None) -> Readers:
-    """Load the weights that come with Counterfoil, or the strip reader's from a folder `strip`.
+    """Load the bundled networks, or the strip reader's from the folder `strip`.
 
-    Raises ConfigError where they do not fit.
+    Raises ConfigError where weights are missing or do not match their card.
     """
     return Readers(
         glyph=Model.bundled("glyph"),
         strip=Model.bundled("strip") if strip is None else Model.in_folder(strip),
-        weights=Weights.bundled(),
+        evidence_weights=EvidenceWeights.bundled(),
         micr=Model.bundled("micr"),
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
@@ -25,7 +24,6 @@ from pipeline.readers.micr_line import (
 from pipeline.readers.runtime import Model
 from pipeline.types import Box, Page
 
-MICR_READER: Final = "micr"  # its name in a FieldReading
 BLANK, OTHER = " ", "?"  # no ink; ink that is no character of E-13B
 CLASSES = "0123456789⑆⑇⑈⑉" + OTHER
 SURE = 0.95  # a character below this calibrated probability is not read

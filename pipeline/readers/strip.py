@@ -1,123 +1,133 @@
 """The strip reader: a whole field at once, without segmentation, as a posterior over time.
 
-A convolutional network with CTC reads digits that touch, lean or overlap, which no contour
-separates. It gives not a string but probabilities, in which `pipeline.readers.ctc_search` finds the
-likeliest legal ones. What it is not sure of at the first look it looks at again, with its writing
-at a usual height, wider, and narrower as it was before it was cleaned: a shape that it has not seen
-is read one way and another, and what cleaning harmed is whole there. The mean of the looks counts.
+A convolutional network with CTC (Graves et al. 2006) reads digits that touch, lean or overlap,
+which no contour separates. It gives probabilities, in which `pipeline.readers.ctc_search` finds the
+likeliest legal values. Where the first reading leaves doubt, three more views of the strip are read
+and all four averaged (test-time augmentation): the writing brought to the usual height and made
+wider, the same made narrower, and the first view made narrower. The two narrower views show the
+strip before it was cleaned: what cleaning harmed is whole there.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.cleaning.clean import CleanStrip
 from pipeline.grammar.parse import Grammar
-from pipeline.readers.ctc_search import likeliest
+from pipeline.readers.base import MAX_ALTERNATIVES, FieldStrip, Hypotheses
+from pipeline.readers.ctc_search import likeliest_values
 from pipeline.readers.normalise import ROWS, normalise_strip, stretch_strip
 from pipeline.readers.runtime import Model
 from pipeline.types import Alternative, Image
 
-# Strips are padded with paper to one of these widths: each width is a plan of tensors of its own.
-WIDTHS = (64, 96, 128, 160, 192, 256, 384, 512)
-BATCH = 8  # strips a call
-ALTERNATIVES = 5
-DOUBT = 0.01  # from which a strip is looked at again
-_NARROWER, _WIDER = 0.87, 1.15
-_SURELY = 0.99
-_UNSEEN = 1e-7  # a value less likely than this was not seen, it is only legal
+# Strips are padded with paper to one of these widths: the runtime plans its tensors for each width.
+WIDTHS: Final = (64, 96, 128, 160, 192, 256, 384, 512)
+BATCH: Final = 8  # strips a call
+# The probability of all but the best hypothesis from which more views of a strip are read.
+MAX_DOUBT: Final = 0.01
+_NARROWER, _WIDER = 0.87, 1.15  # times the width
+_SURELY_EMPTY: Final = 0.99  # from here on no number is worth the search
+_MIN_PROBABILITY: Final = 1e-7  # a less likely value is legal, but was not seen
 
 
-@dataclass(frozen=True, slots=True)
-class StripOpinion:
-    """What the strip reader says of one strip.
-
-    `raw` is the string along the likeliest classes, whatever the grammar, at the first look;
-    `legal` the likeliest legal values, best first; `nothing` the probability that no character
-    stands there. The probabilities are those of the network with its temperature, the mean of all
-    looks: together they are at most 1.
-    """
-
-    raw: str
-    legal: tuple[Alternative, ...]
-    nothing: float
-
-    @property
-    def doubt(self) -> float:
-        """The probability of all but the likeliest."""
-        return 1 - max([self.nothing, *(item.probability for item in self.legal[:1])])
-
-
-def form_opinions(
-    strips: Sequence[Image],
-    grammars: Sequence[Grammar],
-    model: Model,
-    uncleaned: Sequence[Image] | None = None,
-) -> list[StripOpinion]:
-    """Read each strip, (h, w) uint8 of any size, under its grammar.
-
-    `uncleaned` are the same strips with the print that was cleaned away, for the further looks.
-    """
-    images = [normalise_strip(strip) for strip in strips]
-    opinions = _look(images, grammars, model)
-    doubtful = [index for index, opinion in enumerate(opinions) if opinion.doubt > DOUBT]
-    asked = [grammars[index] for index in doubtful]
-    whole = strips if uncleaned is None else uncleaned
-    further = [_further(strips[i], images[i], whole[i]) for i in doubtful]
-    again = [_look(looks, asked, model) for looks in zip(*further, strict=True)]
-    for index, *more in zip(doubtful, *again, strict=True):
-        opinions[index] = _mean(opinions[index], *more)
-    return opinions
-
-
-def _further(strip: Image, plain: Image, whole: Image) -> tuple[Image, Image, Image]:
-    """Return what the further looks see of `strip`: `plain` normalised, `whole` before cleaning."""
-    level = normalise_strip(strip, level=True)
-    level_whole, plain_whole = level, plain
-    if whole is not strip:  # something was cleaned away
-        level_whole, plain_whole = normalise_strip(whole, level=True), normalise_strip(whole)
-    return (
-        stretch_strip(level, _WIDER),
-        stretch_strip(level_whole, _NARROWER),
-        stretch_strip(plain_whole, _NARROWER),
+def read_ctc(
+    fields: Sequence[FieldStrip], cleaned: Sequence[CleanStrip], model: Model
+) -> list[Hypotheses]:
+    """Read each strip, in order, from the grey image that cleaning left."""
+    return read_images(
+        [clean.grey for clean in cleaned],
+        [field.grammar.plainly() for field in fields],
+        model,
+        uncleaned=[field.strip.grey for field in fields],
     )
 
 
-def _look(images: Sequence[Image], grammars: Sequence[Grammar], model: Model) -> list[StripOpinion]:
+def read_images(
+    images: Sequence[Image],
+    grammars: Sequence[Grammar],
+    model: Model,
+    *,
+    uncleaned: Sequence[Image] | None = None,
+) -> list[Hypotheses]:
+    """Read each image, (h, w) uint8 of any size, under its grammar.
+
+    `uncleaned` are the same images before cleaning, for the further views.
+    """
+    if uncleaned is None:
+        uncleaned = images
+    first_views = [normalise_strip(image) for image in images]
+    read = _decode(first_views, grammars, model)
+    doubtful = [index for index, found in enumerate(read) if found.doubt > MAX_DOUBT]
+    views = [_further_views(images[i], first_views[i], uncleaned[i]) for i in doubtful]
+    asked = [grammars[index] for index in doubtful]
+    further = [_decode(view, asked, model) for view in zip(*views, strict=True)]
+    for index, *more in zip(doubtful, *further, strict=True):
+        read[index] = _average(read[index], *more)
+    return read
+
+
+def _further_views(image: Image, first_view: Image, uncleaned: Image) -> tuple[Image, Image, Image]:
+    """Return three more views of `image`, normalised; `first_view` is the one already read."""
+    level = normalise_strip(image, level=True)
+    level_uncleaned, first_uncleaned = level, first_view
+    if uncleaned is not image:  # cleaning changed something
+        level_uncleaned = normalise_strip(uncleaned, level=True)
+        first_uncleaned = normalise_strip(uncleaned)
+    return (
+        stretch_strip(level, _WIDER),
+        stretch_strip(level_uncleaned, _NARROWER),
+        stretch_strip(first_uncleaned, _NARROWER),
+    )
+
+
+def _average(first: Hypotheses, *more: Hypotheses) -> Hypotheses:
+    """Average the views of a strip. A value that was not found in one view counts as 0 there."""
+    views = (first, *more)
+    means: dict[str, float] = defaultdict(float)
+    for view in views:
+        for item in view.legal:
+            means[item.value] += item.probability / len(views)
+    ranked = sorted(means, key=lambda value: -means[value])[:MAX_ALTERNATIVES]
+    empty = sum(view.empty for view in views) / len(views)
+    return Hypotheses(first.raw, tuple(Alternative(v, means[v]) for v in ranked), empty)
+
+
+def _decode(images: Sequence[Image], grammars: Sequence[Grammar], model: Model) -> list[Hypotheses]:
+    """Read normalised strips, each once."""
     return [
-        _opinion(posterior, grammar, model.card.classes[1:])
+        _hypotheses(posterior, grammar, model.card.classes[1:])
         for posterior, grammar in zip(posteriors(images, model), grammars, strict=True)
     ]
 
 
-def _mean(first: StripOpinion, *more: StripOpinion) -> StripOpinion:
-    """What several looks say together; a value that one of them has not seen counts as 0 there."""
-    looks = (first, *more)
-    shares: dict[str, float] = defaultdict(float)
-    for look in looks:
-        for item in look.legal:
-            shares[item.value] += item.probability / len(looks)
-    ranked = sorted(shares, key=lambda value: -shares[value])[:ALTERNATIVES]
-    nothing = sum(look.nothing for look in looks) / len(looks)
-    return StripOpinion(first.raw, tuple(Alternative(v, shares[v]) for v in ranked), nothing)
+def _hypotheses(posterior: NDArray[np.float32], grammar: Grammar, classes: str) -> Hypotheses:
+    best = posterior.argmax(axis=-1)
+    changes = best[np.flatnonzero(np.diff(best, prepend=-1))]
+    raw = "".join(classes[label] for label in changes if label < len(classes))
+    empty = float(np.prod(posterior[:, -1], dtype=np.float64))  # every step is blank
+    if empty > _SURELY_EMPTY:
+        return Hypotheses(raw, (), empty)
+    found = likeliest_values(posterior, grammar, classes=classes, most=MAX_ALTERNATIVES).values
+    return Hypotheses(raw, tuple(v for v in found if v.probability > _MIN_PROBABILITY), empty)
 
 
 def posteriors(images: Sequence[Image], model: Model) -> list[NDArray[np.float32]]:
     """Return for each normalised strip its (steps, 12) probabilities.
 
-    The columns are the digits and the decimal point, and last CTC's blank. A step is four columns
+    The columns are the ten digits, the decimal point and, last, CTC's blank. A step is four columns
     of the strip; the steps of the padding are left out.
     """
     found = []
     for logits in run_strips(images, model):
         scaled = logits / np.float32(model.card.temperature)
-        shares = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-        shares /= shares.sum(axis=-1, keepdims=True)
-        found.append(np.roll(shares, -1, axis=-1))  # the blank comes first
+        probabilities = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+        probabilities /= probabilities.sum(axis=-1, keepdims=True)
+        found.append(np.roll(probabilities, -1, axis=-1))  # the network's first class is the blank
     return found
 
 
@@ -136,14 +146,3 @@ def run_strips(images: Sequence[Image], model: Model) -> list[NDArray[np.float32
             for index, logits in zip(chosen, model.run(batch)[:, 0], strict=True):
                 found[index] = logits[: images[index].shape[1] * len(logits) // width]
     return [found[index] for index in range(len(images))]
-
-
-def _opinion(posterior: NDArray[np.float32], grammar: Grammar, classes: str) -> StripOpinion:
-    best = posterior.argmax(axis=-1)
-    changes = best[np.flatnonzero(np.diff(best, prepend=-1))]
-    raw = "".join(classes[label] for label in changes if label < len(classes))
-    nothing = float(np.prod(posterior[:, -1], dtype=np.float64))
-    if nothing > _SURELY:  # no number is worth the search
-        return StripOpinion(raw, (), nothing)
-    legal = likeliest(posterior, grammar, classes=classes, most=ALTERNATIVES).values
-    return StripOpinion(raw, tuple(v for v in legal if v.probability > _UNSEEN), nothing)

@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.grammar.parse import Grammar, parse_grammar
 from pipeline.read import read_strip
-from pipeline.readers.loaded import BOTH, Readers, load_readers
+from pipeline.readers.base import BOTH
+from pipeline.readers.loaded import Readers, load_readers
 from pipeline.types import FieldReading, Image, Page
 from training.datasets import load_mnist
 from training.synthesis.digit_strips import compose_strip

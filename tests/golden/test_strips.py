@@ -14,7 +14,8 @@ import pytest
 
 from pipeline.grammar.parse import ANY_DIGITS, Grammar, parse_grammar
 from pipeline.read import read_pages, read_strip
-from pipeline.readers.loaded import GLYPH, Readers, load_readers
+from pipeline.readers.base import GLYPH
+from pipeline.readers.loaded import Readers, load_readers
 from pipeline.types import FieldReading, Image, Page
 from training.synthesis.digit_strips import Shadow, compose_strip, develop
 

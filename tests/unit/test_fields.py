@@ -1,4 +1,4 @@
-"""How the words of two readers become the reading of a field."""
+"""How what two readers see becomes the reading of a field."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.fields import heed_point, read_fields, speak_alone, weigh
+from pipeline.fields import (
+    cap_without_decimal_point,
+    clean_fields,
+    combine,
+    from_one_reader,
+    read_fields,
+)
 from pipeline.grammar.parse import parse_grammar
-from pipeline.readers.base import StripToRead
-from pipeline.readers.confidence import Weights
-from pipeline.readers.loaded import BOTH, GLYPH, STRIP, Readers, load_readers
-from pipeline.readers.strip import StripOpinion
-from pipeline.types import Alternative, Box, FieldReading, GlyphReading, Strip
+from pipeline.readers.base import BOTH, GLYPH, MICR, STRIP, FieldStrip, Hypotheses
+from pipeline.readers.confidence import EvidenceWeights
+from pipeline.readers.loaded import Readers, load_readers
+from pipeline.types import Alternative, Box, GlyphReading, Strip
 
-WEIGHTS = Weights(strip=0.8, glyph=0.4, other=-1.0)
+WEIGHTS = EvidenceWeights(strip=0.8, glyph=0.4, other=-1.0)
 BOX = Box(3, 4, 300, 60)
-INK = (GlyphReading(Box(5, 5, 10, 20), "1", 0.9), GlyphReading(Box(20, 5, 10, 20), "2", 0.9))
+GLYPHS = (GlyphReading(Box(5, 5, 10, 20), "1", 0.9), GlyphReading(Box(20, 5, 10, 20), "2", 0.9))
 
 
 @pytest.fixture(scope="module")
@@ -25,64 +30,72 @@ def readers() -> Readers:
     return load_readers()
 
 
-def asked(grammar: str) -> StripToRead:
+def field(grammar: str) -> FieldStrip:
     strip = Strip("amount", BOX, np.full((60, 300), 200, np.uint8))
-    return StripToRead(strip, parse_grammar(grammar), ruled=False)
+    return FieldStrip(strip, parse_grammar(grammar), ruled=False)
 
 
-def glyphs_read(value: str | None, confidence: float) -> FieldReading:
-    alternatives = () if value is None else (Alternative(value, confidence),)
-    return FieldReading("amount", value, value or "77", confidence, alternatives, BOX, INK)
+def glyphs_of(value: str, probability: float) -> Hypotheses:
+    return Hypotheses(value, (Alternative(value, probability),), 0.0, GLYPHS)
 
 
 def test_what_both_read_keeps_the_places_of_its_digits() -> None:
-    said = StripOpinion("12", (Alternative("12", 0.95),), 0.0)
-    reading = weigh(asked("digits(2)"), glyphs_read("12", 0.9), said, WEIGHTS)
+    by_ctc = Hypotheses("12", (Alternative("12", 0.95),), 0.0)
+    reading = combine(field("digits(2)"), glyphs_of("12", 0.9), by_ctc, WEIGHTS)
     assert (reading.value, reading.raw, reading.rule, reading.reader) == ("12", "12", None, BOTH)
-    assert reading.glyphs == INK
+    assert reading.glyphs == GLYPHS
     assert reading.confidence == reading.alternatives[0].probability > 0.9
 
 
 def test_what_only_one_reads_has_no_places_and_names_the_rule() -> None:
-    said = StripOpinion("172", (Alternative("17", 0.6), Alternative("12", 0.2)), 0.0)
-    reading = weigh(asked("digits(2)"), glyphs_read("72", 0.4), said, WEIGHTS)
+    by_ctc = Hypotheses("172", (Alternative("17", 0.6), Alternative("12", 0.2)), 0.0)
+    reading = combine(field("digits(2)"), glyphs_of("72", 0.4), by_ctc, WEIGHTS)
     assert (reading.value, reading.raw, reading.rule) == ("17", "172", "digits(2)")
     assert reading.glyphs == ()
     assert reading.confidence < 0.9
 
 
-def test_writing_without_a_legal_value_is_neither_a_number_nor_nothing() -> None:
-    said = StripOpinion("123", (), 0.001)
-    reading = weigh(asked("digits(8)"), glyphs_read(None, 0.0), said, WEIGHTS)
+def test_writing_without_a_legal_value_is_neither_a_number_nor_empty() -> None:
+    by_glyphs, by_ctc = Hypotheses("77", (), 0.0), Hypotheses("123", (), 0.001)
+    reading = combine(field("digits(8)"), by_glyphs, by_ctc, WEIGHTS)
     assert (reading.value, reading.raw, reading.confidence) == (None, "123", 0.0)
     assert reading.rule == "digits(8)"
 
 
-def test_the_strip_reader_alone() -> None:
-    strip = asked("digits(2)")
-    read = speak_alone(strip, StripOpinion("12", (Alternative("12", 0.9),), 0.05))
-    nothing = speak_alone(strip, StripOpinion("", (Alternative("11", 0.01),), 0.97))
-    illegal = speak_alone(strip, StripOpinion("1", (), 0.2))
-    assert (read.value, read.confidence, read.reader) == ("12", 0.9, STRIP)
-    assert (nothing.value, nothing.confidence) == ("", 0.97)
+def test_where_both_see_nothing_the_field_is_empty_with_their_confidence() -> None:
+    nothing = Hypotheses("", (), 0.98)
+    reading = combine(field("digits(8)"), nothing, nothing, WEIGHTS)
+    assert (reading.value, reading.raw, reading.rule) == ("", "", None)
+    assert reading.confidence == reading.alternatives[0].probability > 0.9
+
+
+@pytest.mark.parametrize("reader", [GLYPH, STRIP])
+def test_one_reader_alone(reader: str) -> None:
+    strip = field("digits(2)")
+    read = from_one_reader(strip, Hypotheses("12", (Alternative("12", 0.9),), 0.05), reader)
+    empty = from_one_reader(strip, Hypotheses("", (Alternative("11", 0.01),), 0.97), reader)
+    illegal = from_one_reader(strip, Hypotheses("1", (), 0.2), reader)
+    assert (read.value, read.confidence, read.reader) == ("12", 0.9, reader)
+    assert (empty.value, empty.confidence) == ("", 0.97)
     assert (illegal.value, illegal.raw, illegal.confidence) == (None, "1", 0.0)
 
 
-def test_the_glyph_reader_alone_is_unsure_where_a_point_may_stand() -> None:
-    reading = glyphs_read("12", 0.96)
-    assert heed_point(reading, parse_grammar("digits")) is reading
-    unsure = heed_point(reading, parse_grammar("amount(USD)"))
+def test_a_value_without_a_point_is_unsure_where_a_point_may_stand() -> None:
+    reading = from_one_reader(field("digits"), glyphs_of("12", 0.96), GLYPH)
+    assert cap_without_decimal_point(reading, parse_grammar("digits")) is reading
+    unsure = cap_without_decimal_point(reading, parse_grammar("amount(USD)"))
     assert unsure.confidence == unsure.alternatives[0].probability == 0.48
 
 
 @pytest.mark.parametrize("who", [GLYPH, STRIP, BOTH])
-def test_an_empty_field_reads_as_nothing_whoever_reads(who: str, readers: Readers) -> None:
-    (reading,) = read_fields([asked("digits(4)")], replace(readers, of_fields=who))
+def test_an_empty_field_reads_as_empty_whoever_reads(who: str, readers: Readers) -> None:
+    fields = [field("digits(4)")]
+    (reading,) = read_fields(fields, clean_fields(fields), replace(readers, of_fields=who))
     assert (reading.value, reading.raw, reading.reader) == ("", "", who)
 
 
 def test_each_reader_has_the_hash_of_its_weights(readers: Readers) -> None:
-    hashes = {readers.sha256(name) for name in (GLYPH, STRIP, BOTH, "micr")}
+    hashes = {readers.sha256(name) for name in (GLYPH, STRIP, BOTH, MICR)}
     assert len(hashes) == 4
     assert all(len(value) == 64 for value in hashes)
     assert readers.sha256(STRIP) == readers.strip.card.sha256

@@ -1,16 +1,16 @@
-"""What the glyph reader makes of strips where little or nothing is to be seen."""
+"""What the glyph reader makes of strips on which little or nothing is written."""
 
 import cv2
 import numpy as np
 import pytest
 
 from pipeline.cleaning.ink import separate_ink
-from pipeline.fields import clean_field
+from pipeline.fields import clean_fields
 from pipeline.grammar.parse import ANY_DIGITS
-from pipeline.readers.base import StripToRead
-from pipeline.readers.glyph import EMPTY_BOX, beside_straight_runs, read_strips
+from pipeline.readers.base import FieldStrip, Hypotheses
+from pipeline.readers.glyph import EMPTY_BOX, beside_straight_runs, read_glyphs
 from pipeline.readers.loaded import Readers, load_readers
-from pipeline.types import Box, FieldReading, Image, Strip
+from pipeline.types import Box, Image, Strip
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +18,10 @@ def readers() -> Readers:
     return load_readers()
 
 
-def read(grey: Image, readers: Readers, *, ruled: bool) -> FieldReading:
+def read(grey: Image, readers: Readers, *, ruled: bool) -> Hypotheses:
     strip = Strip("number", Box(0, 0, grey.shape[1], grey.shape[0]), grey)
-    asked = StripToRead(strip, ANY_DIGITS, ruled=ruled)
-    return read_strips([asked], [clean_field(asked)], readers.glyph)[0]
+    fields = [FieldStrip(strip, ANY_DIGITS, ruled=ruled)]
+    return read_glyphs(fields, clean_fields(fields), readers.glyph)[0]
 
 
 def box(paper: int = 230) -> Image:
@@ -33,20 +33,20 @@ def box(paper: int = 230) -> Image:
 def test_flat_paper_is_surely_empty(readers: Readers) -> None:
     rng = np.random.default_rng(1)
     grey = np.clip(rng.normal(200, 5, (70, 200)), 0, 255).astype(np.uint8)
-    reading = read(grey, readers, ruled=True)
-    assert (reading.value, reading.confidence) == ("", 1.0)
+    seen = read(grey, readers, ruled=True)
+    assert (seen.raw, seen.empty) == ("", 1.0)
 
 
 def test_an_empty_box_is_empty_but_less_surely(readers: Readers) -> None:
-    reading = read(box(), readers, ruled=True)
-    assert (reading.value, reading.confidence) == ("", EMPTY_BOX)
+    seen = read(box(), readers, ruled=True)
+    assert (seen.raw, seen.empty) == ("", EMPTY_BOX)
 
 
 def test_marks_too_faint_to_read_are_not_surely_nothing(readers: Readers) -> None:
     grey = np.full((70, 200), 200, np.uint8)
     cv2.putText(grey, "53", (60, 50), cv2.FONT_HERSHEY_SIMPLEX, 1.3, 187.0, 4)
-    reading = read(grey, readers, ruled=True)
-    assert reading.value or reading.confidence < 0.5
+    seen = read(grey, readers, ruled=True)
+    assert seen.raw or seen.empty < 0.5
 
 
 def test_what_is_no_straight_run_stays_when_all_else_fails() -> None:

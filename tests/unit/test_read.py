@@ -51,10 +51,10 @@ def test_a_template_that_does_not_fit_is_an_error_of_the_page(readers: Readers) 
     assert reading.fields == ()
 
 
-def test_stages_are_timed_only_when_asked_for(readers: Readers) -> None:
-    assert read_pages([EMPTY], None, readers)[0].milliseconds == {}
-    timed = read_pages([EMPTY], None, readers, timed=True)[0].milliseconds
-    assert set(timed) == {"decode", "layout", "read"}
+def test_each_stage_tells_when_it_ends(readers: Readers) -> None:
+    ended: list[str] = []
+    read_pages([EMPTY, b"no image", EMPTY], None, readers, on_stage=ended.append)
+    assert ended == ["decode", "place", "decode", "place", "clean", "read"]
 
 
 def test_a_strip_is_one_field_named_strip(readers: Readers) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.grammar.parse import ANY_DIGITS, Grammar, parse_grammar
-from pipeline.readers.ctc_search import Posterior, _Search, likeliest
+from pipeline.readers.ctc_search import Posterior, _Search, likeliest_values
 
 GRAMMARS = (
     "digits",
@@ -65,7 +65,7 @@ def test_it_agrees_with_brute_force(data: st.DataObject, name: str, frames: int)
     grammar, classes = parse_grammar(name), "012,.-"[: data.draw(st.integers(2, 6))]
     posterior = data.draw(posteriors(frames, len(classes)))
     values, mass = by_hand(posterior, grammar, classes)
-    found = likeliest(posterior, grammar, classes=classes, most=4)
+    found = likeliest_values(posterior, grammar, classes=classes, most=4)
     assert found.exact
     assert legal_mass(posterior, grammar, classes=classes) == pytest.approx(mass, rel=1e-9)
     expected = sorted(values.values(), reverse=True)[:4]
@@ -82,7 +82,7 @@ def test_it_agrees_with_brute_force(data: st.DataObject, name: str, frames: int)
 @given(st.data(), st.integers(10, 30), st.from_regex(r"[0-9]{1,9}", fullmatch=True))
 def test_of_one_legal_string_it_is_that_string(data: st.DataObject, frames: int, text: str) -> None:
     posterior = np.maximum(data.draw(posteriors(frames, 10)), 1e-9)
-    found = likeliest(posterior, parse_grammar(f"one_of({text})"), classes="0123456789")
+    found = likeliest_values(posterior, parse_grammar(f"one_of({text})"), classes="0123456789")
     repeats = sum(a == b for a, b in pairwise(text))
     fits = len(text) + repeats <= frames
     assert [alternative.value for alternative in found.values] == [text] * fits
@@ -100,7 +100,7 @@ def test_of_one_legal_string_it_is_that_string(data: st.DataObject, frames: int,
 def test_what_is_found_is_legal(data: st.DataObject, frames: int, name: str) -> None:
     grammar, classes = parse_grammar(name), "0123456789,./"
     posterior = data.draw(posteriors(frames, len(classes)))
-    found = likeliest(posterior, grammar, classes=classes)
+    found = likeliest_values(posterior, grammar, classes=classes)
     probabilities = [alternative.probability for alternative in found.values]
     assert all(grammar.accepts(alternative.value) for alternative in found.values)
     assert probabilities == sorted(probabilities, reverse=True)
@@ -112,7 +112,7 @@ def test_a_search_cut_short_says_so_and_is_legal_still(monkeypatch: pytest.Monke
     flat = np.full((30, 11), 1 / 11)
     grammar = parse_grammar("date(DDMMYYYY)")
     monkeypatch.setattr("pipeline.readers.ctc_search.EXPANSIONS", 3)
-    found = likeliest(flat, grammar, classes="0123456789")
+    found = likeliest_values(flat, grammar, classes="0123456789")
     assert not found.exact
     assert found.values
     assert all(grammar.accepts(alternative.value) for alternative in found.values)
@@ -124,7 +124,7 @@ def test_the_ways_to_write_a_value_count_together() -> None:
     for frame, c in enumerate("1,0 0 0-"):
         posterior[frame, (classes + " ").index(c)] = 1
     posterior[1, 4] = posterior[7, 4] = 1
-    (only,) = likeliest(posterior, parse_grammar("amount(USD)"), classes=classes).values
+    (only,) = likeliest_values(posterior, parse_grammar("amount(USD)"), classes=classes).values
     assert (only.value, only.probability) == ("1000", pytest.approx(1))
 
 
@@ -135,4 +135,4 @@ def test_the_ways_to_write_a_value_count_together() -> None:
 )  # fmt: skip
 def test_what_is_no_posterior_is_refused(posterior: NDArray[np.float64]) -> None:
     with pytest.raises(ValueError, match="posterior"):
-        likeliest(posterior, ANY_DIGITS, classes="0123456789")
+        likeliest_values(posterior, ANY_DIGITS, classes="0123456789")

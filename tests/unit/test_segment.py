@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.cleaning.ink import Ink
 from pipeline.grammar.automaton import FREE, Automaton
 from pipeline.grammar.languages import checksum, digits, one_of
-from pipeline.readers.lattice import best_paths, shares
+from pipeline.readers.lattice import best_paths, path_probabilities
 from pipeline.readers.segment import (
     Candidate,
     Piece,
@@ -166,8 +166,8 @@ def test_the_best_strings_come_with_their_probabilities() -> None:
     found, seen = chain([0.9, 0.1], [0.6, 0.4])
     paths = best_paths(found, seen, classes="01")
     assert [path.text for path in paths[:4]] == ["00", "01", "10", "11"]
-    assert shares(paths)[:4] == pytest.approx([0.54, 0.36, 0.06, 0.04], abs=1e-4)
-    assert sum(shares(paths)) <= 1 + 1e-9
+    assert path_probabilities(paths)[:4] == pytest.approx([0.54, 0.36, 0.06, 0.04], abs=1e-4)
+    assert sum(path_probabilities(paths)) <= 1 + 1e-9
 
 
 def test_a_grammar_picks_the_best_legal_string() -> None:
@@ -176,7 +176,7 @@ def test_a_grammar_picks_the_best_legal_string() -> None:
     assert [path.text for path in paths] == ["01", "11"]
     shorter = best_paths(found, seen, classes="01", automaton=digits(1, 1))
     assert {len(path.text) for path in shorter} == {1}
-    assert shares(shorter)[0] < 1e-4
+    assert path_probabilities(shorter)[0] < 1e-4
     assert best_paths(found, seen, classes="01", automaton=digits(3, 9)) == []
 
 
@@ -245,5 +245,5 @@ def test_the_search_agrees_with_brute_force(seed: int, places: int, automaton: A
 def test_shares_never_exceed_one(rows: list[list[float]]) -> None:
     found, seen = chain(*rows)
     paths = best_paths(found, seen.reshape(-1, 10), classes="0123456789")
-    assert 0 < sum(shares(paths)) <= 1 + 1e-6
+    assert 0 < sum(path_probabilities(paths)) <= 1 + 1e-6
     assert [path.score for path in paths] == sorted((path.score for path in paths), reverse=True)

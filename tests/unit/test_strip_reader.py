@@ -1,4 +1,4 @@
-"""The strip reader's looks at a strip: what is sure at once, and what is looked at again."""
+"""The strip reader's views of a strip: one where it is sure, four where it is not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.readers import strip as strip_reader
 from pipeline.readers.loaded import load_readers
 from pipeline.readers.normalise import ROWS, stretch_strip
 from pipeline.readers.runtime import Model
-from pipeline.readers.strip import DOUBT, form_opinions
+from pipeline.readers.strip import MAX_DOUBT, read_images
 from pipeline.types import Image, Page
 from training.datasets import load_mnist
 from training.synthesis.digit_strips import compose_strip
@@ -49,7 +49,7 @@ def strips(data_dir: Path) -> list[Image]:
     return [synthesizer(rng).grey for _ in range(24)]
 
 
-def test_a_doubtful_strip_is_looked_at_again_and_a_sure_one_is_not(
+def test_a_doubtful_strip_is_read_in_four_views_and_a_sure_one_in_one(
     strips: list[Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = Model.bundled("strip")
@@ -61,20 +61,20 @@ def test_a_doubtful_strip_is_looked_at_again_and_a_sure_one_is_not(
         return run(images, model)
 
     monkeypatch.setattr(strip_reader, "run_strips", counted)
-    monkeypatch.setattr(strip_reader, "DOUBT", 1.0)
-    once = form_opinions(strips, [ANY] * len(strips), model)
-    monkeypatch.setattr(strip_reader, "DOUBT", DOUBT)
+    monkeypatch.setattr(strip_reader, "MAX_DOUBT", 1.0)
+    once = read_images(strips, [ANY] * len(strips), model)
+    monkeypatch.setattr(strip_reader, "MAX_DOUBT", MAX_DOUBT)
     seen.clear()
-    opinions = form_opinions(strips, [ANY] * len(strips), model)
-    doubtful = [first.doubt > DOUBT for first in once]
+    results = read_images(strips, [ANY] * len(strips), model)
+    doubtful = [first.doubt > MAX_DOUBT for first in once]
     assert 0 < sum(doubtful) < len(strips)
     assert seen == [len(strips), *[sum(doubtful)] * 3]
-    for first, opinion, again in zip(once, opinions, doubtful, strict=True):
-        assert opinion.raw == first.raw
-        assert again or opinion == first
-        assert sum(item.probability for item in opinion.legal) + opinion.nothing <= 1 + 1e-6
-        shares = [item.probability for item in opinion.legal]
-        assert shares == sorted(shares, reverse=True)
+    for first, found, doubted in zip(once, results, doubtful, strict=True):
+        assert found.raw == first.raw
+        assert doubted or found == first
+        assert sum(item.probability for item in found.legal) + found.empty <= 1 + 1e-6
+        probabilities = [item.probability for item in found.legal]
+        assert probabilities == sorted(probabilities, reverse=True)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -90,8 +90,8 @@ def test_what_was_read_before_changes_nothing(seed: int) -> None:
 
 
 def test_empty_paper_is_nothing() -> None:
-    (blank,) = form_opinions([np.full((40, 160), 230, np.uint8)], [ANY], Model.bundled("strip"))
-    assert blank.nothing > max([0.5, *(item.probability for item in blank.legal)])
+    (blank,) = read_images([np.full((40, 160), 230, np.uint8)], [ANY], Model.bundled("strip"))
+    assert blank.empty > max([0.5, *(item.probability for item in blank.legal)])
 
 
 def test_a_digit_by_itself_is_not_taken_for_the_side_of_a_box(data_dir: Path) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.readers.confidence import Evidence, Weights, judge
+from pipeline.readers.confidence import Evidence, EvidenceWeights, rank
 from training.confidence import Judged, fit, main, measure
 
-TRUE = Weights(strip=0.9, glyph=0.3, other=-2.0)
+TRUE = EvidenceWeights(strip=0.9, glyph=0.3, other=-2.0)
 
 
 def simulate(count: int, seed: int) -> list[Judged]:
@@ -25,7 +25,7 @@ def simulate(count: int, seed: int) -> list[Judged]:
             "17": Evidence(1 - first, 0.0),
             "": Evidence(0.0, 1 - second),
         }
-        shares = {item.value: item.probability for item in judge(evidence, TRUE)}
+        shares = {item.value: item.probability for item in rank(evidence, TRUE)}
         shares["99"] = 1 - sum(shares.values())  # neither reader thought of it
         judged.append(Judged(str(rng.choice(list(shares), p=list(shares.values()))), evidence))
     return judged
@@ -38,7 +38,7 @@ def test_the_weights_that_made_the_truths_are_found_again() -> None:
     )
     others = simulate(4000, seed=2)
     assert measure(others, found)["calibration_error"] < 0.03
-    distrustful = Weights(strip=0.2, glyph=0.1, other=-2.0)
+    distrustful = EvidenceWeights(strip=0.2, glyph=0.1, other=-2.0)
     assert measure(others, distrustful)["calibration_error"] > 0.1
 
 
@@ -50,7 +50,7 @@ def test_a_point_that_is_missed_is_counted() -> None:
         Judged("12.50", {"12.50": sure}),
         Judged("1250", {"1250": sure}),
     ]
-    counted = measure(judged, Weights(strip=1.0, glyph=0.5, other=-2.0))
+    counted = measure(judged, EvidenceWeights(strip=1.0, glyph=0.5, other=-2.0))
     assert (counted["with_a_point"], counted["point_missed"]) == (3, 2)
     assert counted["point_missed_surely"] == 1
 

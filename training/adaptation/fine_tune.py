@@ -25,7 +25,7 @@ import numpy as np
 
 from core.errors import ConfigError, InputError
 from pipeline.readers.runtime import Model
-from pipeline.readers.strip import form_opinions
+from pipeline.readers.strip import read_images
 from pipeline.types import Alternative, Image
 from training.adaptation.corrections import Correction, as_pool, split_by_file
 from training.adaptation.crossing import cross, find_gaps
@@ -294,9 +294,9 @@ def read(model: Model, fields: Sequence[Correction], synthetic: Pool) -> Reading
     """Read as the product does, by the strip reader alone."""
     exact, confidences = [], []
     grammars = [field.grammar for field in fields]
-    opinions = form_opinions([field.grey for field in fields], grammars, model)
+    opinions = read_images([field.grey for field in fields], grammars, model)
     for field, opinion in zip(fields, opinions, strict=True):
-        best = max((Alternative("", opinion.nothing), *opinion.legal), key=lambda a: a.probability)
+        best = max((Alternative("", opinion.empty), *opinion.legal), key=lambda a: a.probability)
         exact.append(best.value == field.text)
         confidences.append(best.probability)
     texts = read_greedily(pool_logits(model, synthetic))

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pipeline.grammar.parse import Grammar
 from pipeline.placing.template import Template
 from pipeline.read import read_pages, read_strip
-from pipeline.readers.loaded import BOTH, GLYPH, STRIP, Readers
+from pipeline.readers.base import BOTH, GLYPH, STRIP
+from pipeline.readers.loaded import Readers
 from pipeline.types import Page, PageReading
 
 # Whole pages with a template, or images that are one field each with what it may hold.
