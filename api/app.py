@@ -11,12 +11,18 @@ from api import auth, batches, context, events, openapi, pages, problems, templa
 from api.exports import routes as exports
 from api.health import routes as health
 from api.health.readiness import StoreCheck
+from api.page_images import PageImages
 from core.settings import Settings
 from db.session import Database
+from pipeline.files.page import decode_page
+from pipeline.types import Image
+from storage.base import ObjectStore
 from storage.open import open_store
 
 # Two pages of 50 megapixels in the making: the rest of the threads wait for their turn.
 DECODING_AT_ONCE = 2
+# Decoded pages that one process keeps: some 50 cheques, or 7 pages of A4 at 300 dpi.
+PAGE_IMAGES_BYTES = 64 << 20
 # Of a refused upload this much is read, so that its sender gets to see the answer; behind it
 # the connection is closed.
 DRAINED_BYTES = 64 << 20
@@ -46,7 +52,7 @@ def create_app(settings: Settings) -> Flask:
             db=Database(settings.resolved_database_url()),
             store=store,
             store_check=StoreCheck(store.check),
-            decoding=threading.BoundedSemaphore(DECODING_AT_ONCE),
+            page_images=_page_images(settings, store),
             streams=threading.BoundedSemaphore(max(1, settings.api_threads // 2)),
         ),
     )
@@ -61,6 +67,15 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(health.blueprint)
     app.register_blueprint(openapi.blueprint)
     return app
+
+
+def _page_images(settings: Settings, store: ObjectStore) -> PageImages:
+    def decode(key: str) -> Image:
+        return decode_page(store.read(key), max_pixels=settings.max_page_pixels).grey
+
+    # One byte a pixel: the largest page that may come can be kept.
+    max_bytes = max(PAGE_IMAGES_BYTES, settings.max_page_pixels)
+    return PageImages(decode, max_bytes=max_bytes, at_once=DECODING_AT_ONCE)
 
 
 def _begin() -> None:

@@ -9,6 +9,7 @@ from typing import cast
 from flask import current_app, g
 
 from api.health.readiness import StoreCheck
+from api.page_images import PageImages
 from core.settings import Settings
 from db.session import Database
 from storage.base import ObjectStore
@@ -22,7 +23,7 @@ class Services:
     db: Database
     store: ObjectStore
     store_check: StoreCheck
-    decoding: threading.BoundedSemaphore  # full-size page images in memory at once
+    page_images: PageImages
     streams: threading.BoundedSemaphore  # event streams, so that they never take every thread
 
 

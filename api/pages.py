@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import BinaryIO
 
 import cv2
-import numpy as np
 from flask import Blueprint, Response, request
 from pydantic import ValidationError
 
 from api import serializers
 from api.context import Services, caller, services
 from api.openapi import operation, parse_query
+from api.page_images import crop, scale_to_width
 from api.problems import ProblemError
 from api.schemas import BatchField, ImageQuery, PageObject, Unreadable, Verification
 from core.errors import NotFoundError
@@ -22,16 +22,16 @@ from db import queries
 from db.models import PageState
 from db.transitions import fields as transitions
 from db.views import PageView
-from pipeline.files.page import decode_page
 from pipeline.types import Image
 
 blueprint = Blueprint("pages", __name__)
 
-SHOWN_AS_IT_IS = frozenset({"image/jpeg", "image/png"})
 CHUNK = 256 * 1024
 MAX_JSON_BYTES = 64 * 1024
-MARGIN = 0.35  # of the field's height, on each side: a stroke may leave its box
 JPEG_QUALITY = 85
+
+_MEDIA_TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
+_ENCODING = {".jpg": [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY], ".png": []}
 
 # An image belongs to its id for good: pages and readings are added, never changed.
 _CACHE = "private, max-age=31536000, immutable"
@@ -49,23 +49,19 @@ def get_page(page_id: str) -> Response:
 def page_image(page_id: str) -> Response:
     """Return the scan of a page, as browsers show it.
 
-    The original bytes, or with `width` a smaller grey copy once the page has been read.
+    The original bytes; or with `width`, once the page has been read, a smaller grey copy.
     """
     width = parse_query(ImageQuery).width
     page = _page(page_id)
     key = _image_key(page)
     # Bytes that the pipeline has not got through are never decoded here.
-    if page.state != PageState.READ or width is None or (page.width or 0) <= width:
-        width = None
-    if width is None and page.media_type in SHOWN_AS_IT_IS:
-        response = _fresh(f"{page.sha256}")
-        if response is None:
-            response = _streamed(services(), key, page.media_type)
-    else:
-        response = _fresh(f"{page.sha256}-{width}")
-        if response is None:
-            response = _drawn(_scaled(page, width), ".jpg", "image/jpeg")
-    return _tagged(response, f"{page.sha256}" if width is None else f"{page.sha256}-{width}")
+    if width is None or page.state != PageState.READ or (page.width or 0) <= width:
+        return _cacheable(f"{page.sha256}", lambda: _streamed(services(), key, page.media_type))
+
+    def small() -> Response:
+        return _encoded(scale_to_width(services().page_images.get(key), width), ".jpg")
+
+    return _cacheable(f"{page.sha256}-{width}", small)
 
 
 @blueprint.get("/fields/<id:field_id>")
@@ -84,14 +80,13 @@ def field_crop(field_id: str) -> Response:
         page = queries.page_with_fields(session, caller().tenant_id, field.page_id)
     if field.box is None:
         raise NotFoundError("This field has no place on its page.", code="crop-not-found")
-    tag = hashlib.sha256(f"{page.sha256} {field.box} {page.turn}".encode()).hexdigest()
-    response = _fresh(tag)
-    if response is None:
-        with services().decoding:
-            grey = _decoded(page)
-            crop = _cut(grey, field.box, page.turn)
-        response = _drawn(crop, ".png", "image/png")
-    return _tagged(response, tag)
+    key, box, turn = _image_key(page), field.box, page.turn
+
+    def cut() -> Response:
+        return _encoded(crop(services().page_images.get(key), box, turn), ".png")
+
+    tag = hashlib.sha256(f"{page.sha256} {box} {turn}".encode()).hexdigest()
+    return _cacheable(tag, cut)
 
 
 @blueprint.post("/fields/<id:field_id>/verify")
@@ -142,14 +137,10 @@ def _image_key(page: PageView) -> str:
 # --- bytes --------------------------------------------------------------------------------------
 
 
-def _fresh(tag: str) -> Response | None:
-    """Return a 304 where the caller has this image already."""
-    if request.if_none_match.contains_weak(tag):
-        return Response(status=HTTPStatus.NOT_MODIFIED)
-    return None
-
-
-def _tagged(response: Response, tag: str) -> Response:
+def _cacheable(tag: str, make: Callable[[], Response]) -> Response:
+    """Return what `make` makes, or 304 where the caller has the image of this tag already."""
+    known = request.if_none_match.contains_weak(tag)
+    response = Response(status=HTTPStatus.NOT_MODIFIED) if known else make()
     response.set_etag(tag)
     response.headers["Cache-Control"] = _CACHE
     return response
@@ -173,37 +164,8 @@ def _read_all(stream: BinaryIO) -> Iterator[bytes]:
         yield chunk
 
 
-def _scaled(page: PageView, width: int | None) -> Image:
-    with services().decoding:
-        grey = _decoded(page)
-        if width is None:
-            return grey
-        height = max(1, round(grey.shape[0] * width / grey.shape[1]))
-        return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _decoded(page: PageView) -> Image:
-    data = services().store.read(_image_key(page))
-    return decode_page(data, max_pixels=services().settings.max_page_pixels).grey
-
-
-def _cut(grey: Image, box: tuple[float, float, float, float], turn: int) -> Image:
-    """Cut `box` (x, y, w, h in pixels) out of a page with a margin, within the page.
-
-    What is cut out makes so many quarter turns clockwise.
-    """
-    x, y, w, h = box
-    margin = MARGIN * (w if turn % 2 else h) + 4
-    left, top = max(0, int(x - margin)), max(0, int(y - margin))
-    cut = grey[top : max(top + 1, int(y + h + margin)), left : max(left + 1, int(x + w + margin))]
-    if cut.size == 0:
-        raise NotFoundError("This field has no place on its page.", code="crop-not-found")
-    return np.ascontiguousarray(np.rot90(cut, -turn))
-
-
-def _drawn(image: Image, suffix: str, media_type: str) -> Response:
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if suffix == ".jpg" else []
-    done, data = cv2.imencode(suffix, image, options)
+def _encoded(image: Image, suffix: str) -> Response:
+    done, data = cv2.imencode(suffix, image, _ENCODING[suffix])
     if not done:
         raise RuntimeError(f"OpenCV could not write a {suffix} of {image.shape}")
-    return Response(data.tobytes(), content_type=media_type)
+    return Response(data.tobytes(), content_type=_MEDIA_TYPES[suffix])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from sqlalchemy import create_engine, text, update
 from core.clock import utcnow
 from core.settings import Settings
 from db.models import Outbox, Page
+from storage.base import ObjectStore
 from tests.api_client import Api, api_under_test, png
 
 
@@ -177,6 +180,30 @@ def test_a_crop_is_the_field_with_a_margin(api: Api, batch: dict[str, Any]) -> N
     assert np.array_equal(_decoded(crop.data), expected)
     again = api.get(field["links"]["crop"], headers={"If-None-Match": crop.headers["ETag"]})
     assert again.status_code == 304
+
+
+def test_a_page_is_decoded_once_for_all_its_crops_and_small_copies(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def counted(store: ObjectStore, key: str) -> bytes:
+        read.append(key)
+        return real(store, key)
+
+    real = type(api.store).read
+    monkeypatch.setattr(type(api.store), "read", counted)
+    data = png(5, width=640)
+    batch = api.upload([("a.png", data)]).json
+    api.read(batch, fields=24)
+    (page,) = api.items(f"/v1/batches/{batch['id']}/pages")
+    links = [field["links"]["crop"] for field in api.items(f"/v1/batches/{batch['id']}/fields")]
+    links += [f"/v1/pages/{page['id']}/image?width={width}" for width in (100, 200)]
+    with ThreadPoolExecutor(6) as browser:  # as many requests as a browser sends at once
+        answers = list(browser.map(api.get, links))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.data for answer in answers}) == 26
+    assert read == [f"{batch['id']}/{hashlib.sha256(data).hexdigest()}"]
 
 
 @pytest.mark.parametrize("turn", [1, 2, 3])

@@ -1,0 +1,98 @@
+"""Decoded pages, kept for a while, and the small images cut out of them.
+
+A person who keys a page asks for the crops of all its fields at once: the page is decoded for the
+first and kept for the others.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+
+import cv2
+import numpy as np
+
+from core.errors import NotFoundError
+from pipeline.types import Image
+
+MARGIN = 0.35  # of the field's height, on each side: a stroke may leave its box
+
+
+class PageImages:
+    """The pages that were asked for last, at most `max_bytes` of them. Threads may share it.
+
+    `decode` returns the page of an object key, (height, width) uint8; at most `at_once` run at a
+    time. The key names a batch and the hash of the bytes, so what it stands for never changes,
+    and whoever may see the batch may see the page.
+    """
+
+    def __init__(self, decode: Callable[[str], Image], *, max_bytes: int, at_once: int) -> None:
+        self._decode = decode
+        self._max_bytes = max_bytes
+        self._turn = threading.BoundedSemaphore(at_once)
+        self._lock = threading.Lock()  # of all that follows
+        self._kept: OrderedDict[str, Image] = OrderedDict()  # the one used last at the end
+        self._kept_bytes = 0
+        self._coming: dict[str, Future[Image]] = {}
+
+    def get(self, key: str) -> Image:
+        """Return a page, not to be written to. Raises what `decode` raises.
+
+        Threads that ask for the same page at once wait for one decoding.
+        """
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+            coming = self._coming.get(key)
+            if coming is None:
+                decoded = self._coming[key] = Future()
+        if coming is not None:
+            return coming.result()
+        try:
+            with self._turn:
+                image = self._decode(key)
+            image.flags.writeable = False
+        except BaseException as exc:
+            with self._lock:
+                del self._coming[key]
+            decoded.set_exception(exc)
+            raise
+        with self._lock:
+            self._keep(key, image)
+            del self._coming[key]
+        decoded.set_result(image)
+        return image
+
+    def _keep(self, key: str, image: Image) -> None:
+        if image.nbytes > self._max_bytes:
+            return
+        self._kept[key] = image
+        self._kept_bytes += image.nbytes
+        while self._kept_bytes > self._max_bytes:
+            _, oldest = self._kept.popitem(last=False)
+            self._kept_bytes -= oldest.nbytes
+
+
+def crop(page: Image, box: tuple[float, float, float, float], turn: int) -> Image:
+    """Cut a field out of its page with a margin, and turn it upright.
+
+    `box` is x, y, width and height in pixels of the page; `turn` counts quarter turns clockwise.
+    What of the margin lies off the page is left out. Raises NotFoundError (`crop-not-found`)
+    where the whole box does.
+    """
+    x, y, w, h = box
+    margin = MARGIN * (w if turn % 2 else h) + 4
+    left, top = max(0, int(x - margin)), max(0, int(y - margin))
+    cut = page[top : max(top + 1, int(y + h + margin)), left : max(left + 1, int(x + w + margin))]
+    if cut.size == 0:
+        raise NotFoundError("This field has no place on its page.", code="crop-not-found")
+    return np.ascontiguousarray(np.rot90(cut, -turn))
+
+
+def scale_to_width(page: Image, width: int) -> Image:
+    """Return a copy of the page that is `width` pixels wide."""
+    height = max(1, round(page.shape[0] * width / page.shape[1]))
+    return np.asarray(cv2.resize(page, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
