@@ -12,9 +12,9 @@ from benchmarks.processes import MemoryWatch, cpu_seconds, tree
 from benchmarks.report import Section
 from benchmarks.samples import cheques, temporary, write_cheques
 from benchmarks.stages import measure_kind
+from cli.arguments import TemplateChoice, find_uploads
 from cli.client import Client
 from cli.local.up import Stack
-from cli.paths import TemplateChoice, find_uploads
 from core.settings import load_settings
 from db.models import Page
 from db.session import Database

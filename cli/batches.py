@@ -1,6 +1,6 @@
 """The commands that talk to a server: submit, status, retry, results, export.
 
-What a program may want goes to stdout; progress and remarks go to stderr.
+What a program can use goes to stdout; progress and remarks go to stderr.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.filesize import decimal
 
+from cli.arguments import Upload, find_template, find_uploads
 from cli.client import Client, api_key, every_page_read
 from cli.output import (
     INTERRUPTED,
@@ -28,7 +29,6 @@ from cli.output import (
     remarks,
     write_csv,
 )
-from cli.paths import Upload, find_template, find_uploads
 from core.errors import ConfigError, CounterfoilError, InputError, TransientError
 from core.settings import load_settings
 
@@ -39,7 +39,10 @@ SHOWN_FAILURES = 10
 
 @contextmanager
 def connect(url: str | None, home: Path | None) -> Iterator[Client]:
-    """Open a client as the settings and the options say. Raises ConfigError without a key."""
+    """Open a client of the server that the settings and options name.
+
+    Raises ConfigError if there is no API key.
+    """
     settings = load_settings(url=url, home=home)
     with Client(settings.url, api_key(settings)) as client:
         yield client
@@ -56,9 +59,9 @@ def submit(
     wait: bool,
     as_json: bool,
 ) -> int:
-    """Upload files as one batch and print its id, or it as JSON; return the exit status."""
+    """Upload files as one batch, print its id or the batch as JSON, and return the exit status."""
     uploads = find_uploads(paths)
-    choice = find_template(template)
+    choice = None if template is None else find_template(template)
     with connect(url, home) as client:
         batch = client.create_batch(name=name, template=choice, release_threshold=release_at)
         try:
@@ -66,16 +69,16 @@ def submit(
             if len(rejected) < len(uploads):
                 batch = client.close_batch(batch["id"])
         except BaseException:
-            # Half of what was meant is worse than nothing: it would look like the whole.
+            # A batch that holds half of the files would look complete.
             with suppress(CounterfoilError):
                 client.cancel_batch(batch["id"])
-            remarks.print(f"The upload broke off; batch {batch['id']} is cancelled.")
+            remarks.print(f"The upload was not completed, so batch {batch['id']} is cancelled.")
             raise
         for item in rejected:
-            remarks.print(f"[red]Not taken:[/] {_plain(item)}")
+            remarks.print(f"[red]Rejected:[/] {_rejection(item)}")
         if len(rejected) == len(uploads):
             client.cancel_batch(batch["id"])
-            raise InputError("None of the files can be taken.", code="no-usable-file")
+            raise InputError("The server rejected every file.", code="no-usable-file")
         status = InputError.exit_code if rejected else 0
         try:
             if not as_json:
@@ -84,7 +87,7 @@ def submit(
                 batch = follow_with_progress(client, batch["id"])
         except KeyboardInterrupt:
             remarks.print(
-                f"\nThe server goes on reading. Follow it with: counterfoil status {batch['id']}"
+                f"\nThe server continues to read. To follow it: counterfoil status {batch['id']}"
             )
             return INTERRUPTED
         if wait and not report_end(client, batch):
@@ -95,7 +98,7 @@ def submit(
 
 
 def upload_with_progress(client: Client, batch_id: str, uploads: list[Upload]) -> list[Json]:
-    """Upload into a batch with a bar on stderr; return what the server rejected."""
+    """Upload files into a batch, with a progress bar on stderr; return the rejected ones."""
     size = sum(upload.size for upload in uploads)
     with progress_bar() as bar:
         task = bar.add_task("Uploading", total=max(size, 1), note=f"0 of {len(uploads)} files")
@@ -114,9 +117,9 @@ def upload_with_progress(client: Client, batch_id: str, uploads: list[Upload]) -
 
 
 def follow_with_progress(client: Client, batch_id: str, *, patience: float | None = None) -> Json:
-    """Follow a batch with a bar on stderr until no page is still to be read; return it.
+    """Follow a batch, with a progress bar on stderr, until no page waits to be read; return it.
 
-    With `patience`, raise TransientError when nothing has moved for so many seconds.
+    With `patience`, raise TransientError after so many seconds without any progress.
     """
     batch: Json = {}
     moved, counts = time.monotonic(), None
@@ -127,13 +130,13 @@ def follow_with_progress(client: Client, batch_id: str, *, patience: float | Non
             if counts != (batch["documents"], batch["pages"]):
                 moved, counts = time.monotonic(), (batch["documents"], batch["pages"])
             elif patience is not None and time.monotonic() - moved > patience:
-                raise TransientError(f"Nothing has moved for {patience:.0f} seconds.")
+                raise TransientError(f"The batch made no progress for {patience:.0f} seconds.")
         bar.update(task, completed=100)
     return batch
 
 
 def report_end(client: Client, batch: Json) -> bool:
-    """Say on stderr how a batch ended, with the first failures; return whether all was read."""
+    """Print on stderr how a batch ended and its first failures; return whether all was read."""
     fields, pages = batch["fields"], batch["pages"]
     said = f"{pages['read']} of {pages['total']} pages read, {fields['total']} fields: "
     said += f"{fields['accepted']} accepted, {fields['review']} for review."
@@ -150,7 +153,7 @@ def report_end(client: Client, batch: Json) -> bool:
 
 
 def status(batch_id: str, *, url: str | None, home: Path | None, as_json: bool) -> int:
-    """Print how far a batch is."""
+    """Print how much of a batch has been read."""
     with connect(url, home) as client:
         batch = client.batch(batch_id)
     if as_json:
@@ -169,7 +172,7 @@ def status(batch_id: str, *, url: str | None, home: Path | None, as_json: bool) 
 
 
 def retry(batch_id: str, *, url: str | None, home: Path | None, as_json: bool) -> int:
-    """Have what was set aside in a batch tried again."""
+    """Have the failed pages and files of a batch tried again."""
     with connect(url, home) as client:
         batch = client.retry_batch(batch_id)
     if as_json:
@@ -177,18 +180,18 @@ def retry(batch_id: str, *, url: str | None, home: Path | None, as_json: bool) -
         return 0
     retried = batch["retried"]
     if retried["pages"] or retried["documents"]:
-        print(f"Tried again: {retried['pages']} pages, {retried['documents']} files.")
+        print(f"Retrying: {retried['pages']} pages, {retried['documents']} files.")
     else:
-        print("Nothing was set aside in this batch.")
+        print("There is nothing to retry in this batch.")
     return 0
 
 
 def results(
     batch_id: str, *, url: str | None, home: Path | None, as_json: bool, as_csv: bool
 ) -> int:
-    """Print what was read, one object or row a page, or a table."""
+    """Print what was read: JSON or CSV with one object or row per page, or a table."""
     if as_json and as_csv:
-        raise ConfigError("--json and --csv exclude each other.")
+        raise ConfigError("--json and --csv cannot be used together.")
     with connect(url, home) as client:
         batch = client.batch(batch_id)
         pages = batch_pages(client, batch_id)
@@ -201,12 +204,12 @@ def results(
             print_table(pages)
     left = batch["pages"]["queued"] + batch["pages"]["leased"] + batch["documents"]["stored"]
     if left:
-        remarks.print(f"Not all is read yet: {batch['percent']:.0f} %.")
+        remarks.print(f"The batch is not finished: {batch['percent']:.0f} % is read.")
     return 0
 
 
 def batch_pages(client: Client, batch_id: str) -> Iterator[Json]:
-    """Yield the object of every page of a batch that has ended, then those of unopened files."""
+    """Yield the object of every finished page, then one for each file that could not be opened."""
     for page in client.pages(batch_id):
         if page["state"] == "cancelled":
             yield page_of_api(page) | {"error": "Cancelled before it was read."}
@@ -228,22 +231,24 @@ def export(
     url: str | None,
     home: Path | None,
 ) -> int:
-    """Write a batch into a file, to stdout, or into a table of a database of the server's."""
+    """Write a batch into a file, to stdout, or into a table of a database known to the server."""
     if (to is None) != (table is None):
-        raise ConfigError("--to and --table come together.")
+        raise ConfigError("--to and --table must be used together.")
     with connect(url, home) as client:
         if to is not None and table is not None:
             if out is not None or form is not None:
-                raise ConfigError("--to writes into a database; leave out --format and --out.")
+                raise ConfigError("--format and --out cannot be used with --to.")
             answer = client.export_to(batch_id, to, table)
             remarks.print(_escaped(f"{answer['rows']} rows written to {to}, table {table}."))
             return 0
         form = form or (out.suffix.lstrip(".").lower() if out else "csv")
         if form not in ("csv", "jsonl", "xlsx"):
-            raise ConfigError(f"There is no format {form}.", hint="There are csv, jsonl, xlsx.")
+            raise ConfigError(f"There is no export format {form}.", hint="Choose csv, jsonl, xlsx.")
         if out is None:
             if form == "xlsx" and sys.stdout.isatty():
-                raise ConfigError("An XLSX file cannot be shown here.", hint="Name one with --out.")
+                raise ConfigError(
+                    "An XLSX file cannot be shown here.", hint="Name a file with --out."
+                )
             with client.export(batch_id, form) as chunks:
                 for chunk in chunks:
                     sys.stdout.buffer.write(chunk)
@@ -255,7 +260,10 @@ def export(
 
 
 def export_to_file(client: Client, batch_id: str, form: str, out: Path) -> None:
-    """Write an export into `out`, whole or not at all. Raises ConfigError if it cannot."""
+    """Write an export into `out`, completely or not at all.
+
+    Raises ConfigError if the file cannot be written.
+    """
     part = out.with_name(f"{out.name}.part")
     try:
         with client.export(batch_id, form) as chunks, part.open("wb") as file:
@@ -293,7 +301,7 @@ def _document_error(document: Json) -> str:
     return str(said or "This file could not be opened.")
 
 
-def _plain(rejected: Json) -> str:
+def _rejection(rejected: Json) -> str:
     return _escaped(f"{rejected['filename']}: {rejected['message']}")
 
 

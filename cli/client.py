@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import httpx
 
-from cli.paths import TemplateChoice, Upload
+from cli.arguments import TemplateChoice, Upload
 from core.errors import (
     ConfigError,
     ConflictError,

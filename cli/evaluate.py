@@ -1,4 +1,4 @@
-"""`counterfoil evaluate`: how well a labelled set is read, beside other systems, as one report."""
+"""`counterfoil evaluate`: measure how well labelled images are read, beside other systems."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import cv2
 from rich.console import Console
 from rich.table import Table
 
+from cli.arguments import load_template
 from cli.output import counting_bars
 from cli.read import load_quietly
-from cli.template import load_template
 from core.errors import ConfigError, InputError
 from pipeline.grammar.parse import Grammar, parse_grammar
 from pipeline.placing.template import Template
@@ -50,12 +50,12 @@ def evaluate(
     rapidocr: Path | None,
     as_json: bool,
 ) -> None:
-    """Read a labelled set, and show the figures: as a table or JSON, and as a report in `out`.
+    """Read a labelled set, print its figures as a table or JSON, and write a report to `out`.
 
-    Raises InputError for a set that is none, ConfigError for options that do not go together.
+    Raises InputError if the set cannot be loaded, ConfigError if the options contradict each other.
     """
     if out is not None and not out.parent.is_dir():
-        raise InputError(f"there is no folder {out.parent} to write the report into.")
+        raise InputError(f"The report cannot be written: there is no folder {out.parent}.")
     part = parse_part(select, limit)
     form = None if template is None else load_template(template)
     target = form or parse_grammar(field)
@@ -67,7 +67,7 @@ def evaluate(
     known = readers_by_name(loaded)
     for name in readers:
         if name not in known:
-            raise ConfigError(f"there is no reader '{name}'; there are: {', '.join(known)}.")
+            raise ConfigError(f"There is no reader '{name}'.", hint=f"Readers: {', '.join(known)}.")
     rivals, absent = ({}, []) if alone or template is not None else find_rivals(_have(rapidocr))
 
     with counting_bars() as progress:
@@ -103,19 +103,22 @@ def evaluate(
         try:
             out.write_text(report(evaluation), encoding="utf-8")
         except OSError as exc:
-            raise InputError(f"{out} cannot be written: {exc.strerror}.") from exc
+            raise InputError(f"{out} cannot be written ({exc.strerror}).") from exc
         print(f"Report: {out}", file=sys.stderr)
 
 
 def parse_part(select: str | None, limit: int | None) -> Part:
-    """Return which images are meant: `START:STEP`, as of a Python slice without its stop."""
+    """Return the part of the set that `START:STEP` selects, as in a Python slice.
+
+    Raises ConfigError if `select` has another form.
+    """
     if select is None:
         return Part(limit=limit)
     start, _, step = select.partition(":")
     if not (start.isdecimal() and step.isdecimal() and int(step) > 0):
         raise ConfigError(
-            f"--select {select} is not START:STEP;",
-            hint="0:2 is every second image from the first.",
+            f"--select {select} is not of the form START:STEP.",
+            hint="For example, 0:2 selects every second image, beginning with the first.",
         )
     return Part(int(start), int(step), limit)
 
@@ -127,7 +130,7 @@ def _have(rapidocr: Path | None) -> list[Path]:
 def _with_remark(
     labelled: LabelledSet, target: Template | Grammar, comparison: Comparison
 ) -> LabelledSet:
-    """Say so where truths hold what the grammar does not allow: no reader can be right there."""
+    """Add a remark if labels hold characters outside the grammar: no reader can be right there."""
     if isinstance(target, Template):
         return labelled
     allowed = target.values()
@@ -135,8 +138,8 @@ def _with_remark(
     if not beyond:
         return labelled
     remark = (
-        f"nothing, but {beyond} of the truths hold characters that {target.name} does not allow: "
-        "they cannot be read rightly (--field states another grammar, --ignore what not to compare)"
+        f"nothing, but {beyond} of the labels hold characters that {target.name} does not allow: "
+        "no reader can be right there (choose another grammar with --field, or --ignore characters)"
     )
     return LabelledSet(labelled.name, labelled.form, labelled.examples, (*labelled.remarks, remark))
 

@@ -1,4 +1,4 @@
-"""`counterfoil read`: the pipeline on files of this machine, with no server."""
+"""`counterfoil read`: run the pipeline on files of this machine, with no server."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from cli.arguments import find_uploads, load_template
 from cli.output import (
     INTERRUPTED,
     json_line,
@@ -21,9 +22,7 @@ from cli.output import (
     progress_bar,
     remarks,
 )
-from cli.paths import find_uploads
 from cli.picture import draw_readings, save_picture
-from cli.template import load_template
 from core.errors import ConfigError, InputError
 from core.settings import Settings, load_settings
 from pipeline.grammar.parse import Grammar, parse_grammar
@@ -39,7 +38,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class _Scan:
-    """A page image to be read, or why there is none."""
+    """The bytes of one page image, or the error in its place."""
 
     file: str
     number: int
@@ -58,19 +57,20 @@ def read_files(
 ) -> int:
     """Read files and print each page; return 3 if a page could not be read, else 0.
 
-    With `draw`, a folder, each page that was read becomes a picture there. Ctrl-C prints what was
-    read until then, and returns 130.
+    If `draw` is given, a picture of each page that was read is written into that folder. After
+    Ctrl-C, what has been read so far is printed, and 130 is returned.
     """
     if template is not None and field is not None:
-        raise ConfigError("--template and --field exclude each other.")
+        raise ConfigError("--template and --field cannot be used together.")
     chosen = None if template is None else load_template(template)
     grammar = None if field is None else parse_grammar(field)
     settings = load_settings()
     readers = load_quietly(settings.home)
     complete, stopped, pages, files = True, False, 0, set[str]()
     shown: list[Json] = []
-    found = [item for argument in arguments for item in _found(argument)]
-    # Files are opened in a guarded child, as on a server: one that kills its decoder is one error.
+    found = [item for argument in arguments for item in _files_of(argument)]
+    # Files are opened in a guarded child, as on a server: a file that crashes its decoder is one
+    # error and stops nothing else.
     with DocumentOpener.from_settings(settings) as opener, progress_bar(off=as_json) as bar:
         task = bar.add_task("Reading", total=len(found), note="")
         scans = itertools.chain.from_iterable(_scans(item, opener) for item in found)
@@ -80,7 +80,7 @@ def read_files(
                     save_picture(draw_readings(scan.data, page, turn), draw, scan.file, scan.number)
                 complete = complete and page["error"] is None
                 if as_json:
-                    sys.stdout.write(json_line(page) + "\n")  # at once, that Ctrl-C cuts no line
+                    sys.stdout.write(json_line(page) + "\n")  # so that Ctrl-C cuts no line
                     sys.stdout.flush()
                 else:
                     shown.append(page)
@@ -98,9 +98,9 @@ def read_files(
 
 
 def load_quietly(home: Path | None = None) -> Readers:
-    """Load the readers and run them once, without what LiteRT says on stderr when it first runs.
+    """Load the readers, and run one so that LiteRT prints its first messages to nowhere.
 
-    With `home`, the strip reader is the site's own where it has adapted one.
+    With `home`, the strip reader is the one that this site adapted, if there is one.
     """
     kept = os.dup(2)
     try:
@@ -114,8 +114,8 @@ def load_quietly(home: Path | None = None) -> Readers:
     return readers
 
 
-def _found(argument: str) -> list[Path | _Scan]:
-    """Return the files that an argument names, or in their place a page with an error."""
+def _files_of(argument: str) -> list[Path | _Scan]:
+    """Return the files that an argument names; if it names none, a page with the error."""
     try:
         return [upload.path for upload in find_uploads([argument])]
     except InputError as exc:
@@ -123,17 +123,17 @@ def _found(argument: str) -> list[Path | _Scan]:
 
 
 def _scans(found: Path | _Scan, opener: DocumentOpener) -> Iterator[_Scan]:
-    """Yield the pages of a file; one that cannot be opened is one page with an error."""
+    """Yield the pages of a file; if it cannot be opened, one page with the error."""
     return iter([found]) if isinstance(found, _Scan) else _pages(found, opener)
 
 
 def _pages(path: Path, opener: DocumentOpener) -> Iterator[_Scan]:
     file, number = str(path), 0
     try:
-        path.open("rb").close()  # the child says less well why it cannot
+        path.open("rb").close()  # the child would give a vaguer reason
         for number, page in enumerate(opener.open(path.absolute(), path.name), 1):
-            own = page.data is None and page.error is None
-            yield _Scan(file, number, path.read_bytes() if own else page.data, page.error)
+            whole = page.data is None and page.error is None  # the file itself is the page
+            yield _Scan(file, number, path.read_bytes() if whole else page.data, page.error)
     except OSError as exc:
         error = InputError(f"The file cannot be read ({exc.strerror}).")
         yield _Scan(file, number + 1, None, error)
@@ -149,7 +149,7 @@ def _read(
     settings: Settings,
     release_at: float | None,
 ) -> Iterator[tuple[_Scan, Json, int]]:
-    """Yield scans with what was read on them, and the quarter turns that bring them upright."""
+    """Yield each scan, its page object, and the quarter turns that bring it upright."""
     name = None if template is None else template.name
     while group := list(itertools.islice(scans, settings.group_size)):
         images = [scan.data for scan in group if scan.data is not None]

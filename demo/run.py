@@ -23,11 +23,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from cli.arguments import TemplateChoice, find_uploads
 from cli.batches import batch_pages, export_to_file, follow_with_progress, report_end
 from cli.client import Client, api_key
 from cli.local.up import Stack
 from cli.output import percent
-from cli.paths import TemplateChoice, find_uploads
 from core.errors import CounterfoilError
 from core.settings import load_settings
 

@@ -101,7 +101,7 @@ def test_status(counterfoil: Shell, batch: str) -> None:
 
 
 def test_retry(counterfoil: Shell, stack: Stack, batch: str) -> None:
-    assert "Nothing was set aside" in counterfoil("retry", batch).stdout
+    assert "nothing to retry" in counterfoil("retry", batch).stdout
     with database_of(stack) as database, database.transaction() as s:
         page_id = s.scalars(select(Page.id).where(Page.batch_id == batch).limit(1)).one()
         s.execute(delete(Field).where(Field.page_id == page_id))
@@ -231,7 +231,8 @@ def test_json_of_submit(counterfoil: Shell) -> None:
 def test_a_template_of_ones_own(counterfoil: Shell, tmp_path: Path) -> None:
     mine = tmp_path / "mine.yaml"
     text = (ROOT / "pipeline/templates/demo-cheque.yaml").read_text()
-    mine.write_text(text.replace("name: demo-cheque", "name: ours"))
+    # Windows editors write a byte order mark.
+    mine.write_text(text.replace("name: demo-cheque", "name: ours"), encoding="utf-8-sig")
     done = counterfoil("submit", "--wait", "-t", mine, SAMPLES / "cheque-4.jpg")
     (line,) = counterfoil("results", done.stdout.strip(), "--json").stdout.splitlines()
     assert json.loads(line)["template"] == "ours"

@@ -20,6 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cli.main import app
+from pipeline.placing.template import bundled_text
 from training.synthesis.hand import load_mnist
 
 SAMPLES = Path(__file__).parents[2] / "demo" / "samples"
@@ -64,6 +65,28 @@ def test_a_template_that_does_not_fit_is_said() -> None:
     (page,) = read("-t", "demo-form", SAMPLES / "cheque-1.jpg", status=3)
     assert "demo-form" in page["error"]
     assert page["fields"] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        (["read", "--json", str(SAMPLES / "cheque-1.jpg")], 0, '"template": "demo-cheque"'),
+        (["template", "check"], 0, "demo-cheque: "),
+        (["evaluate", "--json", "--reader", "glyph", "labels.csv"], 0, "template demo-cheque"),
+        (["train", "adapt", "--data", "site", "--corrections", "labels.csv"], 3, "fields"),
+    ],
+)
+def test_a_template_may_start_with_a_byte_order_mark(
+    command: list[str], status: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("ours.yaml").write_text(bundled_text("demo-cheque"), encoding="utf-8-sig")
+    Path("labels.csv").write_text(f"file,field,text\n{SAMPLES / 'cheque-1.jpg'},amount,1\n")
+    template = ["ours.yaml"] if "check" in command else ["--template", "ours.yaml"]
+    done = CliRunner().invoke(app, [*command, *template])
+    assert done.exit_code == status, (done.exit_code, done.output, done.exception)
+    assert said in done.output
+    assert "ours.yaml" not in done.stderr
 
 
 def test_a_strip_is_one_field(data_dir: Path, tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ _WHOLE = """
 import json, sys
 from pathlib import Path
 import cv2, numpy as np
-from cli.train_adapt import adapt
+from cli.adapt import adapt
 from core.errors import ConfigError
 from storage.site_models import current_name, current_strip, new_model, promote
 from tests.unit.test_adaptation import corrections

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from cli.arguments import TemplateChoice, Upload
 from cli.client import (
     GROUP_BYTES,
     GROUP_FILES,
@@ -18,7 +19,6 @@ from cli.client import (
     every_page_read,
     group_uploads,
 )
-from cli.paths import TemplateChoice, Upload
 from core.errors import (
     ConfigError,
     ConflictError,

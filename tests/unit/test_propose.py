@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cli.template import check_template
+from cli.template_check import check_template
 from cli.template_new import new_template
 from core.errors import InputError, TemplateError
 from pipeline.files.page import decode_page

@@ -134,7 +134,7 @@ def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
 def test_missing_tensorflow_is_said_in_plain_words(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['tensorflow'] = None; sys.modules['keras'] = None\n"
-        "from cli.train import app; from core.errors import ConfigError\n"
+        "from cli.commands.train import app; from core.errors import ConfigError\n"
         "try: app(['glyphs', '--data', sys.argv[1], '--out', sys.argv[1]], standalone_mode=False)\n"
         "except ConfigError as exc: print(exc)"
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cli.paths import TemplateChoice, find_template, find_uploads
+from cli.arguments import TemplateChoice, find_template, find_uploads, load_template
 from core.errors import InputError, TemplateError
-from pipeline.placing.template import bundled_text
+from pipeline.placing.template import bundled_template, bundled_text
 
 
 @pytest.fixture
@@ -62,23 +63,42 @@ def test_what_is_not_there_is_named(
 
 
 def test_an_empty_folder_is_said(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match="No files"):
         find_uploads([str(tmp_path)])
 
 
-def test_a_template_is_a_name_or_a_path(tmp_path: Path) -> None:
-    assert find_template(None) is None
+def test_a_template_is_a_name_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_template("nist-hsf") == TemplateChoice(name="nist-hsf")
+    assert load_template("nist-hsf") == bundled_template("nist-hsf")
     path = tmp_path / "ours.yaml"
     path.write_text(bundled_text("demo-cheque"))
     assert find_template(str(path)) == TemplateChoice(text=bundled_text("demo-cheque"))
+    assert load_template(str(path)) == bundled_template("demo-cheque")
+    monkeypatch.chdir(tmp_path)
+    path.rename("nist-hsf")  # a file wins over a bundled name
+    assert load_template("nist-hsf").name == "demo-cheque"
 
 
-@pytest.mark.parametrize("content", [b"name: x\n", b"\xff\xfe", b""])
-def test_a_wrong_template_file_is_named(tmp_path: Path, content: bytes) -> None:
+def test_a_byte_order_mark_is_no_part_of_a_template(tmp_path: Path) -> None:
+    path = tmp_path / "ours.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + bundled_text("demo-cheque").encode())
+    assert find_template(str(path)) == TemplateChoice(text=bundled_text("demo-cheque"))
+    assert load_template(str(path)) == bundled_template("demo-cheque")
+
+
+@pytest.mark.parametrize("resolve", [find_template, load_template])
+@pytest.mark.parametrize("content", [b"name: x\n", b"\xff\xfe", b"", b"#" * (1 << 20)])
+def test_a_wrong_template_file_is_named(
+    tmp_path: Path, content: bytes, resolve: Callable[[str], object]
+) -> None:
     path = tmp_path / "ours.yaml"
     path.write_bytes(content)
     with pytest.raises(TemplateError, match=r"ours\.yaml"):
-        find_template(str(path))
+        resolve(str(path))
     with pytest.raises(TemplateError, match=r"missing\.yaml"):
-        find_template(str(tmp_path / "missing.yaml"))
+        resolve(str(tmp_path / "missing.yaml"))
+
+
+def test_an_unknown_name_is_answered_with_the_bundled_ones() -> None:
+    with pytest.raises(TemplateError, match="nist-hsf"):
+        load_template("nope")

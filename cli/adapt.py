@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import TaskID
 from rich.table import Table
 
+from cli.arguments import load_template
 from cli.output import counting_bars
-from cli.template import load_template
 from core.errors import ConfigError
 from core.settings import load_settings
 from pipeline.grammar.parse import Grammar, parse_grammar

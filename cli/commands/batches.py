@@ -1,0 +1,143 @@
+"""The options of the commands that talk to a server: submit, status, retry, results, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.commands.options import (
+    AsJson,
+    BatchId,
+    ClientHome,
+    Files,
+    JsonLines,
+    ReleaseAt,
+    TemplateOption,
+    Url,
+    examples,
+)
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=examples(
+        "counterfoil submit --template demo-cheque --wait scans/",
+        'counterfoil submit -t nist-hsf "inbox/*.tif" --name "Monday morning"',
+        "counterfoil submit --release-at 0.999 -t ./our-form.yaml a.pdf b.zip",
+    )
+)
+def submit(
+    paths: Files,
+    template: TemplateOption = None,
+    name: Annotated[str, typer.Option(help="A name for this batch, for people.")] = "",
+    release_at: ReleaseAt = None,
+    url: Url = None,
+    data: ClientHome = None,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait", help="Wait until all is read. Exits with 0 only if every page was read."
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Upload files as one batch and print the id of the batch."""
+    from cli import batches
+
+    status = batches.submit(
+        paths,
+        template=template,
+        name=name,
+        release_at=release_at,
+        url=url,
+        home=data,
+        wait=wait,
+        as_json=as_json,
+    )
+    raise typer.Exit(status)
+
+
+@app.command(epilog=examples("counterfoil status 0193c2…", "counterfoil status 0193c2… --json"))
+def status(
+    batch: BatchId, url: Url = None, data: ClientHome = None, as_json: AsJson = False
+) -> None:
+    """Show how much of a batch has been read."""
+    from cli import batches
+
+    raise typer.Exit(batches.status(batch, url=url, home=data, as_json=as_json))
+
+
+@app.command(epilog=examples("counterfoil retry 0193c2…", "counterfoil retry 0193c2… --json"))
+def retry(
+    batch: BatchId, url: Url = None, data: ClientHome = None, as_json: AsJson = False
+) -> None:
+    """Try the failed pages and files of a batch again, after their cause is mended."""
+    from cli import batches
+
+    raise typer.Exit(batches.retry(batch, url=url, home=data, as_json=as_json))
+
+
+@app.command(
+    epilog=examples(
+        "counterfoil results 0193c2…",
+        "counterfoil results 0193c2… --json | jq '.fields[].value'",
+        "counterfoil results 0193c2… --csv > monday.csv",
+    )
+)
+def results(
+    batch: BatchId,
+    url: Url = None,
+    data: ClientHome = None,
+    as_json: JsonLines = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one row per page.")] = False,
+) -> None:
+    """Print what was read in a batch, page by page."""
+    from cli import batches
+
+    raise typer.Exit(batches.results(batch, url=url, home=data, as_json=as_json, as_csv=as_csv))
+
+
+@app.command(
+    epilog=examples(
+        "counterfoil export 0193c2… --out monday.xlsx",
+        "counterfoil export 0193c2… --format jsonl > monday.jsonl",
+        "counterfoil export 0193c2… --to ledger --table cheques",
+    )
+)
+def export(
+    batch: BatchId,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="csv|jsonl|xlsx",
+            help="Default: as the name of --out ends, else csv.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The file to write. Default: standard output."),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TARGET",
+            help="Write into a database: its name in the server's setting "
+            "COUNTERFOIL_EXPORT_TARGETS.",
+        ),
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option(metavar="TABLE", help="The table of that database.")
+    ] = None,
+    url: Url = None,
+    data: ClientHome = None,
+) -> None:
+    """Write a batch into a file, or into a table of a database."""
+    from cli import batches
+
+    raise typer.Exit(
+        batches.export(batch, form=form, out=out, to=to, table=table, url=url, home=data)
+    )

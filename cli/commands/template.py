@@ -1,0 +1,77 @@
+"""The options of `counterfoil template`: new, check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.commands.options import examples
+
+app = typer.Typer(
+    help="Start and check templates. A template says where the fields of a page are.",
+    no_args_is_help=True,
+)
+
+
+@app.command(
+    epilog=examples(
+        "counterfoil template new empty-form.png",
+        "counterfoil template new scan.jpg --name travel-claim --out templates/travel.yaml",
+        "counterfoil template new scan.jpg --json",
+    )
+)
+def new(
+    image: Annotated[
+        Path,
+        typer.Argument(metavar="IMAGE", help="A JPEG or PNG scan of the page, best an empty one."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The template to write. Default: NAME.yaml."),
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PNG", help="Where to draw the fields. Default: next to the template."
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The template's name. Default: the name of the image.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what was found as one JSON object.")
+    ] = False,
+) -> None:
+    """Start a template: find the boxes and blanks printed on a page and number them."""
+    from cli.template_new import new_template
+
+    print(new_template(image, out, picture, name, as_json=as_json))
+
+
+@app.command(
+    epilog=examples(
+        "counterfoil template check my-form.yaml",
+        "counterfoil template check my-form.yaml --image scan.png --out placed.png",
+    )
+)
+def check(
+    template: Annotated[
+        str, typer.Argument(metavar="TEMPLATE", help="A YAML file or the name of a bundled one.")
+    ],
+    image: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A JPEG or PNG scan on which to place the template."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="PNG", help="Where to draw the placed fields. Default: placed.png."),
+    ] = None,
+) -> None:
+    """Check a template and list its fields. With --image, draw the fields on a scan."""
+    from cli.template_check import check_template
+
+    if out is not None and image is None:
+        raise typer.BadParameter("--out needs --image: a scan to draw on.")
+    print(check_template(template, image, out or Path("placed.png")))
