@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from benchmarks.data import add_data_option
 from pipeline.files.page import decode_page
-from pipeline.readers.micr import CLASSES, SURE, MicrReading, read_micr
-from pipeline.readers.micr_fields import parse_fields
+from pipeline.readers.micr import CLASSES, MIN_PROBABILITY, MicrReading, read_micr
 from pipeline.readers.micr_line import cut_cells, darkness
+from pipeline.readers.micr_parts import parse_parts
 from pipeline.readers.runtime import Model
 from pipeline.types import Box, Image, Page
 from training.evaluation.metrics import wilson
@@ -66,8 +66,8 @@ class Tally:
         begin = time.process_time()
         reading = read_micr(page, model)
         self.seconds += time.process_time() - begin
-        true = {f.name: f.value for f in parse_fields(truth, [1.0] * len(truth), _places(truth))}
-        seen = {f.name: f.value for f in reading.fields if f.value is not None} if reading else {}
+        true = {f.name: f.value for f in parse_parts(truth, [1.0] * len(truth), _places(truth))}
+        seen = {f.name: f.value for f in reading.parts if f.value is not None} if reading else {}
         right = sum(true.get(name) == value for name, value in seen.items())
         self.count += 1
         self.exact += reading is not None and reading.raw == truth
@@ -122,7 +122,7 @@ def filters_beside_network(model: Model) -> str:
     drawn = np.stack([_template(c) for c in CLASSES[: len(CHARACTERS)]])
     network = model.probabilities(cells.images)[:, : len(CHARACTERS)]
     filtered = _correlate(cells.images, drawn)
-    sure = int((network[character].max(axis=1) >= SURE).sum())
+    sure = int((network[character].max(axis=1) >= MIN_PROBABILITY).sum())
     lines = []
     for name, scores in (("network", network), ("matched filters", filtered)):
         highest, right = scores.max(axis=1), scores.argmax(axis=1) == cells.labels
@@ -163,7 +163,7 @@ def describe(reading: MicrReading | None) -> str:
     """Return a reading in one line."""
     if reading is None:
         return "no E-13B line"
-    fields = ", ".join(f"{f.name} {f.value} ({f.confidence:.3f})" for f in reading.fields)
+    fields = ", ".join(f"{f.name} {f.value} ({f.confidence:.3f})" for f in reading.parts)
     return f"{reading.raw}  [{fields}]  {reading.dpi:.0f} dpi"
 
 

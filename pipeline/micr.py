@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from core.errors import TemplateError
 from pipeline.geometry import transform_box
 from pipeline.placing.register import Placement, mismatch
 from pipeline.placing.template import FieldSpec, Template
@@ -14,67 +13,68 @@ from pipeline.readers.micr import OTHER, MicrReading, read_micr
 from pipeline.readers.runtime import Model
 from pipeline.types import Alternative, Box, FieldReading, Page
 
-UNDOUBTED: Final = 0.8  # the score of a placement that the line need not confirm
+MIN_SCORE_WITHOUT_LINE: Final = 0.8  # of a placement; one below it must be confirmed by the line
 
 
 def read_micr_fields(
     page: Page, template: Template, placement: Placement, model: Model
 ) -> list[FieldReading]:
-    """Read the template's fields with a part of the E-13B line, in its order, on a righted page.
+    """Read the fields that are parts of the E-13B line, in the template's order.
 
-    A part that is not on a line of which every character was read is empty: banks leave out the
-    account. But a field that is required, or a line that could not be read or found, has no value
-    and confidence 0, so that a person looks. Raises TemplateError (code "template-mismatch") for a
-    page that fits badly and whose line is not this template's.
+    `page` is the page after its quarter turns. A part that is missing from a line of which every
+    character was read is empty: banks leave out the account. Where no line was found, or where a
+    character of it could not be read, a part that was not read has no value and confidence 0.
+    Raises TemplateError (code "template-mismatch") for a page that fits badly and whose line is not
+    one of this template's.
     """
     specs = [spec for spec in template.fields if spec.micr is not None]
     if template.micr is None or not specs:
         return []
     place = transform_box(placement.matrix, template.micr)
-    reading = read_micr(page, model, place)
-    if placement.score < UNDOUBTED and not _confirms(reading, specs):
-        raise _refusal(template, placement)
-    return [_field(spec, reading, place) for spec in specs]
-
-
-def _confirms(reading: MicrReading | None, specs: Sequence[FieldSpec]) -> bool:
-    """Tell whether the line has the required parts, as far as it can be read."""
-    required = {spec.micr for spec in specs if spec.required}
-    there = {part.name for part in reading.fields} if reading else set()
-    # Where a character could not be read, a part may be there unseen.
-    return required <= there or (reading is not None and OTHER in reading.raw)
-
-
-def _refusal(template: Template, placement: Placement) -> TemplateError:
-    return mismatch(
-        template,
-        f"{placement.score:.0%} of its frames found, {UNDOUBTED:.0%} needed without an E-13B line"
-        " of this kind",
-    )
-
-
-def _field(spec: FieldSpec, reading: MicrReading | None, place: Box) -> FieldReading:
-    if reading is None:
-        return FieldReading(spec.name, None, "", 0.0, (), place, reader=MICR)
-    part = next((part for part in reading.fields if part.name == spec.micr), None)
-    if part is None:
-        # Without any field the line is not set as a cheque's, and what is missing is not known.
-        sure = bool(reading.fields) and OTHER not in reading.raw and not spec.required
-        value, confidence = ("", reading.confidence) if sure else (None, 0.0)
-        alternatives = (Alternative("", confidence),) if sure else ()
-        return FieldReading(
-            spec.name, value, "", confidence, alternatives, reading.box, reader=MICR
+    line = read_micr(page, model, place)
+    if placement.score < MIN_SCORE_WITHOUT_LINE and not _confirms(line, specs):
+        raise mismatch(
+            template,
+            f"{placement.score:.0%} of its frames found, {MIN_SCORE_WITHOUT_LINE:.0%} needed "
+            "without an E-13B line of this kind",
         )
-    legal = part.value is not None and spec.grammar.accepts(part.value)
-    if part.value is None or not legal:
-        rule = None if part.value is None else spec.grammar.name
-        return FieldReading(spec.name, None, part.raw, 0.0, (), part.box, rule=rule, reader=MICR)
-    return FieldReading(
-        spec.name,
-        part.value,
-        part.raw,
-        part.confidence,
-        (Alternative(part.value, part.confidence),),
-        part.box,
-        reader=MICR,
-    )
+    return [_field(spec, line, place) for spec in specs]
+
+
+def _confirms(line: MicrReading | None, specs: Sequence[FieldSpec]) -> bool:
+    """Say whether the line has the required parts, as far as it can be read."""
+    required = {spec.micr for spec in specs if spec.required}
+    read = {part.name for part in line.parts} if line else set()
+    # Where a character could not be read, a part may be there unseen.
+    return required <= read or (line is not None and OTHER in line.raw)
+
+
+def _field(spec: FieldSpec, line: MicrReading | None, place: Box) -> FieldReading:
+    if line is None:
+        return _reading(spec, place, None)
+    part = next((part for part in line.parts if part.name == spec.micr), None)
+    if part is None:
+        # Without any part the line is not set as a cheque's, so what is missing is not known.
+        empty = bool(line.parts) and OTHER not in line.raw
+        return _reading(spec, line.box, "" if empty else None, line.confidence)
+    if part.value is None:
+        return _reading(spec, part.box, None, raw=part.raw)
+    if not spec.grammar.accepts(part.value):
+        return _reading(spec, part.box, None, raw=part.raw, rule=spec.grammar.name)
+    return _reading(spec, part.box, part.value, part.confidence, raw=part.raw)
+
+
+def _reading(
+    spec: FieldSpec,
+    box: Box,
+    value: str | None,
+    confidence: float = 0.0,
+    *,
+    raw: str = "",
+    rule: str | None = None,
+) -> FieldReading:
+    """Return a reading of the E-13B line; without a value its confidence is 0."""
+    if value is None:
+        return FieldReading(spec.name, None, raw, 0.0, (), box, rule=rule, reader=MICR)
+    only = (Alternative(value, confidence),)
+    return FieldReading(spec.name, value, raw, confidence, only, box, reader=MICR)

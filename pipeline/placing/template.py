@@ -32,7 +32,7 @@ from pipeline.placing.yaml_nodes import (
     truth_of,
     value_of,
 )
-from pipeline.readers.micr_fields import MICR_PARTS
+from pipeline.readers.micr_parts import MICR_PARTS
 from pipeline.types import Box
 
 MAX_FIELDS: Final = 500

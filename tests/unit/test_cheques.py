@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -194,11 +195,18 @@ def test_what_is_not_on_the_line_is_empty_and_what_cannot_be_read_has_no_value(
     assert {field.reader for field in reading.fields[2:]} == {"micr"}
     assert fields["account"].value == ""
     assert fields["account"].confidence > 0.9
+    fields_of_line = fields
     blotted = lined.copy()
     blotted[640:700, 520:560] = 20
     (reading,) = read_pages([Page(blotted)], TEMPLATE, readers)
     fields = {field.name: field for field in reading.fields}
     assert (fields["cheque-number"].value, fields["cheque-number"].confidence) == (None, 0.0)
+    all_required = replace(
+        TEMPLATE, fields=tuple(replace(spec, required=True) for spec in TEMPLATE.fields)
+    )
+    (reading,) = read_pages([Page(lined)], all_required, readers)
+    account = next(field for field in reading.fields if field.name == "account")
+    assert account == fields_of_line["account"]  # policy alone asks whether it is required
     (reading,) = read_pages([Page(grey)], TEMPLATE, readers)  # no line at all
     for field in reading.fields[2:]:
         assert (field.value, field.confidence) == (None, 0.0)

@@ -27,7 +27,7 @@ from pipeline.placing.template import (
     parse_template,
 )
 from pipeline.placing.yaml_nodes import MAX_CHARACTERS
-from pipeline.readers.micr_fields import MICR_PARTS
+from pipeline.readers.micr_parts import MICR_PARTS
 from pipeline.types import Box
 
 ROOT = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""The fields of an E-13B line."""
+"""The parts of an E-13B line."""
 
 from __future__ import annotations
 
@@ -6,34 +6,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.readers.micr_fields import MicrField, aba_is_valid, parse_fields
+from pipeline.readers.micr_parts import MICR_PARTS, MicrPart, parse_parts
 from pipeline.types import Box
 
 ALPHABET = "0123456789⑆⑇⑈⑉ ?"
 
 
-def _parse(raw: str) -> dict[str, MicrField]:
+def _parse(raw: str) -> dict[str, MicrPart]:
     boxes = [None if c == " " else Box(10 * i, 0, 7, 9) for i, c in enumerate(raw)]
-    fields = parse_fields(raw, [0.99] * len(raw), boxes)
-    assert len({field.name for field in fields}) == len(fields)
-    return {field.name: field for field in fields}
+    parts = parse_parts(raw, [0.99] * len(raw), boxes)
+    assert len({part.name for part in parts}) == len(parts)
+    return {part.name: part for part in parts}
 
 
 def _values(raw: str) -> dict[str, str | None]:
-    return {name: field.value for name, field in _parse(raw).items()}
+    return {name: part.value for name, part in _parse(raw).items()}
 
 
 def test_a_line_of_an_indian_cheque() -> None:
-    fields = _parse("⑈309141⑈ 500211012⑆ 426160⑈ 31")
-    assert {name: field.value for name, field in fields.items()} == {
+    parts = _parse("⑈309141⑈ 500211012⑆ 426160⑈ 31")
+    assert {name: part.value for name, part in parts.items()} == {
         "cheque_number": "309141",
         "sort_code": "500211012",
         "account": "426160",
         "transaction_code": "31",
     }
-    assert fields["cheque_number"].box == Box(10, 0, 57, 9)
-    assert fields["transaction_code"].confidence == pytest.approx(0.99**2)
-    assert all(field.check is None for field in fields.values())
+    assert parts["cheque_number"].box == Box(10, 0, 57, 9)
+    assert parts["transaction_code"].confidence == pytest.approx(0.99**2)
 
 
 def test_the_account_may_be_left_out() -> None:
@@ -44,22 +43,22 @@ def test_the_account_may_be_left_out() -> None:
     }
 
 
-def test_a_character_that_was_not_read_takes_its_field_only() -> None:
-    fields = _parse("⑈3?9141⑈ 500211012⑆ 426160⑈ 3?")
-    assert fields["cheque_number"].value is None
-    assert fields["cheque_number"].confidence == 0
-    assert fields["transaction_code"].value is None
-    assert fields["sort_code"].value == "500211012"
+def test_a_character_that_was_not_read_takes_its_part_only() -> None:
+    parts = _parse("⑈3?9141⑈ 500211012⑆ 426160⑈ 3?")
+    assert parts["cheque_number"].value is None
+    assert parts["cheque_number"].confidence == 0
+    assert parts["transaction_code"].value is None
+    assert parts["sort_code"].value == "500211012"
 
 
 @pytest.mark.parametrize(
     "raw", ["309141⑈ 500211012⑆", "⑈309141 500211012⑆ 31", "⑈30914⑈ 500211012⑆", "1234567", ""]
 )
-def test_a_line_without_its_symbols_or_digits_has_no_fields(raw: str) -> None:
+def test_a_line_without_its_symbols_or_digits_has_no_parts(raw: str) -> None:
     assert _values(raw) == {}
 
 
-def test_a_field_that_is_too_long_is_no_field() -> None:
+def test_a_part_that_is_too_long_is_no_part() -> None:
     assert _values("⑈309141⑈ 500211012⑆ 42616077⑈ 31") == {
         "cheque_number": "309141",
         "sort_code": "500211012",
@@ -90,21 +89,22 @@ def test_a_gap_inside_the_account_does_not_make_a_transaction_code_of_it() -> No
 
 
 def test_a_wrong_check_digit_takes_the_value_away() -> None:
-    field = _parse("⑆021000012⑆ 123456789⑈ 1025")["routing_number"]
-    assert (field.value, field.confidence, field.check) == (None, 0, False)
-    assert _parse("⑆021000021⑆ 123456789⑈")["routing_number"].check is True
+    part = _parse("⑆021000012⑆ 123456789⑈ 1025")["routing_number"]
+    assert (part.value, part.confidence, part.raw) == (None, 0, "021000012")
+    assert _values("⑆021000021⑆ 123456789⑈")["routing_number"] == "021000021"
 
 
 @given(st.text("0123456789", min_size=8, max_size=8), st.integers(0, 8), st.integers(1, 9))
 def test_one_wrong_digit_never_passes_the_check(eight: str, place: int, by: int) -> None:
     total = sum(int(digit) * weight for digit, weight in zip(eight, (3, 7, 1) * 3, strict=False))
     routing = eight + str(-total % 10)
-    assert aba_is_valid(routing)
+    assert _values(f"⑆{routing}⑆")["routing_number"] == routing
     other = str((int(routing[place]) + by) % 10)
-    assert not aba_is_valid(routing[:place] + other + routing[place + 1 :])
+    assert _values(f"⑆{routing[:place]}{other}{routing[place + 1 :]}⑆")["routing_number"] is None
 
 
 @given(st.text(ALPHABET, max_size=60))
 def test_any_line_parses_and_values_hold_digits_only(raw: str) -> None:
     for name, value in _values(raw).items():
+        assert name in MICR_PARTS
         assert value is None or value.replace("-", "").isdigit(), name

@@ -1,0 +1,87 @@
+"""The parts of an E-13B line, told apart by its symbols, as India and the United States set it.
+
+India (CTS-2010): ⑈cheque number⑈ sort code⑆ account⑈ transaction code; the account is often left
+out. United States (ANSI X9.13): ⑆routing number⑆, then the account before an on-us symbol, then the
+cheque number (on business cheques in front, between two on-us symbols); the amount, where the bank
+has encoded it, between amount symbols. An account with a gap in it is not taken: the gap may be a
+character that left no ink, or it may separate two numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.grammar.languages import checksum
+from pipeline.types import Box
+
+_D = "[0-9?]"  # a digit, or one that could not be read
+_END = "(?= ?(?:⑇|$))"  # without it the number could be the beginning of another
+_INDIA = re.compile(
+    rf"⑈(?P<cheque_number>{_D}{{6}})⑈ ?(?P<sort_code>{_D}{{9}})⑆"
+    rf"(?: ?(?P<account>{_D}{{6,7}})⑈)?(?: ?(?P<transaction_code>{_D}{{2,3}}){_END})?"
+)
+_AMERICA = re.compile(
+    rf"(?:⑈(?P<front>{_D}+)⑈ ?)?⑆(?P<routing_number>{_D}{{9}})⑆"
+    rf"(?: ?(?P<account>{_D}[0-9?⑉]*)⑈(?: ?(?P<cheque_number>{_D}+){_END})?)?"
+    rf"(?:.*⑇(?P<amount>{_D}{{10}})⑇)?"
+)
+# The names of the parts; a template names its fields by these.
+MICR_PARTS = tuple(
+    dict.fromkeys(name for name in (*_INDIA.groupindex, *_AMERICA.groupindex) if name != "front")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MicrPart:
+    """One part of the line.
+
+    `name` is one of MICR_PARTS; an amount is in cents. `value` is its digits (and "-" in an
+    account), or None where one of them could not be read or the check digit is wrong. `raw` is the
+    part as read.
+    """
+
+    name: str
+    value: str | None
+    confidence: float  # that all of `value` is right
+    box: Box  # of the page
+    raw: str
+
+
+def parse_parts(
+    raw: str, probabilities: Sequence[float], boxes: Sequence[Box | None]
+) -> tuple[MicrPart, ...]:
+    """Return the parts of a line in their order; none where it is set neither way.
+
+    `probabilities` and `boxes` belong to the characters of `raw`, one each; a space has no box.
+    """
+    match = _INDIA.search(raw) or _AMERICA.search(raw)
+    if match is None:
+        return ()
+    parts = []
+    for group in sorted(match.re.groupindex, key=match.start):
+        if match[group] is None or (group == "cheque_number" and match.groupdict().get("front")):
+            continue  # with a cheque number in front, the one behind the account is another code
+        start, stop = match.span(group)
+        name = "cheque_number" if group == "front" else group
+        parts.append(_part(name, raw[start:stop], probabilities[start:stop], boxes[start:stop]))
+    return tuple(parts)
+
+
+def _part(
+    name: str, text: str, probabilities: Sequence[float], boxes: Sequence[Box | None]
+) -> MicrPart:
+    box = _around([box for box in boxes if box is not None])
+    wrong = name == "routing_number" and not checksum("aba", 9).accepts(text)
+    if "?" in text or wrong:
+        return MicrPart(name, None, 0.0, box, text)
+    return MicrPart(name, text.replace("⑉", "-"), math.prod(probabilities), box, text)
+
+
+def _around(boxes: Sequence[Box]) -> Box:
+    left, top = min(box.x for box in boxes), min(box.y for box in boxes)
+    right = max(box.x + box.w for box in boxes)
+    bottom = max(box.y + box.h for box in boxes)
+    return Box(left, top, right - left, bottom - top)
