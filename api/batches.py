@@ -22,7 +22,7 @@ from api.schemas import (
     RetryReceipt,
 )
 from db import queries
-from db.models import BatchState
+from db.models import WORKING_BATCHES
 from db.transitions import batches as transitions
 from db.transitions import retry
 
@@ -154,6 +154,6 @@ def _batch(batch_id: str, status: HTTPStatus = HTTPStatus.OK) -> Response:
     with services().db.reading() as session:
         batch = queries.batch_progress(session, caller().tenant_id, batch_id)
     response = serializers.answer(serializers.batch_object(batch), status)
-    if batch.state in (BatchState.RECEIVING, BatchState.PROCESSING):
+    if batch.state in WORKING_BATCHES:
         response.headers["Retry-After"] = "1"
     return response

@@ -15,7 +15,7 @@ from api.openapi import Header, operation
 from api.problems import ProblemError
 from core.errors import NotFoundError, TransientError
 from db import queries
-from db.models import BatchState
+from db.models import WORKING_BATCHES
 from db.views import BatchProgress
 
 blueprint = Blueprint("events", __name__)
@@ -24,8 +24,6 @@ POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 15.0  # below the idle limit of any proxy
 LONGEST_SECONDS = 600.0  # then the client comes back with its Last-Event-ID
 EVENTS_AT_ONCE = 500
-
-_WORKING = (BatchState.RECEIVING, BatchState.PROCESSING)
 
 
 @blueprint.get("/batches/<id:batch_id>/events")
@@ -109,7 +107,7 @@ def _events(found: Services, tenant_id: str, batch_id: str, after: int) -> Itera
             spoke = time.monotonic()
         if len(events) == EVENTS_AT_ONCE:
             continue
-        if batch.state not in _WORKING:
+        if batch.state not in WORKING_BATCHES:
             yield _event("end", progress)
             return
         time.sleep(POLL_SECONDS)

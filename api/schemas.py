@@ -141,7 +141,6 @@ class PageCounts(Answer):
 
 class FieldCounts(Answer):
     total: int = 0
-    proposed: int = 0
     accepted: int = 0
     review: int = 0
     verified: int = 0

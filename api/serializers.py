@@ -22,7 +22,7 @@ from api.schemas import (
     PageObject,
 )
 from core.policy import Decision
-from db.models import BatchState, DocumentState, FieldState, PageState
+from db.models import LOST_PAGES, BatchState, DocumentState, FieldState, PageState
 from db.views import BatchProgress, DocumentView, FieldView, PageView
 
 _T = TypeVar("_T", bound=BaseModel)
@@ -98,7 +98,7 @@ def batch_field(field: FieldView) -> BatchField:
 
 def page_object(page: PageView) -> PageObject:
     # A page that waits for its next attempt keeps the fault of the last one; that is no error yet.
-    ended = page.state in (PageState.FAILED, PageState.QUARANTINED)
+    ended = page.state in LOST_PAGES
     return PageObject(
         id=page.id,
         document_id=page.document_id,

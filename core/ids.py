@@ -27,6 +27,11 @@ def new_id() -> str:
     return f"{milliseconds << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | random:032x}"
 
 
+def object_key(namespace: str, sha256: str) -> str:
+    """Return the key of an object in the store; the namespace of a batch is its id."""
+    return f"{namespace}/{sha256}"
+
+
 def is_id(text: str) -> bool:
     """Tell whether `text` has the form of an id; what has not is an id of nothing."""
     return _FORM.fullmatch(text) is not None

@@ -6,9 +6,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, text
 
 from core.settings import load_settings
 from db.session import make_engine
@@ -39,20 +37,6 @@ def upgrade(url: str) -> None:
             command.upgrade(alembic_config(connection), "head")
     finally:
         engine.dispose()
-
-
-def is_current(url: str) -> bool:
-    """Tell whether the database has the newest schema."""
-    engine = make_engine(url)
-    try:
-        return _revision(engine) == ScriptDirectory(str(MIGRATIONS)).get_current_head()
-    finally:
-        engine.dispose()
-
-
-def _revision(engine: Engine) -> str | None:
-    with engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
 
 
 if __name__ == "__main__":

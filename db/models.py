@@ -37,6 +37,13 @@ class BatchState(StrEnum):
     CANCELLED = "cancelled"
 
 
+# Files may still come, or pages are still to be read.
+WORKING_BATCHES = frozenset({BatchState.RECEIVING, BatchState.PROCESSING})
+ENDED_BATCHES = frozenset(
+    {BatchState.COMPLETE, BatchState.COMPLETE_WITH_ERRORS, BatchState.CANCELLED}
+)
+
+
 class DocumentState(StrEnum):
     STORED = "stored"  # the bytes are in the store, not yet opened
     OPENED = "opened"  # its pages are rows
@@ -52,10 +59,13 @@ class PageState(StrEnum):
     CANCELLED = "cancelled"
 
 
+UNREAD_PAGES = frozenset({PageState.QUEUED, PageState.LEASED})  # still to be read
+LOST_PAGES = frozenset({PageState.FAILED, PageState.QUARANTINED})  # ended without a reading
+
+
 class FieldState(StrEnum):
-    PROPOSED = "proposed"
     ACCEPTED = "accepted"  # released by policy
-    REVIEW = "review"
+    REVIEW = "review"  # waits for a person
     VERIFIED = "verified"  # released by a person
     UNREADABLE = "unreadable"  # a person says that nobody can read it
 
@@ -218,7 +228,7 @@ class Field(Base):
     page_id: Mapped[str] = _ref("page")
     ordinal: Mapped[int]  # reading order on the page, from 1
     name: Mapped[str] = mapped_column(PlainText(200))
-    state: Mapped[str] = mapped_column(String(32), default=FieldState.PROPOSED)
+    state: Mapped[str] = mapped_column(String(32))
     value: Mapped[str | None] = mapped_column(PlainText())  # released, or proposed while in review
     released_by: Mapped[str | None] = mapped_column(PlainText(200))  # "policy" or who verified it
     released_at: Mapped[datetime | None]

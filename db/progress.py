@@ -11,6 +11,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db.models import (
+    UNREAD_PAGES,
+    WORKING_BATCHES,
     Batch,
     BatchState,
     Document,
@@ -27,7 +29,6 @@ from db.views import BatchProgress
 # Pages that the rate is taken from: enough to even out groups and slow pages, and few enough to
 # follow a change of pace (more workers, heavier files).
 _RATE_PAGES = 128
-_OPEN = frozenset({PageState.QUEUED, PageState.LEASED})
 
 
 def progress_of(s: Session, batches: Sequence[Batch]) -> list[BatchProgress]:
@@ -74,7 +75,7 @@ def _counts(
 
 
 def _percent(batch: Batch, documents: dict[str, int], pages: dict[str, int]) -> float:
-    if batch.state not in (BatchState.RECEIVING, BatchState.PROCESSING):
+    if batch.state not in WORKING_BATCHES:
         return 100.0
     total = _left(documents, pages) + _done(documents, pages)
     # Rounded down: 100 means that nothing is left.
@@ -82,11 +83,11 @@ def _percent(batch: Batch, documents: dict[str, int], pages: dict[str, int]) -> 
 
 
 def _left(documents: dict[str, int], pages: dict[str, int]) -> int:
-    return documents[DocumentState.STORED] + sum(pages[state] for state in _OPEN)
+    return documents[DocumentState.STORED] + sum(pages[state] for state in UNREAD_PAGES)
 
 
 def _done(documents: dict[str, int], pages: dict[str, int]) -> int:
-    ended = sum(count for state, count in pages.items() if state not in _OPEN)
+    ended = sum(count for state, count in pages.items() if state not in UNREAD_PAGES)
     return documents[DocumentState.FAILED] + ended
 
 

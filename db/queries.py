@@ -13,12 +13,12 @@ from sqlalchemy.orm import Session
 from core.errors import NotFoundError
 from core.ids import is_id
 from db.models import (
+    UNREAD_PAGES,
     Batch,
     Document,
     Event,
     Field,
     Page,
-    PageState,
     Reading,
     TemplateText,
 )
@@ -31,7 +31,6 @@ __all__ = [
     "backlog",
     "batch_progress",
     "events_after",
-    "field_names",
     "get_batch",
     "get_field",
     "iter_export_rows",
@@ -39,7 +38,6 @@ __all__ = [
     "list_documents",
     "list_fields",
     "list_pages",
-    "list_templates",
     "page_with_fields",
 ]
 
@@ -163,18 +161,6 @@ def get_field(s: Session, tenant_id: str, field_id: str) -> FieldView:
     return _field_view(row)
 
 
-def field_names(s: Session, tenant_id: str, batch_id: str) -> list[str]:
-    """Return the names of all fields of a batch, each once, in reading order."""
-    _batch(s, tenant_id, batch_id)
-    query = (
-        select(Field.name)
-        .where(Field.batch_id == batch_id, Field.tenant_id == tenant_id)
-        .group_by(Field.name)
-        .order_by(func.min(Field.ordinal), Field.name)
-    )
-    return list(s.scalars(query))
-
-
 def iter_export_rows(s: Session, tenant_id: str, batch_id: str) -> Iterator[PageView]:
     """Yield every page of a batch with its fields, in the order of `list_pages`.
 
@@ -210,18 +196,12 @@ def events_after(
     return [EventView(*row) for row in s.execute(query)]
 
 
-def list_templates(s: Session, tenant_id: str) -> list[TemplateText]:
-    """Return the templates that the tenant's documents came with."""
-    query = select(TemplateText).where(TemplateText.tenant_id == tenant_id)
-    return list(s.scalars(query.order_by(TemplateText.name, TemplateText.id)))
-
-
 def backlog(s: Session, tenant_id: str, at_most: int) -> int:
     """Return how many pages of the tenant wait to be read, counted up to `at_most`."""
     waiting = (
         select(Page.id)
         .where(Page.tenant_id == tenant_id)
-        .where(Page.state.in_([PageState.QUEUED, PageState.LEASED]))
+        .where(Page.state.in_(UNREAD_PAGES))
         .limit(at_most)
         .subquery()
     )

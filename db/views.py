@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from core.ids import object_key
+
 
 @dataclass(frozen=True, slots=True)
 class BatchView:
@@ -103,7 +105,7 @@ class PageView:
     @property
     def object_key(self) -> str | None:
         """Key of the page image in the object store; None where there is none."""
-        return None if self.sha256 is None else f"{self.batch_id}/{self.sha256}"
+        return None if self.sha256 is None else object_key(self.batch_id, self.sha256)
 
 
 @dataclass(frozen=True, slots=True)

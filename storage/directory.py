@@ -14,6 +14,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+from core.ids import object_key
 from storage.base import (
     ObjectMissingError,
     ObjectStore,
@@ -54,7 +55,7 @@ class DirectoryStore(ObjectStore):
         finally:
             with suppress(FileNotFoundError):
                 temporary.unlink()
-        return StoredObject(f"{namespace}/{sha256}", sha256, size, created)
+        return StoredObject(object_key(namespace, sha256), sha256, size, created)
 
     def open(self, key: str) -> AbstractContextManager[BinaryIO]:
         with _translated():

@@ -21,6 +21,7 @@ from botocore.exceptions import (
 )
 
 from core.errors import CounterfoilError
+from core.ids import object_key
 from storage.base import (
     ObjectMissingError,
     ObjectStore,
@@ -103,7 +104,7 @@ class S3Store(ObjectStore):
 
             digest, size = copy_hashed(stream, write, limit)
             sha256 = digest.hex()
-            key = f"{namespace}/{sha256}"
+            key = object_key(namespace, sha256)
             with _translated():
                 spool.seek(0)
                 if size > _PART:

@@ -26,7 +26,7 @@ from db.transitions.pages import (
     FieldResult,
     PageResult,
     claim_pages,
-    complete_page,
+    complete_pages,
     fail_page,
     release_page,
 )
@@ -106,7 +106,8 @@ class Api:
             results = tuple(
                 field_result(n, 0.9 + n / 100, page.release_threshold) for n in range(1, fields + 1)
             )
-            assert complete_page(s, page.page_id, page.attempt, PageResult(320, 160, 0.9, results))
+            read = PageResult(320, 160, 0.9, results)
+            assert complete_pages(s, [(page.page_id, page.attempt, read)])
 
     def fail_page(self, page_id: str, message: str) -> None:
         with self.db.transaction() as s:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from api import serializers
 from api.schemas import ExportedPage
 from db import queries
-from db.models import DocumentState, PageState
+from db.models import LOST_PAGES, DocumentState, PageState
 from db.session import Session
 from db.views import DocumentView, ExportRow, PageView
 
@@ -72,7 +72,7 @@ def _document_row(document: DocumentView) -> ExportRow:
 
 
 def _page_rows(page: PageView) -> Iterator[ExportRow]:
-    ended_badly = page.state in (PageState.FAILED, PageState.QUARANTINED)
+    ended_badly = page.state in LOST_PAGES
     row = ExportRow(
         batch=page.batch_id,
         file=page.file,

@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session
 from core.errors import ConflictError, NotFoundError
 from core.ids import new_id
 from db.models import (
+    ENDED_BATCHES,
+    UNREAD_PAGES,
     Batch,
     BatchState,
     Document,
@@ -23,21 +25,8 @@ from db.models import (
 from db.session import database_now
 from db.transitions.events import record_events
 from db.transitions.outbox import hint_delete, hint_intake
-from db.transitions.settle import ENDED, lock_batch, settle, settle_batch
+from db.transitions.settle import lock_batch, settle
 from db.transitions.upsert import insert_or_ignore
-
-__all__ = [
-    "NewDocument",
-    "add_document",
-    "add_documents",
-    "add_template",
-    "cancel_batch",
-    "close_batch",
-    "create_batch",
-    "delete_batch",
-    "settle_batch",
-]
-
 
 # Below the number of parameters that either database takes in one statement.
 _FILES_AT_ONCE = 1000
@@ -119,27 +108,6 @@ def add_template(s: Session, *, tenant_id: str, name: str, text: str) -> Templat
     ).one()
 
 
-def add_document(
-    s: Session,
-    *,
-    tenant_id: str,
-    batch_id: str,
-    filename: str,
-    sha256: str,
-    size: int,
-    template_id: str | None,
-) -> tuple[Document, bool]:
-    """Add a stored file to a batch, to be opened; False where the batch has these bytes already.
-
-    `template_id` is what its pages are read with, None for no template: the batch's own is not
-    implied. Raises NotFoundError; ConflictError where the batch takes no more files.
-    """
-    file = NewDocument(filename, sha256, size)
-    return add_documents(
-        s, tenant_id=tenant_id, batch_id=batch_id, files=[file], template_id=template_id
-    )[0]
-
-
 def add_documents(
     s: Session,
     *,
@@ -148,7 +116,13 @@ def add_documents(
     files: Sequence[NewDocument],
     template_id: str | None,
 ) -> list[tuple[Document, bool]]:
-    """Do the same for many files with a handful of statements; the answers stand in their order."""
+    """Add stored files to a batch, to be opened; return for each, in order, its document.
+
+    With it stands False where the batch had these bytes already. `template_id` is the template
+    that their pages are read with, None for no template: the batch's own is not implied. The
+    statements are as many for a thousand files as for one. Raises NotFoundError; ConflictError
+    where the batch takes no more files.
+    """
     batch = lock_batch(s, batch_id, tenant_id)
     known: dict[str, Document] = {}
     for start in range(0, len(files), _FILES_AT_ONCE):
@@ -175,7 +149,7 @@ def add_documents(
         answers.append((there or added[file.sha256], there is None))
     if not added:
         return answers
-    if batch.closed or batch.state in ENDED:
+    if batch.closed or batch.state in ENDED_BATCHES:
         raise ConflictError("This batch takes no more files.", code="batch-closed")
     _check_template(s, tenant_id, template_id)
     s.add_all(added.values())
@@ -217,13 +191,13 @@ def cancel_batch(s: Session, *, tenant_id: str, batch_id: str) -> Batch:
     batch = lock_batch(s, batch_id, tenant_id)
     if batch.state == BatchState.CANCELLED:
         return batch
-    if batch.state in ENDED:
+    if batch.state in ENDED_BATCHES:
         raise ConflictError("This batch has ended already.", code="batch-ended")
     now = database_now(s)
     waiting = (
         select(Page.id)
         .where(Page.batch_id == batch_id)
-        .where(Page.state.in_([PageState.QUEUED, PageState.LEASED]))
+        .where(Page.state.in_(UNREAD_PAGES))
         .order_by(Page.id)  # the order in which heartbeats lock them
         .with_for_update()
     )

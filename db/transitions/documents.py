@@ -7,29 +7,27 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import and_, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from core.ids import new_id
+from core.ids import new_id, object_key
 from db.models import Batch, BatchState, Document, DocumentState, Page, PageState
 from db.session import database_now
 from db.transitions.events import record_events
 from db.transitions.outbox import hint_pages
 from db.transitions.settle import lock_batches, settle
-from db.transitions.waiting import back_off
+from db.transitions.waiting import back_off, take_to_hint
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedDocument:
     document_id: str
     attempt: int  # the fence: say it with every later step
-    tenant_id: str
     batch_id: str
     object_key: str  # in the object store
     filename: str  # as the user named it; never a path here
     sha256: str
     size: int
-    template_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +88,11 @@ def claim_documents(
             ClaimedDocument(
                 document_id=document.id,
                 attempt=document.attempt,
-                tenant_id=document.tenant_id,
                 batch_id=document.batch_id,
-                object_key=f"{document.batch_id}/{document.sha256}",
+                object_key=object_key(document.batch_id, document.sha256),
                 filename=document.filename,
                 sha256=document.sha256,
                 size=document.size,
-                template_id=document.template_id,
             )
         )
     s.flush()
@@ -224,35 +220,20 @@ def excuse_documents(s: Session) -> None:
 
 
 def documents_to_hint(s: Session, *, older_than_seconds: float, limit: int) -> list[str]:
-    """Return ids of documents that wait, were last hinted so long ago and are in nobody's hands.
+    """Return ids of waiting documents that nobody holds and that were not hinted for so long.
 
-    Marks them as hinted now.
+    Marks them as hinted now. Those that were never hinted come first.
     """
     now = database_now(s)
-    ids = list(
-        s.scalars(
-            select(Document.id)
-            .where(Document.state == DocumentState.STORED)
-            .where(
-                or_(
-                    Document.hinted_at.is_(None),
-                    Document.hinted_at <= now - timedelta(seconds=older_than_seconds),
-                )
-            )
-            .where(or_(Document.lease_until.is_(None), Document.lease_until <= now))
-            .where(or_(Document.not_before.is_(None), Document.not_before <= now))
-            .order_by(Document.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
+    free = or_(Document.lease_until.is_(None), Document.lease_until <= now)
+    return take_to_hint(
+        s,
+        Document,
+        and_(Document.state == DocumentState.STORED, free),
+        now,
+        older_than_seconds=older_than_seconds,
+        limit=limit,
     )
-    s.execute(
-        update(Document)
-        .where(Document.id.in_(ids))
-        .values(hinted_at=now)
-        .execution_options(synchronize_session=False)
-    )
-    return ids
 
 
 def unopened_documents(s: Session, document_ids: Iterable[str]) -> list[UnopenedDocument]:
@@ -264,7 +245,7 @@ def unopened_documents(s: Session, document_ids: Iterable[str]) -> list[Unopened
         .order_by(Document.id)
     )
     return [
-        UnopenedDocument(document_id, f"{batch_id}/{sha256}", size)
+        UnopenedDocument(document_id, object_key(batch_id, sha256), size)
         for document_id, batch_id, sha256, size in rows
     ]
 

@@ -13,22 +13,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core.ids import object_key
 from db.models import Batch, BatchState, Document, Page, PageState, TemplateText
 from db.session import database_now
 from db.transitions.events import record_events
 from db.transitions.results import FieldResult, PageResult, insert_fields
 from db.transitions.settle import lock_batches, settle
-from db.transitions.waiting import back_off
+from db.transitions.waiting import back_off, may_be_tried, take_to_hint
 
 __all__ = [
     "ClaimedPage",
     "FieldResult",
     "PageResult",
     "claim_pages",
-    "complete_page",
     "complete_pages",
     "fail_page",
     "pages_to_hint",
@@ -48,9 +48,6 @@ _STOPPED = "The worker that read this page stopped before it was done."
 class ClaimedPage:
     page_id: str
     attempt: int  # the fence: say it with every later step
-    tenant_id: str
-    batch_id: str
-    document_id: str
     object_key: str  # in the object store
     media_type: str
     template_id: str | None
@@ -69,7 +66,7 @@ def claim_pages(
         .join(Batch, Page.batch_id == Batch.id)
         .join(TemplateText, Document.template_id == TemplateText.id, isouter=True)
         .where(Page.id.in_(list(page_ids)), Page.state == PageState.QUEUED)
-        .where(or_(Page.not_before.is_(None), Page.not_before <= now))
+        .where(may_be_tried(Page, now))
         .where(Batch.state != BatchState.CANCELLED)
         .order_by(Page.id)
         .with_for_update(of=Page, skip_locked=True)
@@ -86,10 +83,7 @@ def claim_pages(
             ClaimedPage(
                 page_id=page.id,
                 attempt=page.attempt,
-                tenant_id=page.tenant_id,
-                batch_id=page.batch_id,
-                document_id=page.document_id,
-                object_key=f"{page.batch_id}/{page.sha256}",
+                object_key=object_key(page.batch_id, page.sha256 or ""),
                 media_type=page.media_type,
                 template_id=template_id,
                 template_text=template_text,
@@ -113,11 +107,6 @@ def renew_leases(s: Session, claims: Sequence[tuple[str, int]], lease_seconds: f
         page.lease_until = now + timedelta(seconds=lease_seconds)
     s.flush()
     return {page.id for page in ours}
-
-
-def complete_page(s: Session, page_id: str, attempt: int, result: PageResult) -> bool:
-    """Write what was read on a page. False: fenced off, nothing was written."""
-    return bool(complete_pages(s, [(page_id, attempt, result)]))
 
 
 def complete_pages(s: Session, results: Sequence[tuple[str, int, PageResult]]) -> set[str]:
@@ -212,34 +201,18 @@ def reap_expired(s: Session, *, max_attempts: int, blame: bool = True) -> list[s
 
 
 def pages_to_hint(s: Session, *, older_than_seconds: float, limit: int) -> list[str]:
-    """Return ids of queued pages that the queue was never told of, or so long ago.
+    """Return ids of queued pages that the queue was never told of, or not for so long.
 
     Marks them as hinted now. Those that were never hinted come first.
     """
-    now = database_now(s)
-    ids = list(
-        s.scalars(
-            select(Page.id)
-            .where(Page.state == PageState.QUEUED)
-            .where(or_(Page.not_before.is_(None), Page.not_before <= now))
-            .where(
-                or_(
-                    Page.hinted_at.is_(None),
-                    Page.hinted_at <= now - timedelta(seconds=older_than_seconds),
-                )
-            )
-            .order_by(Page.hinted_at.asc().nulls_first(), Page.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
+    return take_to_hint(
+        s,
+        Page,
+        Page.state == PageState.QUEUED,
+        database_now(s),
+        older_than_seconds=older_than_seconds,
+        limit=limit,
     )
-    s.execute(
-        update(Page)
-        .where(Page.id.in_(ids))
-        .values(hinted_at=now)
-        .execution_options(synchronize_session=False)
-    )
-    return ids
 
 
 def tried_pages(s: Session, page_ids: Iterable[str]) -> set[str]:

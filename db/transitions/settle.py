@@ -17,6 +17,9 @@ from sqlalchemy.orm import Session
 from core.errors import NotFoundError
 from core.ids import is_id
 from db.models import (
+    ENDED_BATCHES,
+    LOST_PAGES,
+    UNREAD_PAGES,
     Batch,
     BatchState,
     Document,
@@ -24,12 +27,8 @@ from db.models import (
     Field,
     FieldState,
     Page,
-    PageState,
 )
-from db.session import database_now
 from db.transitions.events import record_events
-
-ENDED = frozenset({BatchState.COMPLETE, BatchState.COMPLETE_WITH_ERRORS, BatchState.CANCELLED})
 
 
 def lock_batch(s: Session, batch_id: str, tenant_id: str | None = None) -> Batch:
@@ -59,17 +58,12 @@ def _locking(query: Select[Batch]) -> Select[Batch]:
     return query.with_for_update(key_share=True).execution_options(populate_existing=True)
 
 
-def settle_batch(s: Session, batch_id: str) -> BatchState:
-    """Bring the state of a batch up to date with what it holds. Locks it. Safe to repeat."""
-    return settle(s, lock_batch(s, batch_id), database_now(s))
-
-
 def settle(s: Session, batch: Batch, now: datetime) -> BatchState:
-    """The same for a batch that is locked already."""
+    """Bring the state of a locked batch up to date with what it holds. Safe to repeat."""
     before, after = BatchState(batch.state), _state(s, batch)
     if after != before:
         batch.state = after
-        batch.finished_at = now if after in ENDED else None
+        batch.finished_at = now if after in ENDED_BATCHES else None
         record_events(s, batch, now, [("batch.state", {"state": after, "from": before})])
         s.flush()
     return after
@@ -82,15 +76,13 @@ def _state(s: Session, batch: Batch) -> BatchState:
         return BatchState.RECEIVING
     # "Is there one left?" is answered by one step in an index, however large the batch.
     if _any(s, Document.batch_id == batch.id, Document.state == DocumentState.STORED) or _any(
-        s, Page.batch_id == batch.id, Page.state.in_([PageState.QUEUED, PageState.LEASED])
+        s, Page.batch_id == batch.id, Page.state.in_(UNREAD_PAGES)
     ):
         return BatchState.PROCESSING
-    waiting = [FieldState.PROPOSED, FieldState.REVIEW]
-    if _any(s, Field.batch_id == batch.id, Field.state.in_(waiting)):
+    if _any(s, Field.batch_id == batch.id, Field.state == FieldState.REVIEW):
         return BatchState.REVIEWING
-    lost = [PageState.FAILED, PageState.QUARANTINED]
     if _any(s, Document.batch_id == batch.id, Document.state == DocumentState.FAILED) or _any(
-        s, Page.batch_id == batch.id, Page.state.in_(lost)
+        s, Page.batch_id == batch.id, Page.state.in_(LOST_PAGES)
     ):
         return BatchState.COMPLETE_WITH_ERRORS
     return BatchState.COMPLETE

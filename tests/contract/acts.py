@@ -8,11 +8,11 @@ from sqlalchemy import select
 
 from core.ids import new_id
 from core.policy import Decision
-from db.models import Page
-from db.session import Database
-from db.transitions.batches import add_document, close_batch, create_batch
+from db.models import Document, Page
+from db.session import Database, Session
+from db.transitions.batches import NewDocument, add_documents, close_batch, create_batch
 from db.transitions.documents import NewPage, claim_document, open_document
-from db.transitions.pages import ClaimedPage, FieldResult, PageResult, claim_pages
+from db.transitions.pages import ClaimedPage, FieldResult, PageResult, claim_pages, complete_pages
 from db.transitions.tenants import ensure_tenant
 
 FOREVER = 3600.0
@@ -54,6 +54,29 @@ def new_batch(db: Database, tenant_id: str, *, threshold: float | None = 0.5) ->
             s, tenant_id=tenant_id, name="b", template_id=None, release_threshold=threshold
         )
         return batch.id
+
+
+def add_document(
+    s: Session,
+    *,
+    tenant_id: str,
+    batch_id: str,
+    filename: str,
+    sha256: str,
+    size: int,
+    template_id: str | None,
+) -> tuple[Document, bool]:
+    """Add one file; return its document, and False where the batch had these bytes already."""
+    file = NewDocument(filename, sha256, size)
+    (added,) = add_documents(
+        s, tenant_id=tenant_id, batch_id=batch_id, files=[file], template_id=template_id
+    )
+    return added
+
+
+def complete_page(s: Session, page_id: str, attempt: int, result: PageResult) -> bool:
+    """Write what was read on one page; return whether it was taken."""
+    return bool(complete_pages(s, [(page_id, attempt, result)]))
 
 
 def new_document(db: Database, tenant_id: str, batch_id: str, name: str = "a.png") -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from core.policy import Decision
-from db.models import Page, PageState
+from db.models import UNREAD_PAGES, Page
 from db.session import Database
 from db.transitions.pages import claim_pages, complete_pages, reap_expired, release_page
 from tests.contract.acts import FOREVER, PASSED, result
@@ -51,8 +51,7 @@ def claim_until_done(url: str, batch_id: str, worker: str, max_attempts: int) ->
     _meet()
     while True:
         with db.reading() as s:
-            open_pages = [PageState.QUEUED, PageState.LEASED]
-            query = select(Page.id).where(Page.batch_id == batch_id, Page.state.in_(open_pages))
+            query = select(Page.id).where(Page.batch_id == batch_id, Page.state.in_(UNREAD_PAGES))
             left = list(s.scalars(query))
         if not left:
             db.dispose()

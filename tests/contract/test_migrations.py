@@ -9,16 +9,25 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import func, inspect, select
 
 from core.errors import ConfigError, TransientError
 from core.policy import Decision
-from db.migrate import alembic_config, is_current, upgrade
+from db.migrate import MIGRATIONS, alembic_config, upgrade
 from db.models import Base, Field, Page, Reading
 from db.session import Database, make_engine
-from db.transitions.pages import complete_pages
 from db.transitions.tenants import ensure_tenant
-from tests.contract.acts import claimed, queued, result
+from tests.contract.acts import claimed, complete_page, queued, result
+
+
+def is_current(url: str) -> bool:
+    """Tell whether the database has the newest schema."""
+    engine = make_engine(url)
+    with engine.connect() as connection:
+        revision = MigrationContext.configure(connection).get_current_revision()
+    engine.dispose()
+    return revision == ScriptDirectory(str(MIGRATIONS)).get_current_head()
 
 
 def test_models_and_migrations_agree(database_url: str) -> None:
@@ -50,7 +59,7 @@ def test_readings_survive_a_change_of_the_table_of_pages(
     _, _, page_ids = queued(database, pages=1)
     (claim,) = claimed(database, page_ids)
     with database.transaction() as s:
-        assert complete_pages(s, [(claim.page_id, claim.attempt, result(Decision.REVIEW))])
+        assert complete_page(s, claim.page_id, claim.attempt, result(Decision.REVIEW))
     engine = make_engine(database_url)
     with engine.begin() as connection:
         command.downgrade(alembic_config(connection), revision)

@@ -26,7 +26,6 @@ from db.transitions.documents import NewPage, claim_document, fail_document, ope
 from db.transitions.fields import mark_unreadable, verify_field
 from db.transitions.pages import (
     claim_pages,
-    complete_page,
     fail_page,
     reap_expired,
     release_page,
@@ -37,6 +36,7 @@ from tests.contract.acts import (
     FOREVER,
     PASSED,
     close,
+    complete_page,
     new_batch,
     new_document,
     new_tenant,
@@ -327,7 +327,8 @@ class Walk(RuleBasedStateMachine):
         for one in claimed:
             page = waiting[one.page_id]
             page.state, page.attempt, page.held = "leased", page.attempt + 1, lease > 0
-            assert (one.attempt, one.tenant_id) == (page.attempt, page.batch.tenant_id)
+            assert one.attempt == page.attempt
+            assert one.object_key.startswith(f"{page.batch.id}/")
             self.claims.append((page, one.attempt))
 
     def _complete(self, page: ModelPage, attempt: int, decision: Decision) -> None:

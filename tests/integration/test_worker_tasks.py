@@ -18,7 +18,13 @@ from core.errors import TransientError
 from core.settings import Settings
 from db.models import Document, DocumentState, Outbox, Page, PageState
 from db.session import Database
-from db.transitions.batches import add_document, add_template, create_batch, delete_batch
+from db.transitions.batches import (
+    NewDocument,
+    add_documents,
+    add_template,
+    create_batch,
+    delete_batch,
+)
 from db.transitions.documents import NewPage, claim_document
 from db.transitions.outbox import OutboxKind
 from db.transitions.pages import claim_pages
@@ -55,13 +61,11 @@ class World:
         """Store a file as an upload does, and return its document's id."""
         stored = self.services.store.put(self.batch_id, io.BytesIO(data))
         with self.db.transaction() as s:
-            document, _ = add_document(
+            ((document, _),) = add_documents(
                 s,
                 tenant_id=self.tenant_id,
                 batch_id=self.batch_id,
-                filename=name,
-                sha256=stored.sha256,
-                size=stored.size,
+                files=[NewDocument(name, stored.sha256, stored.size)],
                 template_id=template_id,
             )
             return document.id
