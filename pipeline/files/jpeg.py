@@ -1,314 +1,124 @@
 """JPEG, strictly: every pixel comes from the file, or there is an error.
 
-libjpeg, and so every reader built on it, fills whatever is missing with grey and goes on, with a
-warning that neither Pillow nor OpenCV passes on. A cheque whose amount was filled with grey is a
-lost number, so two ways prove that no bit was invented:
+libjpeg fills whatever is missing with grey and goes on with a warning, which neither Pillow nor
+OpenCV passes on. A cheque whose amount was filled with grey is a lost number. simplejpeg raises on
+every warning. What libjpeg does not even warn of is checked here: a progressive file without its
+last scans, which shows the whole image, but coarse.
 
-- For what scanners write (one baseline scan, no restart markers) the image is declared one row of
-  blocks taller, and a run of one-bits is added behind its data: just enough for four more groups
-  of blocks (MCUs). No Huffman code is all ones, so libjpeg spends exactly 17 bits on each code that
-  it looks for there (jdhuff.c, `jpeg_huff_decode`). The fifth MCU of the added row is then tried
-  only if the image itself took no bit of the run; where it took one, libjpeg has run dry a group
-  earlier and leaves the fifth flat grey. That costs nothing: the image is decoded once.
-- For everything else it is decoded twice, with different bits behind each piece of its data. A
-  complete image does not depend on what follows it.
-
-Structure: ITU-T T.81, annexes B and G.
+Structure: ITU-T T.81, annexes B and G. Why so: docs/decisions/0011-jpeg-by-simplejpeg.md.
 """
 
 from __future__ import annotations
 
-import io
+import re
 import struct
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 import numpy as np
 import PIL.Image
-from numpy.typing import NDArray
+import simplejpeg
 
-from pipeline.files.exif import parse_orientation
+from core.errors import InputError
 from pipeline.files.media import broken, check_size, cut_off, unsupported
 from pipeline.types import Image
 
-_SOI, _EOI, _SOS, _DHT, _DRI, _APP0, _APP1, _APP14 = (
-    0xD8, 0xD9, 0xDA, 0xC4, 0xDD, 0xE0, 0xE1, 0xEE,
-)  # fmt: skip
-_FRAMES = {*range(0xC0, 0xD0)} - {_DHT, 0xC8, 0xCC}
-_END = b"\xff\xd9"
-# What libjpeg misses it reads as zeros; these are other bits, with each beginning of three. The
-# first was told from zeros most often: in 7,793 of 7,796 images cut within their last bytes.
-_OTHER_BITS = tuple(
-    bytes([first]) + bytes(range(3, 251, 7))
-    for first in (0xA5, 0x5A, 0x3C, 0xC3, 0x69, 0x96, 0xE1, 0x1E)
-)
-_SMALL = 100_000  # pixels: all of the above are tried
-_MCUS_OF_ONES = 4
-_BITS_OF_BAD_CODE = 17
+_EOI, _SOS, _APP1 = 0xD9, 0xDA, 0xE1
+_SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1), 0xC2
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_WITHOUT_LENGTH = {0x01, 0xD8, *range(0xD0, 0xD8)}
+_MARKER = re.compile(rb"\xff+([^\xff])")
+_END_OF_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # no stuffed byte, no restart
+_EXIF = b"Exif\0\0"
+_ALL_BITS = 16  # more than a coefficient has
 
 
-@dataclass(frozen=True, slots=True)
-class _Component:
-    number: int
-    across: int  # sampling factors
-    down: int
-
-
-@dataclass(slots=True)
-class _Structure:
-    """What the markers say. `kept` is the file without what is about the image, not of it."""
-
-    kept: bytearray
-    width: int = 0
-    height: int = 0
-    height_at: int = 0  # in `kept`
-    frame: int = 0
-    components: tuple[_Component, ...] = ()
-    restart_interval: int = 0
-    scans: int = 0
-    all_ones_code: bool = False
-    # Of entropy-coded data, in `kept`: first byte, and behind the last.
-    pieces: list[tuple[int, int]] = field(default_factory=list)
-    orientation: int | None = None
-
-
-def decode_jpeg(data: bytes, max_pixels: int) -> tuple[Image, int]:
-    """Decode a JPEG to grey (height, width) uint8, as stored, with the orientation of its EXIF.
+def decode_jpeg(data: bytes, max_pixels: int) -> tuple[Image, bytes]:
+    """Decode a JPEG to grey (height, width) uint8, as stored; return its EXIF as well.
 
     Raises InputError if anything is missing or damaged, or above `max_pixels`.
     """
-    found = _parse(data, max_pixels)
-    if _is_plain(found):
-        grey = _decode_once(found)
-        if grey is None:  # cut off; or the fifth group happens to be that grey
-            grey = _decode_twice(found, _OTHER_BITS)
-    else:
-        small = found.width * found.height <= _SMALL
-        grey = _decode_twice(found, _OTHER_BITS if small else _OTHER_BITS[:1])
-    return grey, found.orientation or 1
+    components, exif = _check_markers(data, max_pixels)
+    try:
+        if components < 4:  # of YCbCr only the luma is decoded, which is the grey that we want
+            return simplejpeg.decode_jpeg(data, "GRAY")[:, :, 0], exif
+        cmyk = simplejpeg.decode_jpeg(data, "CMYK")
+    except ValueError as exc:
+        raise _fault(data) from exc
+    height, width, _ = cmyk.shape
+    # Everybody stores CMYK inverted, as Adobe does.
+    inks = PIL.Image.frombytes("CMYK", (width, height), cmyk.tobytes(), "raw", "CMYK;I")
+    return np.asarray(inks.convert("L")), exif
 
 
-def _parse(data: bytes, max_pixels: int) -> _Structure:
-    found = _Structure(bytearray(b"\xff\xd8"))
-    precision: dict[tuple[int, int], int] = {}  # (component, coefficient) -> bits still missing
-    ends = _scan_ends(data)
-    at = 2
-    while True:
-        while data[at : at + 2] == b"\xff\xff":  # fill bytes
-            at += 1
-        if at + 2 > len(data):
-            raise cut_off("JPEG", "the end is missing")
-        if data[at] != 0xFF:
-            raise broken("JPEG", "there is something else where a marker belongs")
-        marker = data[at + 1]
-        if marker == _EOI:
-            break
-        if marker in (_SOI, 0x01) or 0xD0 <= marker <= 0xD7:
-            at += 2
-            continue
-        length = int.from_bytes(data[at + 2 : at + 4])
-        body = data[at + 4 : at + 2 + length]
-        if at + 4 > len(data) or at + 2 + length > len(data):
-            raise cut_off("JPEG", "the end is missing")
-        if length < 2:
-            raise broken("JPEG", "a part of it has no length")
+def _fault(data: bytes) -> InputError:
+    """Return why a file was refused that libjpeg cannot decode without an error or a warning."""
+    try:
+        simplejpeg.decode_jpeg(data, "GRAY", strict=False)
+    except ValueError:
+        return broken("JPEG", "it cannot be decoded, or it is of a rare variety")
+    return cut_off("JPEG", "a part of the image is missing or garbled")
+
+
+def _check_markers(data: bytes, max_pixels: int) -> tuple[int, bytes]:
+    """Check what the markers say, up to the scan that completes the image.
+
+    Returns the number of colour components, and the EXIF or b"". Raises InputError.
+    """
+    frame, exif = 0, b""
+    components: list[int] = []
+    missing = np.empty((0, 64), np.uint8)  # low bits of each coefficient of each component
+    for marker, body in _segments(data):
         if marker in _FRAMES:
-            if found.frame:
+            if frame:
                 raise broken("JPEG", "it has two headers")
-            _read_frame(found, marker, body, max_pixels)
-            found.height_at = len(found.kept) + 5
-        elif marker == _DRI and len(body) >= 2:
-            found.restart_interval = int.from_bytes(body[:2])
-        elif marker == _DHT:
-            found.all_ones_code |= _has_all_ones_code(body)
-        elif marker == _APP1 and body[:6] == b"Exif\0\0" and found.orientation is None:
-            found.orientation = parse_orientation(body[6:])
-        if marker < _APP0 or marker == _APP14 or (marker == _APP0 and body[:5] == b"JFIF\0"):
-            found.kept += data[at : at + 2 + length]
-        at += 2 + length
-        if marker != _SOS:
+            frame, components = marker, _read_frame(marker, body, max_pixels)
+            missing = np.full((len(components), 64), _ALL_BITS, np.uint8)
+        elif marker == _APP1 and body.startswith(_EXIF):
+            exif = exif or body
+        elif marker == _SOS:
+            if not frame or len(body) < 6:
+                raise broken("JPEG", "its header is missing")
+            scanned = np.isin(components, list(body[1 : 1 + 2 * body[0] : 2]))
+            if frame == _PROGRESSIVE:
+                first, last, bits = body[-3:]
+                missing[scanned, first : last + 1] = bits & 15
+            else:
+                missing[scanned] = 0
+            if not missing.any():
+                return len(components), exif
+    raise cut_off("JPEG", "a part of the image is missing")
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield every marker that has a length, up to the end of the image, and the bytes in it."""
+    at = 2
+    while found := _MARKER.match(data, at):
+        marker, at = found[1][0], found.end()
+        if marker == _EOI:
+            return
+        if marker in _WITHOUT_LENGTH:
             continue
-        scanned = _read_scan(found, body, precision)
-        after = int(np.searchsorted(ends, at))
-        if after == len(ends):
+        length = int.from_bytes(data[at : at + 2])
+        if at + length > len(data):
             raise cut_off("JPEG", "the end is missing")
-        end = int(ends[after])
-        _check_restarts(found, scanned, data[at:end])
-        piece = len(found.kept)
-        found.kept += data[at:end]
-        found.pieces.append((piece, len(found.kept)))
-        at = end
-    if not found.scans:
-        raise cut_off("JPEG", "there is no image in it")
-    if any(precision.get((c.number, 0), 1) for c in found.components):
-        raise cut_off("JPEG", "a part of the image is missing")
-    if any(precision.values()):
-        raise cut_off("JPEG", "the last refinements of the image are missing")
-    found.kept += _END
-    return found
+        yield marker, data[at + 2 : at + length]
+        at += length
+        if marker == _SOS:
+            end = _END_OF_SCAN.search(data, at)
+            at = end.start() if end else len(data)
+    if len(data) > at + 1 and data[at] != 0xFF:
+        raise broken("JPEG", "there is something else where a marker belongs")
+    raise cut_off("JPEG", "the end is missing")
 
 
-def _scan_ends(data: bytes) -> NDArray[np.intp]:
-    """Return where the markers are that end entropy-coded data: all but stuffing and restarts."""
-    values = np.frombuffer(data, np.uint8)
-    at = np.flatnonzero(values[:-1] == 0xFF)
-    then = values[at + 1]
-    ends: NDArray[np.intp] = at[(then != 0) & (then != 0xFF) & ((then & 0xF8) != 0xD0)]
-    return ends
-
-
-def _restarts(piece: bytes) -> list[int]:
-    """Return where the restart markers are in entropy-coded data."""
-    values = np.frombuffer(piece, np.uint8)
-    at = np.flatnonzero(values[:-1] == 0xFF)
-    positions: list[int] = at[(values[at + 1] & 0xF8) == 0xD0].tolist()
-    return positions
-
-
-def _read_frame(found: _Structure, marker: int, body: bytes, max_pixels: int) -> None:
+def _read_frame(marker: int, body: bytes, max_pixels: int) -> list[int]:
+    """Return the numbers of the colour components; raises InputError for what is not read."""
     if len(body) < 6 or len(body) < 6 + 3 * body[5]:
         raise broken("JPEG", "its header is too short")
     bits, height, width, count = struct.unpack_from(">BHHB", body)
-    if marker not in (0xC0, 0xC1, 0xC2) or bits != 8:
+    if marker not in (*_SEQUENTIAL, _PROGRESSIVE) or bits != 8:
         raise unsupported("JPEG", "lossless, arithmetic or of 12 bits")
     check_size("JPEG", width, height, max_pixels)
     if count not in (1, 3, 4):
         raise unsupported("JPEG", f"{count} colour channels")
-    found.components = tuple(
-        _Component(body[at], body[at + 1] >> 4, body[at + 1] & 15)
-        for at in range(6, 6 + 3 * count, 3)
-    )
-    if not all(1 <= c.across <= 4 and 1 <= c.down <= 4 for c in found.components):
-        raise broken("JPEG", "its header makes no sense")
-    found.frame, found.width, found.height = marker, width, height
-
-
-def _read_scan(
-    found: _Structure, body: bytes, precision: dict[tuple[int, int], int]
-) -> list[_Component]:
-    """Note which coefficients the scan brings, and how many of their low bits are still to come.
-
-    Returns the colour components that the scan is of.
-    """
-    if not found.frame:
-        raise broken("JPEG", "its header is missing")
-    count = body[0] if body else 0
-    if not 1 <= count <= 4 or len(body) < 4 + 2 * count:
-        raise broken("JPEG", "a part of it has a bad header")
-    found.scans += 1
-    first, last, bits = body[1 + 2 * count : 4 + 2 * count]
-    known = {c.number: c for c in found.components}
-    numbers = body[1 : 1 + 2 * count : 2]
-    for number in numbers:
-        if number not in known:
-            raise broken("JPEG", "a part of it belongs to no colour")
-        if found.frame != 0xC2:
-            precision[number, 0] = 0
-            continue
-        for coefficient in range(64):
-            precision.setdefault((number, coefficient), 16)
-        for coefficient in range(first, min(last, 63) + 1):
-            precision[number, coefficient] = bits & 15
-    return [known[number] for number in numbers]
-
-
-def _check_restarts(found: _Structure, scanned: list[_Component], piece: bytes) -> None:
-    """Raise InputError unless every restart marker that the scan must have is there, in order."""
-    if not found.restart_interval:
-        return
-    across = max(c.across for c in found.components)
-    down = max(c.down for c in found.components)
-    if len(scanned) == 1:  # not interleaved: an MCU is one block of that component
-        width = -(-found.width * scanned[0].across // across)
-        height = -(-found.height * scanned[0].down // down)
-        mcus = -(-width // 8) * -(-height // 8)
-    else:
-        mcus = -(-found.width // (8 * across)) * -(-found.height // (8 * down))
-    needed = -(-mcus // found.restart_interval) - 1
-    at = _restarts(piece)[:needed]
-    numbers = bytes(piece[i + 1] for i in at)
-    if numbers != bytes(0xD0 + i % 8 for i in range(needed)):
-        raise cut_off("JPEG", "a part of the image is missing")
-
-
-def _has_all_ones_code(body: bytes) -> bool:
-    """Whether a Huffman table uses the code of ones only, which T.81 forbids (C.2)."""
-    at = 0
-    while at + 17 <= len(body):
-        counts = body[at + 1 : at + 17]
-        if sum(n << (15 - i) for i, n in enumerate(counts)) >= 1 << 16:
-            return True
-        at += 17 + sum(counts)
-    return False
-
-
-def _mcu(found: _Structure) -> tuple[int, int, int]:
-    """Return width and height of an MCU in pixels, and its number of blocks."""
-    across = max(c.across for c in found.components)
-    down = max(c.down for c in found.components)
-    return 8 * across, 8 * down, sum(c.across * c.down for c in found.components)
-
-
-def _is_plain(found: _Structure) -> bool:
-    """Whether the proof by an added row holds for such a file."""
-    width, height, blocks = _mcu(found)
-    first = found.components[0]
-    return (
-        found.frame in (0xC0, 0xC1)
-        and found.scans == 1
-        and not found.restart_interval
-        and not found.all_ones_code
-        and (len(found.components) == 3 or (len(found.components) == 1 and blocks == 1))
-        # Only the first component is looked at, so it must have every pixel.
-        and (8 * first.across, 8 * first.down) == (width, height)
-        and found.width > width * _MCUS_OF_ONES
-        and found.height + 2 * height <= 65500
-    )
-
-
-def _decode_once(found: _Structure) -> Image | None:
-    """Decode, with the proof by an added row; None where that fails."""
-    width, height, blocks = _mcu(found)
-    rows = -(-found.height // height) * height
-    _, end = found.pieces[0]
-    ones = 2 * _BITS_OF_BAD_CODE * blocks * _MCUS_OF_ONES // 8
-    taller = found.kept[:end] + b"\xff\x00" * ones + _END
-    taller[found.height_at : found.height_at + 2] = (rows + height).to_bytes(2)
-    grey = _pixels(taller)
-    fifth = grey[rows:, width * _MCUS_OF_ONES : width * (_MCUS_OF_ONES + 1)]
-    if (fifth == 128).all():
-        return None
-    return grey[: found.height]
-
-
-def _decode_twice(found: _Structure, others: tuple[bytes, ...]) -> Image:
-    """Decode as it is and with other bits behind each piece of data; they must not differ."""
-    grey = _pixels(found.kept)
-    for bits in others:
-        other = bytearray()
-        done = 0
-        for start, end in found.pieces:
-            other += found.kept[done:start]
-            piece = bytes(found.kept[start:end])
-            last = 0
-            for at in _restarts(piece):
-                other += piece[last:at] + bits
-                last = at
-            other += piece[last:]
-            other += bits
-            done = end
-        other += found.kept[done:]
-        if not np.array_equal(grey, _pixels(other)):
-            raise cut_off("JPEG", "a part of the image is missing")
-    return grey
-
-
-def _pixels(data: bytearray) -> Image:
-    """Decode by libjpeg. Of colour in YCbCr only the luma is, which is the grey that we want."""
-    try:
-        with PIL.Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
-            if image.mode == "RGB":
-                image.draft("L", None)
-            image.load()
-            return np.asarray(image if image.mode == "L" else image.convert("L"))
-    except (OSError, SyntaxError, ValueError, EOFError, PIL.Image.DecompressionBombError) as exc:
-        raise broken("JPEG", "it cannot be decoded") from exc
+    return list(body[6 : 6 + 3 * count : 3])

@@ -19,7 +19,7 @@ import PIL.Image
 from core.errors import InputError
 from pipeline.files.grey import DECODE_ERRORS, grey_of
 from pipeline.files.media import broken, check_size, cut_off
-from pipeline.types import Page
+from pipeline.types import Image
 
 _WIDTH, _HEIGHT = 256, 257
 _OFFSETS, _COUNTS = (273, 324), (279, 325)  # of strips, of tiles
@@ -182,7 +182,7 @@ def open_tiff(stream: BinaryIO) -> PIL.Image.Image:
         raise broken("TIFF", "it cannot be decoded, or it is of a rare variety") from exc
 
 
-def decode_single_tiff(data: bytes, max_pixels: int) -> Page:
+def decode_single_tiff(data: bytes, max_pixels: int) -> Image:
     """Decode a TIFF of one frame; one of several is refused, so that no frame is passed over."""
     stream = io.BytesIO(data)
     structure = read_structure(stream, max_pixels, 1)
@@ -196,4 +196,4 @@ def decode_single_tiff(data: bytes, max_pixels: int) -> Page:
         )
     with open_tiff(stream) as image:
         frame = decode_frame(image, 0)
-    return Page(np.asarray(frame.convert("L")))
+    return np.asarray(frame.convert("L"))
