@@ -24,7 +24,8 @@ from core.errors import TemplateError
 from pipeline.files.page import decode_page
 from pipeline.geometry import corners, intersection, iou, transform_box, transform_points
 from pipeline.micr import read_micr_fields
-from pipeline.placing.register import Placement, cut_strips, register, righted
+from pipeline.placing.register import Placement, register, turn_page
+from pipeline.placing.strips import cut_strips
 from pipeline.placing.template import Template, bundled_template
 from pipeline.read import read_pages
 from pipeline.readers.loaded import Readers, load_readers
@@ -81,7 +82,7 @@ def ways_round(pages: list[Page], template: Template) -> Iterator[str]:
             right = 0
             for page in pages:
                 shown = Page(np.ascontiguousarray(page.grey[:, ::-1])) if mirrored else page
-                said = outcome(righted(shown, turn), template)[1]
+                said = outcome(turn_page(shown, turn), template)[1]
                 right += said == ("mirrored-page" if mirrored else f"turned {-turn % 4}")
             way = f"turned {90 * turn}°" + (", mirrored" if mirrored else "")
             yield f"| {way} | {right}/{len(pages)} |"
@@ -158,7 +159,7 @@ def report(data: Path) -> Iterator[str]:
     scores = [placement.score for page in pages if (placement := outcome(page, template)[0])]
     fit = sum(refusal(page, template, readers) is None for page in pages)
     yield f"\n{fit} of {len(pages)} cheques are read, with scores from {min(scores):.2f}.\n"
-    yield "| a cheque that lies | as it should be: righted, or refused as mirrored |"
+    yield "| a cheque that lies | as it should be: turned upright, or refused as mirrored |"
     yield "|---|---:|"
     yield from ways_round(pages, template)
     said = [(name, refusal(page, template, readers)) for name, page in others(data)]

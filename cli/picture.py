@@ -13,7 +13,7 @@ from cli.output import percent
 from core.errors import InputError
 from core.policy import Decision
 from pipeline.files.page import decode_page
-from pipeline.geometry import turned_box
+from pipeline.geometry import turn_box
 from pipeline.types import Box
 
 _ACCEPTED, _REVIEW = (0, 122, 78), (200, 80, 0)  # told apart by all eyes
@@ -29,7 +29,7 @@ def draw_readings(data: bytes, page: dict[str, Any], turn: int = 0) -> Image.Ima
     one that was accepted green.
     """
     grey = decode_page(data).grey
-    boxes = [turned_box(Box(*field["box"]), turn, grey.shape[::-1]) for field in page["fields"]]
+    boxes = [turn_box(Box(*field["box"]), turn, grey.shape[::-1]) for field in page["fields"]]
     picture = Image.fromarray(np.rot90(grey, -turn)).convert("RGB")
     draw = ImageDraw.Draw(picture, "RGBA")
     heights = [box.h for box in boxes] or [0]

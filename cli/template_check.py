@@ -11,7 +11,7 @@ from cli.arguments import load_template
 from core.errors import InputError
 from pipeline.files.page import decode_page
 from pipeline.geometry import corners, transform_points
-from pipeline.placing.register import register, righted
+from pipeline.placing.register import register, turn_page
 from pipeline.placing.template import Template
 from pipeline.types import Box
 
@@ -45,7 +45,7 @@ def draw_fields(template: Template, image: Path, out: Path) -> float:
     except OSError as exc:
         raise InputError(f"{image} cannot be read ({exc.strerror}).") from exc
     placement = register(page, template)
-    picture = cv2.cvtColor(righted(page, placement.turn).grey, cv2.COLOR_GRAY2BGR)
+    picture = cv2.cvtColor(turn_page(page, placement.turn).grey, cv2.COLOR_GRAY2BGR)
     size = max(1, round(max(page.grey.shape) / 1200))
     names: dict[Box, list[str]] = {}  # the parts of an E-13B line share one box
     for field in template.fields:

@@ -67,13 +67,23 @@ def transform_box(matrix: Matrix, box: Box) -> Box:
     return bounding_box(transform_points(matrix, corners(box)))
 
 
-def within(inner: Box, outer: Box) -> Box:
-    """Return `inner`, stated in fractions of `outer`, in the coordinates of `outer`."""
+def from_fractions(box: Box, outer: Box) -> Box:
+    """Return a box that is stated in fractions of `outer` in the coordinates of `outer`."""
     return Box(
-        outer.x + inner.x * outer.w,
-        outer.y + inner.y * outer.h,
-        inner.w * outer.w,
-        inner.h * outer.h,
+        outer.x + box.x * outer.w,
+        outer.y + box.y * outer.h,
+        box.w * outer.w,
+        box.h * outer.h,
+    )
+
+
+def to_fractions(box: Box, outer: Box) -> Box:
+    """Return a box in fractions of `outer`, which has an area."""
+    return Box(
+        (box.x - outer.x) / outer.w,
+        (box.y - outer.y) / outer.h,
+        box.w / outer.w,
+        box.h / outer.h,
     )
 
 
@@ -82,8 +92,8 @@ def expand(box: Box, dx: float, dy: float) -> Box:
     return Box(box.x - dx, box.y - dy, box.w + 2 * dx, box.h + 2 * dy)
 
 
-def turned_box(box: Box, turns: int, page: tuple[float, float]) -> Box:
-    """Return where a box lies once its page, (width, height), makes quarter turns clockwise."""
+def turn_box(box: Box, turns: int, page: tuple[float, float]) -> Box:
+    """Return where a box lies after its page, (width, height), makes quarter turns clockwise."""
     width, height = page
     for _ in range(turns % 4):
         box = Box(height - box.y - box.h, box.x, box.h, box.w)

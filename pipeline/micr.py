@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pipeline.geometry import transform_box
-from pipeline.placing.register import Placement, mismatch
+from pipeline.placing.register import Placement, mismatch_error
 from pipeline.placing.template import FieldSpec, Template
 from pipeline.readers.base import MICR
 from pipeline.readers.micr import OTHER, MicrReading, read_micr
@@ -33,7 +33,7 @@ def read_micr_fields(
     place = transform_box(placement.matrix, template.micr)
     line = read_micr(page, model, place)
     if placement.score < MIN_SCORE_WITHOUT_LINE and not _confirms(line, specs):
-        raise mismatch(
+        raise mismatch_error(
             template,
             f"{placement.score:.0%} of its frames found, {MIN_SCORE_WITHOUT_LINE:.0%} needed "
             "without an E-13B line of this kind",

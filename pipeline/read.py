@@ -16,12 +16,13 @@ from core.errors import InputError
 from pipeline.cleaning.clean import CleanStrip
 from pipeline.fields import clean_fields, read_fields
 from pipeline.files.page import decode_page
-from pipeline.geometry import turned_box
+from pipeline.geometry import turn_box
 from pipeline.grammar.parse import ANY_DIGITS, Grammar
 from pipeline.lines import read_lines
 from pipeline.micr import read_micr_fields
-from pipeline.placing.layout import find_lines
-from pipeline.placing.register import cut_strips, register, righted
+from pipeline.placing.layout import find_text_lines
+from pipeline.placing.register import register, turn_page
+from pipeline.placing.strips import cut_strips
 from pipeline.placing.template import Template
 from pipeline.readers.base import FieldStrip
 from pipeline.readers.loaded import Readers
@@ -115,7 +116,7 @@ def _cut_page(
 
 
 def _cut_lines(page: Page, readers: Readers, on_stage: OnStage) -> list[FieldStrip]:
-    lines = find_lines(page, readers.glyph.probabilities)
+    lines = find_text_lines(page, readers.glyph.probabilities)
     on_stage("place")
     return [FieldStrip(strip, ANY_DIGITS, ruled=False) for strip in lines]
 
@@ -124,7 +125,7 @@ def _cut_fields(
     reading: PageReading, page: Page, template: Template, readers: Readers, on_stage: OnStage
 ) -> _CutPage:
     placement = register(page, template)
-    page = righted(page, placement.turn)
+    page = turn_page(page, placement.turn)
     on_stage("place")
     micr = read_micr_fields(page, template, placement, readers.micr)
     on_stage("micr")
@@ -163,7 +164,7 @@ def _turned_back(reading: PageReading, fields: Sequence[FieldReading]) -> Sequen
         return fields
     size = (reading.width, reading.height)
     upright = size[::-1] if reading.turn % 2 else size
-    back = partial(turned_box, turns=-reading.turn, page=upright)
+    back = partial(turn_box, turns=-reading.turn, page=upright)
     return [
         replace(
             field,

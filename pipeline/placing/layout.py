@@ -42,7 +42,7 @@ class _Piece:
     box: Box
 
 
-def find_lines(page: Page, probabilities: Probabilities | None = None) -> list[Strip]:
+def find_text_lines(page: Page, probabilities: Probabilities | None = None) -> list[Strip]:
     """Return the lines of `page` that may be handwritten digits, from the top, as strips.
 
     Named `line-1` and on. Pieces of ink join a line while they overlap in height and stand no
@@ -57,7 +57,7 @@ def find_lines(page: Page, probabilities: Probabilities | None = None) -> list[S
     if not ink.mask.any():
         return []
     pieces, labels = _pieces(_without_rules(ink.mask, ink.stroke))
-    groups = group_lines([piece.box for piece in pieces])
+    groups = group_into_lines([piece.box for piece in pieces])
     lines = [[pieces[index] for index in group] for group in groups if len(group) <= LONGEST]
     if probabilities is not None:
         lines = _less_print(lines, labels, ink.soft, probabilities)
@@ -101,7 +101,7 @@ def _sample(line: list[_Piece]) -> list[_Piece]:
     return [tall[round(float(place))] for place in places]
 
 
-def group_lines(pieces: list[Box]) -> list[list[int]]:
+def group_into_lines(pieces: list[Box]) -> list[list[int]]:
     """Return the indices of `pieces`, boxes of pieces of ink, line by line, in any order."""
     order = sorted(range(len(pieces)), key=lambda index: pieces[index].x)
     line_of = list(range(len(pieces)))

@@ -28,8 +28,9 @@ from pipeline.geometry import (
     transform_points,
     translation,
 )
-from pipeline.placing.frames import SIDE, Rules, find_rules
-from pipeline.placing.sheet import find_sheet, flatten
+from pipeline.placing.outline import rectify
+from pipeline.placing.page_rules import RULES_LONG_SIDE, PageRules, find_page_rules
+from pipeline.placing.sheet import find_sheet
 from pipeline.types import Box, Image, Page
 
 # In shares of the longer side of the page: about 3 mm, 35 mm and so on of A4.
@@ -84,11 +85,11 @@ def propose_fields(page: Page) -> Proposals:
     grey, behind = page.grey, np.eye(3)
     sheet = find_sheet(grey)
     if sheet is not None:
-        grey, behind = flatten(grey, sheet)
+        grey, behind = rectify(grey, sheet)
     height, width = grey.shape
-    scale = SIDE / max(grey.shape)
+    scale = RULES_LONG_SIDE / max(grey.shape)
     marks, light = _marks(grey, scale)
-    rules = find_rules(np.asarray(255 - marks, np.uint8))
+    rules = find_page_rules(np.asarray(255 - marks, np.uint8))
     level, upright = _ruled(rules)
     ink, light = (_made_level(image, rules) for image in (marks, light))
     ink = np.asarray(ink > 30, np.uint8)
@@ -129,19 +130,19 @@ def _marks(grey: Image, scale: float) -> tuple[Image, Image]:
     return np.asarray(cv2.convertScaleAbs(thin, alpha=2.5), np.uint8), np.asarray(copy, np.uint8)
 
 
-def _made_level(image: Image, rules: Rules) -> Image:
-    size = rules.level.shape[::-1]
+def _made_level(image: Image, rules: PageRules) -> Image:
+    size = rules.horizontal.shape[::-1]
     # Rules count from pixels' corners on the page, OpenCV from their middles.
     turn = (translation(-0.5, -0.5) @ rules.to_page)[:2]
     level = cv2.warpAffine(image, turn, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     return np.asarray(level, np.uint8)
 
 
-def _ruled(rules: Rules) -> tuple[Image, Image]:
+def _ruled(rules: PageRules) -> tuple[Image, Image]:
     """Return the lines that may close a box: long level ones, and upright ones between them."""
-    side = max(rules.level.shape)
-    level = cv2.morphologyEx(rules.level, cv2.MORPH_CLOSE, np.ones((1, 9), np.uint8))
-    upright = cv2.morphologyEx(rules.upright, cv2.MORPH_CLOSE, np.ones((9, 1), np.uint8))
+    side = max(rules.horizontal.shape)
+    level = cv2.morphologyEx(rules.horizontal, cv2.MORPH_CLOSE, np.ones((1, 9), np.uint8))
+    upright = cv2.morphologyEx(rules.vertical, cv2.MORPH_CLOSE, np.ones((9, 1), np.uint8))
     lines, labels = _parts(level)
     level = _only(labels, [part.w >= _LINE * side for part in lines])
     # A stroke of the pen seldom runs straight from one line to another.
@@ -244,7 +245,9 @@ def _combs(boxes: Sequence[Box]) -> list[Proposal]:
             proposals.pop()
             proposal = joined
         proposals.append(proposal)
-    return [one for one in proposals if one.kind is Kind.COMB or one.box.w >= _WIDE * SIDE]
+    return [
+        one for one in proposals if one.kind is Kind.COMB or one.box.w >= _WIDE * RULES_LONG_SIDE
+    ]
 
 
 def _around(*boxes: Box) -> Box:

@@ -18,7 +18,7 @@ from typing import Final
 import yaml
 
 from core.errors import TemplateError
-from pipeline.geometry import within
+from pipeline.geometry import from_fractions
 from pipeline.grammar.parse import Grammar, parse_grammar
 from pipeline.placing.yaml_nodes import (
     compose,
@@ -265,7 +265,9 @@ def _box_in_frame(
         hint = suggestion(name, frames) if frames else "List it under 'frames'."
         raise error_at(node, f"{where}: there is no frame '{name}'.", hint=hint)
     frame = frames[name].box
-    return name, within(_box(found["box"], where, "frame"), frame) if "box" in found else frame
+    if "box" not in found:
+        return name, frame
+    return name, from_fractions(_box(found["box"], where, "frame"), frame)
 
 
 def _grammar(node: yaml.Node, where: str) -> Grammar:

@@ -24,7 +24,7 @@ from pipeline.geometry import (
     transform_box,
     transform_points,
 )
-from pipeline.placing.register import register, righted
+from pipeline.placing.register import register, turn_page
 from pipeline.placing.template import bundled_template
 from pipeline.read import read_pages
 from pipeline.readers.loaded import Readers, load_readers
@@ -109,8 +109,8 @@ def test_a_cheque_is_righted_and_its_boxes_are_those_of_the_scan(
     turn: int, readers: Readers
 ) -> None:
     grey = _cheque(np.eye(3), (WIDTH, HEIGHT), *STANDARD)
-    scan = righted(Page(_with_line(grey)), -turn)
-    upright, turned = read_pages([righted(scan, turn), scan], TEMPLATE, readers)
+    scan = turn_page(Page(_with_line(grey)), -turn)
+    upright, turned = read_pages([turn_page(scan, turn), scan], TEMPLATE, readers)
     assert (upright.turn, turned.turn) == (0, turn)
     assert [f.value for f in upright.fields][2:] == [f.value for f in turned.fields][2:]
     assert _values(upright.fields) == NUMBERS
@@ -141,7 +141,7 @@ def test_a_mirror_image_of_a_cheque_is_told() -> None:
     grey = _cheque(np.eye(3), (WIDTH, HEIGHT), *STANDARD)
     for turn in range(4):
         with pytest.raises(TemplateError) as error:
-            register(righted(Page(np.ascontiguousarray(grey[:, ::-1])), turn), TEMPLATE)
+            register(turn_page(Page(np.ascontiguousarray(grey[:, ::-1])), turn), TEMPLATE)
         assert error.value.code == "mirrored-page"
 
 
@@ -221,7 +221,7 @@ def test_real_cheques_of_four_banks_are_read_however_they_lie(
 ) -> None:
     for path in sorted((data_dir / "cheques_in" / "fullres").glob("*.jpg")):
         page = decode_page(path.read_bytes())
-        pages = [page, *(righted(page, turn) for turn in (1, 2, 3))]
+        pages = [page, *(turn_page(page, turn) for turn in (1, 2, 3))]
         for turn, reading in zip((0, 3, 2, 1), read_pages(pages, TEMPLATE, readers), strict=True):
             assert (reading.error, reading.turn) == (None, turn)
             assert reading.template_score is not None

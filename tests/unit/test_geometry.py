@@ -62,7 +62,7 @@ def test_scaling_and_shifting_a_box_is_exact(box: Box, scale: float, dx: float, 
 
 
 @given(boxes, angles)
-def test_a_turned_box_holds_its_corners(box: Box, angle: float) -> None:
+def test_a_turn_box_holds_its_corners(box: Box, angle: float) -> None:
     turn = geometry.rotation(angle)
     outer = geometry.transform_box(turn, box)
     for x, y in geometry.transform_points(turn, geometry.corners(box)):
@@ -72,8 +72,8 @@ def test_a_turned_box_holds_its_corners(box: Box, angle: float) -> None:
 
 @given(boxes)
 def test_the_whole_of_a_box_is_the_box(box: Box) -> None:
-    assert geometry.within(Box(0, 0, 1, 1), box) == box
-    half = geometry.within(Box(0.5, 0, 0.5, 1), box)
+    assert geometry.from_fractions(Box(0, 0, 1, 1), box) == box
+    half = geometry.from_fractions(Box(0.5, 0, 0.5, 1), box)
     assert _near(half, Box(box.x + box.w / 2, box.y, box.w / 2, box.h))
 
 
@@ -119,14 +119,14 @@ def _near(a: Box, b: Box) -> bool:
 def test_a_box_turns_with_its_page_and_back(
     box: Box, turns: int, page: tuple[float, float]
 ) -> None:
-    there = geometry.turned_box(box, turns, page)
+    there = geometry.turn_box(box, turns, page)
     turned = page[::-1] if turns % 2 else page
-    back = geometry.turned_box(there, -turns, turned)
+    back = geometry.turn_box(there, -turns, turned)
     np.testing.assert_allclose(
         (back.x, back.y, back.w, back.h), (box.x, box.y, box.w, box.h), atol=1e-6
     )
 
 
 def test_a_box_at_the_upper_left_is_at_the_upper_right_after_a_quarter_turn() -> None:
-    assert geometry.turned_box(Box(1, 2, 10, 4), 1, (100, 50)) == Box(44, 1, 4, 10)
-    assert geometry.turned_box(Box(1, 2, 10, 4), 2, (100, 50)) == Box(89, 44, 10, 4)
+    assert geometry.turn_box(Box(1, 2, 10, 4), 1, (100, 50)) == Box(44, 1, 4, 10)
+    assert geometry.turn_box(Box(1, 2, 10, 4), 2, (100, 50)) == Box(89, 44, 10, 4)

@@ -12,7 +12,8 @@ from benchmarks.registration import Distortion, distort
 from core.errors import TemplateError
 from pipeline.files.page import decode_page
 from pipeline.geometry import corners, rotation, scaling, transform_points, translation
-from pipeline.placing.register import cut_strips, register, righted
+from pipeline.placing.register import register, turn_page
+from pipeline.placing.strips import cut_strips
 from pipeline.placing.template import Template, bundled_template, parse_template
 from pipeline.types import Image, Page
 
@@ -171,10 +172,10 @@ def test_another_page_is_refused_in_words(kind: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("turn", [1, 2, 3])
-def test_a_form_on_its_side_or_upside_down_is_righted(turn: int) -> None:
+def test_a_form_on_its_side_or_upside_down_is_found(turn: int) -> None:
     matrix = rotation(1.5, (WIDTH, HEIGHT)) @ scaling(2)
     upright = Page(_drawn(matrix, (2 * WIDTH, 2 * HEIGHT)))
-    placement = register(righted(upright, -turn), FORM)
+    placement = register(turn_page(upright, -turn), FORM)
     assert placement.turn == turn
     for name, quad in _placed(FORM, placement.matrix).items():
         expected = _placed(FORM, matrix @ scaling(WIDTH, HEIGHT))[name]
@@ -185,7 +186,7 @@ def test_a_form_on_its_side_or_upside_down_is_righted(turn: int) -> None:
 def test_a_mirror_image_of_a_form_is_told(turn: int) -> None:
     mirrored = Page(np.ascontiguousarray(_drawn(scaling(2), (2 * WIDTH, 2 * HEIGHT))[:, ::-1]))
     with pytest.raises(TemplateError) as error:
-        register(righted(mirrored, turn), FORM)
+        register(turn_page(mirrored, turn), FORM)
     assert error.value.code == "mirrored-page"
     assert "mirror" in str(error.value.hint)
 

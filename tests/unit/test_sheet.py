@@ -15,8 +15,10 @@ from core.errors import TemplateError
 from pipeline.files.page import decode_page
 from pipeline.geometry import corners, scaling, transform_points
 from pipeline.placing.border import find_border
-from pipeline.placing.register import cut_strips, register
-from pipeline.placing.sheet import find_sheet, flatten
+from pipeline.placing.outline import rectify
+from pipeline.placing.register import register
+from pipeline.placing.sheet import find_sheet
+from pipeline.placing.strips import cut_strips
 from pipeline.placing.template import Template, bundled_template, parse_template
 from pipeline.types import Box, Image, Page
 
@@ -160,7 +162,7 @@ def test_a_flattened_sheet_leads_back_to_the_photograph() -> None:
     photo, _ = _photo(_sheet(), quad, size, 30, 1)
     sheet = find_sheet(photo)
     assert sheet is not None
-    flat, to_page = flatten(photo, sheet)
+    flat, to_page = rectify(photo, sheet)
     height, width = flat.shape
     assert abs(width / height - WIDTH / HEIGHT) < 0.1
     ends = transform_points(to_page, [[0, 0], [width, 0], [width, height], [0, height]])
