@@ -37,9 +37,9 @@ from training.adaptation.corrections import Correction, load_corrections
 from training.adaptation.fine_tune import (
     Readings,
     Tuning,
+    compare,
     draw_synthetic,
     fine_tune,
-    judge,
     read,
 )
 from training.cards import SHIPPED
@@ -127,7 +127,7 @@ def _fold(
         "files": [field.file.name for field in own],
         "zero_shot": asdict(before),
         "adapted": asdict(after),
-        "verdict": judge(before, after).as_json(),
+        "verdict": compare(before, after).as_json(),
     }
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(found), encoding="utf-8")
@@ -165,7 +165,7 @@ def _section(results: Sequence[dict[str, Any]], remarks: Sequence[str]) -> Secti
             "surely_wrong": own.surely_wrong,
             "released_at_1_percent": None if one is None else one.coverage,
         }
-    verdict = judge(pooled["zero_shot"], pooled["adapted"])
+    verdict = compare(pooled["zero_shot"], pooled["adapted"])
     rows.append(("read only by the adapted / only zero-shot", f"{verdict.better}/{verdict.worse}"))
     rows.append(("exact McNemar, one-sided p", f"{verdict.p:.2g}"))
     for fold in results:

@@ -34,9 +34,9 @@ from training.adaptation.corrections import Corrections, load_corrections
 from training.adaptation.fine_tune import (
     Tuning,
     champion_folder,
+    compare,
     draw_synthetic,
     fine_tune,
-    judge,
     read,
     split,
     write_challenger,
@@ -83,7 +83,7 @@ def adapt(
         validation = draw_synthetic(tuning.validation, 1, tuning.seed, say)
         before = read(model, held_out, validation)
         challenger = fine_tune(folder, learnt, synthetic, validation, tuning, say)
-        verdict = judge(before, read(challenger.converted.model, held_out, validation))
+        verdict = compare(before, read(challenger.converted.model, held_out, validation))
     name = challenger.converted.model.card.sha256[:12]
     report = {
         "name": name,

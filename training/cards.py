@@ -1,4 +1,4 @@
-"""The card that goes with weights, and where bundled weights live."""
+"""Model cards: the JSON file beside each set of weights. Also where the bundled weights live."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PRECISION = "int8 weights and activations, float32 logits"
 def card_of(
     name: str, weights: bytes, input_shape: tuple[int, ...], classes: str, temperature: float
 ) -> ModelCard:
-    """Return what the runtime must know of LiteRT weights that take pixels times 1/255."""
+    """Return the card that the runtime needs for LiteRT weights trained on pixels times 1/255."""
     return ModelCard(
         name=name,
         sha256=hashlib.sha256(weights).hexdigest(),
@@ -30,7 +30,7 @@ def card_of(
 
 
 def card_text(card: ModelCard, **more: Any) -> str:
-    """Return the card's JSON: what the runtime must know, then what else is known."""
+    """Return the card as JSON: first what the runtime needs, then everything else in `more`."""
     about = {
         "name": card.name,
         "sha256": card.sha256,
@@ -44,6 +44,6 @@ def card_text(card: ModelCard, **more: Any) -> str:
 
 
 def install(run: Path, names: Iterable[str], folder: Path = SHIPPED) -> None:
-    """Make files of an exported run the bundled ones."""
+    """Copy files of an exported run over the bundled ones."""
     for name in names:
         shutil.copyfile(run / name, folder / name)

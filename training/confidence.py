@@ -1,11 +1,11 @@
-"""Fit how much each reader's word counts: the weights of `pipeline.readers.confidence`.
+"""Fit how much the evidence of each reader counts: the weights of `pipeline.readers.confidence`.
 
     python -m training.confidence --data DIR [--strips 32000] [--install]
 
-Strips are composed from digits of writers that trained neither reader, and read by both bundled
-readers under the grammar that a field of their kind would have. The weights are those under which
-the truth is likeliest (a concave problem: Newton's method). Half of the strips fits, the other half
-tells the calibration error.
+Strips are composed from digits of writers that trained neither reader. Both bundled readers read
+them under the grammar that a field of their kind would have. The fit maximises the likelihood of
+the truth (a concave problem, solved by Newton's method) on half of the strips; the other half
+measures the calibration error.
 """
 
 from __future__ import annotations
@@ -37,22 +37,24 @@ from training.strip.train import SPLIT
 from training.synthesis.strips import LabelledStrip, StripSynthesizer
 
 CARD = "confidence.json"
-_RIDGE = 1e-3  # keeps a weight finite that the strips say nothing about
+_RIDGE = 1e-3  # keeps a weight finite when the strips hold no evidence about it
 _GROUP = 64
-_AT_ONCE = 32 * _GROUP  # drawn before they are read, and told of
+_AT_ONCE = 32 * _GROUP  # strips drawn and read between two progress messages
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """What both readers said of one strip, and what stands there."""
+class ReadStrip:
+    """The text of one strip, and the evidence of both readers."""
 
     truth: str
     evidence: dict[str, Evidence]
 
 
-def hear(strips: Sequence[LabelledStrip], glyph: Model, strip: Model) -> list[Judged]:
-    """Have both readers read labelled strips."""
-    judged = []
+def collect_evidence(
+    strips: Sequence[LabelledStrip], glyph: Model, strip: Model
+) -> list[ReadStrip]:
+    """Read labelled strips with both readers."""
+    sample = []
     for start in range(0, len(strips), _GROUP):
         some = strips[start : start + _GROUP]
         asked = [
@@ -66,23 +68,23 @@ def hear(strips: Sequence[LabelledStrip], glyph: Model, strip: Model) -> list[Ju
         cleaned = clean_fields(asked)
         by_glyphs = read_glyphs(asked, cleaned, glyph)
         by_ctc = read_ctc(asked, cleaned, strip)
-        judged += [
-            Judged(s.text, candidates(*both))
+        sample += [
+            ReadStrip(s.text, candidates(*both))
             for s, *both in zip(some, by_ctc, by_glyphs, strict=True)
         ]
-    return judged
+    return sample
 
 
 def grammar_of(strip: LabelledStrip) -> Grammar:
-    """What a field for such a strip would hold: it tells neither the length nor the point."""
+    """Return the grammar of a field for such a strip; it fixes neither the length nor the point."""
     if strip.text and "amount" in strip.traits and not strip.text.startswith("0"):
         return parse_grammar("amount(digits=16)")
     return parse_grammar("digits(1,16)")
 
 
-def fit(judged: Sequence[Judged]) -> EvidenceWeights:
+def fit(sample: Sequence[ReadStrip]) -> EvidenceWeights:
     """Return the weights under which the truths are likeliest."""
-    tables, truths = zip(*(_table(one) for one in judged), strict=True)
+    tables, truths = zip(*(_table(one) for one in sample), strict=True)
     w = np.array([0.5, 0.2, 0.0])
     for _ in range(50):
         gradient, curvature = -_RIDGE * w, _RIDGE * np.eye(3)
@@ -100,32 +102,35 @@ def fit(judged: Sequence[Judged]) -> EvidenceWeights:
     return EvidenceWeights(*(round(float(value), 4) for value in w))
 
 
-def _table(one: Judged) -> tuple[NDArray[np.float64], int]:
-    """The evidence as (candidates, 3), the last for what nobody thought of; which one is true."""
+def _table(one: ReadStrip) -> tuple[NDArray[np.float64], int]:
+    """Return the evidence, (candidates, 3), and the row of the truth.
+
+    The last row stands for every value that no reader proposed.
+    """
     values = list(one.evidence)
     rows = [[*e.features(), 0.0] for e in one.evidence.values()]
     rows.append([0.0, 0.0, 1.0])
     return np.array(rows), values.index(one.truth) if one.truth in values else len(values)
 
 
-def measure(judged: Sequence[Judged], weights: EvidenceWeights) -> dict[str, float]:
-    """Exact share and expected calibration error of the judged strips, and what becomes of points.
+def measure(sample: Sequence[ReadStrip], weights: EvidenceWeights) -> dict[str, float]:
+    """Exact share and expected calibration error of the sample strips, and what becomes of points.
 
-    A point that is missed makes an amount a hundred times too large.
+    A missed decimal point makes an amount a hundred times too large.
     """
-    best = [rank(one.evidence, weights)[0] for one in judged]
-    right = [item.value == one.truth for item, one in zip(best, judged, strict=True)]
+    best = [rank(one.evidence, weights)[0] for one in sample]
+    right = [item.value == one.truth for item, one in zip(best, sample, strict=True)]
     confidence = [item.probability for item in best]
     missed = [
         item.probability
-        for item, one in zip(best, judged, strict=True)
+        for item, one in zip(best, sample, strict=True)
         if "." in one.truth and item.value == one.truth.replace(".", "")
     ]
     return {
-        "strips": len(judged),
+        "strips": len(sample),
         "exact": round(float(np.mean(right)), 4),
         "calibration_error": round(calibration_error(reliability(confidence, right)), 4),
-        "with_a_point": sum("." in one.truth for one in judged),
+        "with_a_point": sum("." in one.truth for one in sample),
         "point_missed": len(missed),
         "point_missed_surely": sum(sure >= HIGH_CONFIDENCE for sure in missed),
     }
@@ -144,19 +149,21 @@ def main(arguments: list[str] | None = None) -> int:
     _, held_out = split_by_writer(load_mnist(options.data, "train"), 0.08, seed=SPLIT)
     synthesizer = StripSynthesizer([held_out], seed=options.seed)
     rng = np.random.default_rng(options.seed)
-    judged: list[Judged] = []
-    while (left := options.strips - len(judged)) > 0:
-        judged += hear([synthesizer(rng) for _ in range(min(_AT_ONCE, left))], glyph, strip)
-        sys.stderr.write(f"  {len(judged):,} of {options.strips:,} strips read\n")
-    weights = fit(judged[0::2])
+    sample: list[ReadStrip] = []
+    while (left := options.strips - len(sample)) > 0:
+        sample += collect_evidence(
+            [synthesizer(rng) for _ in range(min(_AT_ONCE, left))], glyph, strip
+        )
+        sys.stderr.write(f"  {len(sample):,} of {options.strips:,} strips read\n")
+    weights = fit(sample[0::2])
     card: dict[str, Any] = {
         "weights": asdict(weights),
         "command": f"python -m training.confidence --data DIR --strips {options.strips} "
         f"--seed {options.seed}",
         "readers": {"glyph": glyph.card.sha256, "strip": strip.card.sha256},
         "fitted_on": "half of the strips, composed from digits of held-out writers of MNIST",
-        "fitted": measure(judged[0::2], weights),
-        "other_half": measure(judged[1::2], weights),
+        "fitted": measure(sample[0::2], weights),
+        "other_half": measure(sample[1::2], weights),
     }
     text = json.dumps(card, indent=2) + "\n"
     if options.install:

@@ -1,6 +1,6 @@
-"""The sets of handwritten digits: how each is stored, under which terms, and what it may be for.
+"""The sets of handwritten digits: how each is stored, its terms, and what it may be used for.
 
-Every image leaves here through `normalise_glyph`, the one preprocessing that reading uses too.
+Every image passes through `normalise_glyph`, the same preprocessing that reading uses.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Labels = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a set comes from, and whether weights that we ship may have seen it."""
+    """Where a set comes from, and whether it may train the weights that we ship."""
 
     name: str
     source: str
@@ -67,12 +67,12 @@ ORIGINS = {
 
 @dataclass(frozen=True, slots=True)
 class DigitSet:
-    """Digits ready for the CNN."""
+    """Digits in the form that the CNN takes."""
 
     name: str  # of its origin
     images: Image  # (n, 28, 28), ink 255 on 0, normalised
     labels: Labels  # (n,), 0 to 9
-    writers: NDArray[np.int32] | None = None  # (n,), where the set tells them
+    writers: NDArray[np.int32] | None = None  # (n,), if the set records them
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -98,8 +98,8 @@ def load_femnist(folder: Path) -> DigitSet:
 def load_nsysu(folder: Path, part: str) -> DigitSet:
     """Pencil digits from `nsysu_digits.npz`: faint grey on paper that is not quite white.
 
-    The set comes in one piece and without writers: each fifth digit is the part "test", which
-    never trains, the others are "train".
+    The set has no parts and no writer ids. Every fifth digit is the part "test", which never
+    trains; the others are "train".
     """
     images, labels = _arrays(folder, "nsysu_digits.npz", "x", "y")
     tests = np.arange(len(labels)) % 5 == 0
@@ -122,20 +122,20 @@ def load_dida(folder: Path) -> DigitSet:
 def load_emnist(folder: Path, part: str, split: str = "digits") -> DigitSet:
     """EMNIST as published: `emnist-<split>-<part>-images-idx3-ubyte.gz` and its labels.
 
-    The images are stored transposed. Of a split with letters (`byclass`) the digits are kept.
+    The images are stored transposed. From a split with letters (`byclass`) only digits are kept.
     """
     stem = f"emnist-{split}-{part}"
     images = read_idx(folder / f"{stem}-images-idx3-ubyte.gz")
     labels = read_idx(folder / f"{stem}-labels-idx1-ubyte.gz")
     if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
-        raise InputError(f"{stem}: {images.shape} images do not go with {labels.shape} labels.")
+        raise InputError(f"{stem}: {images.shape} images and {labels.shape} labels do not match.")
     digits = labels < 10
     upright = images[digits].transpose(0, 2, 1)
     return DigitSet("emnist", _normalise(upright), labels[digits])
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
-    """Read a gzipped IDX file of unsigned bytes. Raises InputError where it is not one."""
+    """Read a gzipped IDX file of unsigned bytes. Raises InputError if the file is not one."""
     try:
         raw = gzip.decompress(path.read_bytes())
     except FileNotFoundError as exc:
@@ -144,7 +144,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
             hint="Name the folder that holds EMNIST's published gzip files.",
         ) from exc
     except (OSError, EOFError, zlib.error) as exc:
-        raise InputError(f"{path.name} is not a whole gzip file ({exc}).") from exc
+        raise InputError(f"{path.name} is not a complete gzip file ({exc}).") from exc
     if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
         raise InputError(f"{path.name} is not an IDX file of unsigned bytes.")
     axes = raw[3]
@@ -156,7 +156,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 
 
 def check_may_train(sets: Sequence[DigitSet]) -> None:
-    """Refuse sets that shipped weights must never have seen. Raises ConfigError."""
+    """Raise ConfigError if one of the sets must not train the weights that we ship."""
     for digits in sets:
         if not ORIGINS[digits.name].may_train:
             raise ConfigError(
@@ -169,10 +169,10 @@ def check_may_train(sets: Sequence[DigitSet]) -> None:
 def split_by_writer(digits: DigitSet, fraction: float, seed: int) -> tuple[DigitSet, DigitSet]:
     """Split into (training, validation) with no writer in both.
 
-    `fraction` is the share of the writers that validate.
+    `fraction` is the share of the writers in the validation set.
     """
     if digits.writers is None:
-        raise ConfigError(f"The set {digits.name!r} does not say who wrote its digits.")
+        raise ConfigError(f"The set {digits.name!r} does not record who wrote its digits.")
     writers = np.unique(digits.writers)
     count = max(1, round(len(writers) * fraction))
     held_out = np.random.default_rng(seed).choice(writers, count, replace=False)
@@ -181,7 +181,7 @@ def split_by_writer(digits: DigitSet, fraction: float, seed: int) -> tuple[Digit
 
 
 def join(sets: Sequence[DigitSet]) -> tuple[Image, Labels]:
-    """The images and labels of several sets, one after the other."""
+    """Return the images and labels of several sets, concatenated."""
     return (
         np.concatenate([digits.images for digits in sets]),
         np.concatenate([digits.labels for digits in sets]).astype(np.uint8),
@@ -199,7 +199,7 @@ def _arrays(folder: Path, file: str, *names: str) -> list[NDArray[np.uint8]]:
             code="data-missing",
         ) from exc
     except (KeyError, ValueError, OSError) as exc:
-        raise InputError(f"{file} is not the set that it should be ({exc}).") from exc
+        raise InputError(f"{file} does not hold the expected arrays ({exc}).") from exc
 
 
 def _normalise(images: Image, ink_of: Callable[[Image], Image] | None = None) -> Image:
@@ -210,7 +210,7 @@ def _normalise(images: Image, ink_of: Callable[[Image], Image] | None = None) ->
 
 
 def _off_paper(image: Image) -> Image:
-    """Ink of dark strokes on light, even paper: the paper's own grey becomes 0."""
+    """Return the ink of dark strokes on light, even paper; the grey of the paper becomes 0."""
     paper = float(np.percentile(image, 60))
     ink = np.clip(paper - image, 0, None)
     ink[ink < 0.15 * ink.max()] = 0
@@ -218,7 +218,7 @@ def _off_paper(image: Image) -> Image:
 
 
 def _off_record(image: Image) -> Image:
-    """Ink of the digit in the middle of a cut from a record; neighbours at the rim are dropped."""
+    """Return the ink of the digit in the middle of a crop; neighbours at its edge are dropped."""
     smooth = cv2.GaussianBlur(image, (3, 3), 0)
     _, mask = cv2.threshold(smooth, 0, 255, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)
     count, parts, stats, centres = cv2.connectedComponentsWithStats(mask)

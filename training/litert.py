@@ -1,4 +1,4 @@
-"""Keras to LiteRT: the network as bytes, in float and in int8; and what its layers hold again."""
+"""Convert Keras networks to LiteRT in float32 and int8, and read int8 layers back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.types import Image
 
 
 def require_tensorflow() -> Any:
-    """Import TensorFlow, or raise ConfigError that says what to install."""
+    """Import TensorFlow, or raise a ConfigError that says what to install."""
     try:
         import tensorflow
     except ImportError as exc:
@@ -31,16 +31,15 @@ def require_tensorflow() -> Any:
 
 
 def convert_float(network: Any) -> bytes:
-    """The network in float32: pixels scaled by 1/255 in, logits out."""
+    """Return the network in float32: it takes pixels times 1/255 and gives logits."""
     return _convert(_converter(network))
 
 
 def convert_int8(network: Any, examples: Image) -> bytes:
-    """The network with int8 weights and activations: uint8 pixels in, float32 logits out.
+    """Return the network with int8 weights and activations: uint8 pixels in, float32 logits out.
 
-    `examples` is (n, rows, columns) uint8, as the network's input without its channel and
-    representative of what will be read: the ranges of the activations are measured on it. A few
-    hundred suffice.
+    `examples`, (n, rows, columns) uint8, must represent what will be read: the converter measures
+    the ranges of the activations on them. A few hundred suffice.
     """
     tf = require_tensorflow()
 
@@ -62,7 +61,7 @@ def _converter(network: Any) -> Any:
 
 
 def _convert(converter: Any) -> bytes:
-    # TensorFlow prints its captures, and warns that ranges are measured rather than given.
+    # TensorFlow prints its captures, and warns that the ranges are measured and not given.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return bytes(converter.convert())
@@ -71,8 +70,8 @@ def _convert(converter: Any) -> bytes:
 def folded_layers(weights: Path) -> list[list[NDArray[np.float32]]]:
     """Return the kernel and the bias of each layer of int8 weights, the first layer first.
 
-    In Keras's order of axes, with what normalisation the conversion folded into them. Raises
-    ConfigError where the file cannot be read.
+    Axes are in Keras's order. The conversion has folded batch normalisation into the values.
+    Raises ConfigError if the file cannot be read.
     """
     from ai_edge_litert.interpreter import Interpreter
 
@@ -80,7 +79,7 @@ def folded_layers(weights: Path) -> list[list[NDArray[np.float32]]]:
         interpreter = Interpreter(str(weights))
     except ValueError as exc:
         raise ConfigError(f"{weights} cannot be read as LiteRT weights.") from exc
-    # The converter writes the last layer first, and of each the bias and then the kernel.
+    # The converter writes the last layer first, and for each layer the bias before the kernel.
     tensors = []
     for about in reversed(interpreter.get_tensor_details()):
         scales = about["quantization_parameters"]["scales"]

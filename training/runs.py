@@ -1,4 +1,4 @@
-"""What the training runs of all readers share: the files of a run's folder, and its command."""
+"""What the training runs of all readers share: the files in a run's folder, and its command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WEIGHTS, LAST, HISTORY, RUN = "best.weights.h5", "last.keras", "history.json", "
 
 
 def require_keras() -> Any:
-    """Import Keras, or raise ConfigError that says what to install."""
+    """Import Keras, or raise a ConfigError that says what to install."""
     try:
         import keras
     except ImportError as exc:
@@ -34,9 +34,9 @@ def require_keras() -> Any:
 
 
 def command_of(run: DataclassInstance, program: str) -> str:
-    """The command that repeats a run, for its card; folders are left open.
+    """Return the command that repeats a run, for its card, with DIR for every folder.
 
-    `run` is the dataclass of a run: all its fields are options, `data` and `out` are required.
+    `run` is the dataclass of a run. Each of its fields is an option; `data` and `out` are required.
     """
     words = [program, "--data DIR --out DIR"]
     for option in fields(run):
@@ -50,7 +50,7 @@ def command_of(run: DataclassInstance, program: str) -> str:
 
 @contextmanager
 def layers_in(precision: str) -> Iterator[None]:
-    """Build layers under one of Keras's dtype policies, `float32` or `mixed_bfloat16`."""
+    """Build layers under a dtype policy of Keras: `float32` or `mixed_bfloat16`."""
     from keras import config
 
     before = config.dtype_policy()
@@ -64,14 +64,14 @@ def layers_in(precision: str) -> Iterator[None]:
 def mean_weights(
     a: Sequence[NDArray[np.float32]], b: Sequence[NDArray[np.float32]], share: float = 0.5
 ) -> list[NDArray[np.float32]]:
-    """Return the mean of the weights of one network twice, `share` of it being `a`."""
+    """Return the mean of two sets of weights of one network; `a` counts `share`."""
     return [share * one + (1 - share) * other for one, other in zip(a, b, strict=True)]
 
 
 def load_weights(network: Any, weights: Path) -> None:
     """Give `network` the weights of another run.
 
-    Raises ConfigError where the file cannot be read or its weights are of another network.
+    Raises ConfigError if the file cannot be read or holds the weights of another network.
     """
     try:
         network.load_weights(weights)

@@ -29,7 +29,7 @@ from training.adaptation.fine_tune import (
     MARGIN,
     Readings,
     Tuning,
-    judge,
+    compare,
     loss_bound,
     mcnemar,
     split,
@@ -62,20 +62,20 @@ def test_mcnemar_agrees_with_all_ways_to_toss_a_coin(better: int, worse: int) ->
 
 def test_the_adapted_one_wins_by_all_three_conditions() -> None:
     old = readings([False] * 10 + [True] * 90)
-    assert judge(old, readings([True] * 100)).won
-    assert judge(old, readings([True] * 5 + [False] * 5 + [True] * 90)).won  # 5 to 0: 0.031
-    unsure = judge(old, readings([True] * 4 + [False] * 6 + [True] * 90))  # 4 to 0: 0.0625
-    assert unsure.reasons == ["on held-out fields it is not surely better (p = 0.0625)"]
-    reckless = judge(old, readings([False] + [True] * 99, sure=99))
+    assert compare(old, readings([True] * 100)).won
+    assert compare(old, readings([True] * 5 + [False] * 5 + [True] * 90)).won  # 5 to 0: 0.031
+    unsure = compare(old, readings([True] * 4 + [False] * 6 + [True] * 90))  # 4 to 0: 0.0625
+    assert unsure.reasons == ["it is not significantly better on the held-out fields (p = 0.0625)"]
+    reckless = compare(old, readings([False] + [True] * 99, sure=99))
     assert not reckless.won
-    assert "sure of" in reckless.reasons[0]
+    assert "of which it is sure" in reckless.reasons[0]
     # At 0.99 one in a hundred may be wrong, and no more.
-    assert judge(old, readings([False] + [True] * 99, sure=100)).won
-    assert not judge(old, readings([False] * 2 + [True] * 98, sure=100)).won
-    forgot = judge(old, readings([True] * 100, synthetic=[False] * 40 + [True] * 960))
+    assert compare(old, readings([False] + [True] * 99, sure=100)).won
+    assert not compare(old, readings([False] * 2 + [True] * 98, sure=100)).won
+    forgot = compare(old, readings([True] * 100, synthetic=[False] * 40 + [True] * 960))
     assert not forgot.won
     assert "fewer synthetic strips" in forgot.reasons[0]
-    assert not judge(old, old).won
+    assert not compare(old, old).won
 
 
 def test_little_evidence_of_not_forgetting_is_none() -> None:

@@ -14,7 +14,7 @@ from pipeline.readers.normalise import normalise_strip
 from pipeline.readers.runtime import Model
 from training.adaptation.crossing import align, cross, find_gaps
 from training.strip.export import pool_logits, read_greedily
-from training.strip.train import Pool, join_strips, steps_of
+from training.strip.train import Pool, join_strips, min_ctc_steps
 from training.synthesis.amounts import Line, Token
 from training.synthesis.strings import draw_hand, write
 
@@ -50,7 +50,7 @@ def said(path: tuple[int, ...]) -> list[int]:
     labels=st.lists(st.integers(1, 2), max_size=3), seed=st.integers(0, 99), spare=st.integers(0, 2)
 )
 def test_alignment_is_that_of_the_likeliest_path(labels: list[int], seed: int, spare: int) -> None:
-    steps = max(1, steps_of("".join(map(str, labels))) + spare)
+    steps = max(1, min_ctc_steps("".join(map(str, labels))) + spare)
     logits = np.random.default_rng(seed).normal(0, 2, (steps, 3)).astype(np.float32)
     ways = itertools.product(range(3), repeat=steps)
     best = max(

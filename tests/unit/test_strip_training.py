@@ -17,13 +17,13 @@ from pipeline.readers.normalise import ROWS, normalise_strip, quantile
 from pipeline.types import Image
 from training.strip.train import (
     Pool,
+    augment_strip,
     batches,
-    changed,
     greedy,
     join_strips,
     load_pool,
+    min_ctc_steps,
     save_pool,
-    steps_of,
 )
 from training.synthesis.digit_strips import Shadow, compose_strip
 
@@ -147,7 +147,7 @@ def test_greedy_drops_repeats_and_blanks() -> None:
     for step, label in enumerate([0, 2, 2, 0, 2, 11, 0]):
         logits[0, step, label] = 9
     assert greedy(logits) == ["11."]
-    assert steps_of("1123") == 5
+    assert min_ctc_steps("1123") == 5
 
 
 @given(seed=st.integers(0, 10_000))
@@ -157,9 +157,9 @@ def test_what_is_changed_keeps_its_ink(seed: int) -> None:
     strip, text = np.zeros((ROWS, 64), np.uint8), "11111"
     for left in range(8, 60, 10):
         strip[3:28, left : left + 2] = 255
-    out = changed(strip, text, np.random.default_rng(seed))
+    out = augment_strip(strip, text, np.random.default_rng(seed))
     assert out.shape[0] == ROWS
-    assert out.shape[1] >= 4 * steps_of(text)
+    assert out.shape[1] >= 4 * min_ctc_steps(text)
     inked = (out > 100).mean(axis=1)
     rows = np.flatnonzero(inked > 0.5 * inked.max())
     assert rows[0] > 0 or rows[-1] < ROWS - 1

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from pipeline.readers.confidence import Evidence, EvidenceWeights, rank
-from training.confidence import Judged, fit, main, measure
+from training.confidence import ReadStrip, fit, main, measure
 
 TRUE = EvidenceWeights(strip=0.9, glyph=0.3, other=-2.0)
 
 
-def simulate(count: int, seed: int) -> list[Judged]:
+def simulate(count: int, seed: int) -> list[ReadStrip]:
     """Strips of which each truth is as likely as TRUE says of the evidence."""
     rng = np.random.default_rng(seed)
-    judged = []
+    sample = []
     for _ in range(count):
         first, second = rng.beta(0.6, 0.6, 2)
         evidence = {
@@ -27,8 +27,8 @@ def simulate(count: int, seed: int) -> list[Judged]:
         }
         shares = {item.value: item.probability for item in rank(evidence, TRUE)}
         shares["99"] = 1 - sum(shares.values())  # neither reader thought of it
-        judged.append(Judged(str(rng.choice(list(shares), p=list(shares.values()))), evidence))
-    return judged
+        sample.append(ReadStrip(str(rng.choice(list(shares), p=list(shares.values()))), evidence))
+    return sample
 
 
 def test_the_weights_that_made_the_truths_are_found_again() -> None:
@@ -44,13 +44,13 @@ def test_the_weights_that_made_the_truths_are_found_again() -> None:
 
 def test_a_point_that_is_missed_is_counted() -> None:
     sure, unsure = Evidence(0.9999, 0.99), Evidence(0.7, 0.5)
-    judged = [
-        Judged("12.50", {"1250": sure}),
-        Judged("12.50", {"1250": unsure}),
-        Judged("12.50", {"12.50": sure}),
-        Judged("1250", {"1250": sure}),
+    sample = [
+        ReadStrip("12.50", {"1250": sure}),
+        ReadStrip("12.50", {"1250": unsure}),
+        ReadStrip("12.50", {"12.50": sure}),
+        ReadStrip("1250", {"1250": sure}),
     ]
-    counted = measure(judged, EvidenceWeights(strip=1.0, glyph=0.5, other=-2.0))
+    counted = measure(sample, EvidenceWeights(strip=1.0, glyph=0.5, other=-2.0))
     assert (counted["with_a_point"], counted["point_missed"]) == (3, 2)
     assert counted["point_missed_surely"] == 1
 

@@ -62,8 +62,8 @@ def test_files_that_are_missing_cut_or_other_are_named(tmp_path: Path) -> None:
     whole = _idx(np.zeros((5, 4), np.uint8))
     path = tmp_path / "x.gz"
     for content, words in (
-        (whole[:-9], "whole gzip"),
-        (b"hello", "whole gzip"),
+        (whole[:-9], "complete gzip"),
+        (b"hello", "complete gzip"),
         (gzip.compress(gzip.decompress(whole)[:-3]), "cut short"),
         (gzip.compress(b"\0\0\x0d\1\0\0\0\0"), "unsigned bytes"),
     ):

@@ -1,4 +1,4 @@
-"""A site's verified fields as strips to learn from, and the part of them that is held out."""
+"""A site's verified fields, as strips for training and as a held-out part."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Correction:
     """One field that a person verified."""
 
     file: Path
-    grey: Image  # (h, w), as the reader gets it
-    text: str  # what stands there: digits, perhaps a point; "" for nothing
+    grey: Image  # (h, w), uint8, as the reader gets it
+    text: str  # what is written: digits and possibly a point; "" for nothing
     grammar: Grammar
 
 
@@ -43,13 +43,14 @@ def load_corrections(
     grammar_of: Callable[[str], Grammar | None],
     say: Callable[[int], None] = lambda _done: None,
 ) -> Corrections:
-    """Cut out the fields; `grammar_of` says by a field's name what it may hold.
+    """Cut the fields out of their pages; `grammar_of` returns the grammar of a field by its name.
 
-    Left out is what no strip reader can learn: truths that the grammar does not allow, that are
-    too long or too narrow for their image, fields without a grammar, pages that cannot be read.
+    Fields from which the strip reader cannot learn are left out and counted in the remarks: fields
+    without a grammar, texts that the grammar does not allow or that are too long for their image,
+    and fields on pages that cannot be read.
     """
 
-    @functools.lru_cache(maxsize=4)  # the fields of a page come one after the other
+    @functools.lru_cache(maxsize=4)  # the fields of a page are adjacent
     def page(file: Path, number: int) -> Image:
         return decode_page(page_bytes(Example(file, "", page=number))).grey
 
@@ -63,7 +64,7 @@ def load_corrections(
         if grammar is None:
             leave("are not in the template")
         elif example.truth and not _readable(example.truth, grammar):
-            leave("hold what their grammar does not allow (--field or --template states another)")
+            leave("hold a text that their grammar does not allow (see --field and --template)")
         else:
             try:
                 grey = cut(page(example.file, example.page), example.box)
@@ -73,10 +74,10 @@ def load_corrections(
                 if fits(normalise_strip(grey), example.truth):
                     kept.append(Correction(example.file, grey, example.truth, grammar))
                 else:
-                    leave("have more characters than their image has room for")
+                    leave("have more characters than fit into their image")
         say(done)
     return Corrections(
-        tuple(kept), tuple(f"{n} fields {why}: left out." for why, n in left.items())
+        tuple(kept), tuple(f"{n} fields were left out: they {why}." for why, n in left.items())
     )
 
 
@@ -87,9 +88,9 @@ def _readable(text: str, grammar: Grammar) -> bool:
 def split_by_file(
     corrections: Sequence[Correction], share: float, seed: int
 ) -> tuple[list[Correction], list[Correction]]:
-    """Return what to learn from and about `share` to hold out: no file is in both.
+    """Split into training and held-out fields, about `share` of them; no file is in both.
 
-    Which files are held out follows from the seed and the files' names alone.
+    The seed and the names of the files alone determine the split.
     """
     files = sorted({correction.file for correction in corrections})
     order = np.random.default_rng(seed).permutation(len(files))
@@ -105,7 +106,7 @@ def split_by_file(
 
 
 def as_pool(corrections: Sequence[Correction], rng: np.random.Generator | None = None) -> Pool:
-    """Normalise the strips; with `rng` each is changed a little before, and some are levelled."""
+    """Return the normalised strips; `rng` augments each one first, and levels some of them."""
     strips = []
     for own in corrections:
         strip = None
@@ -118,9 +119,10 @@ def as_pool(corrections: Sequence[Correction], rng: np.random.Generator | None =
 
 
 def vary(grey: Image, rng: np.random.Generator) -> Image:
-    """Change a strip as another stroke of the same hand or another scan would: (h, w) to (h, w).
+    """Augment a strip, (h, w), as if the same hand wrote it again or another scanner scanned it.
 
-    Sheared, turned, scaled and shifted a little; lighter or darker; sometimes blurred or noisy.
+    It is sheared, rotated, scaled and shifted a little, made lighter or darker, and sometimes
+    blurred or made noisy.
     """
     height, width = grey.shape
     stretch, tall = rng.uniform(0.88, 1.12), rng.uniform(0.92, 1.08)

@@ -1,7 +1,8 @@
-"""Strings that nobody wrote: the start of one verified strip and the end of another.
+"""Compose new strings from the start of one verified strip and the end of another.
 
-A site has some hundred verified strings, and a network that sees them a hundred times learns them
-by heart. Cut in the gaps between their digits and joined anew, the same ink makes many more.
+A site has a few hundred verified strings, and a network that sees them a hundred times learns them
+by heart. Cutting the strips between their digits and joining the parts makes many more strings of
+the same ink.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from training.strip.export import pool_logits
 from training.strip.network import BLANK, CLASSES, COLUMNS_A_STEP
 from training.strip.train import Pool, fits, join_strips
 
-_STRONG = 96  # of 255: fainter ink is the pattern of the paper
-_RULE = 25  # columns: level ink as long as this is a base line, which runs on through a gap
-_TALL = 8  # of a strip's 32 rows: less may be a comma
-_SEEN = 0.5  # the probability from which a character surely stands where the reader sees it
+_STRONG = 96  # of 255: fainter ink is the paper's pattern
+_RULE = 25  # columns: horizontal ink this long is a base line, which crosses gaps
+_TALL = 8  # of a strip's 32 rows: lower ink may be a comma
+_SEEN = 0.5  # the least probability with which the reader must see a character there
 
 
 def find_gaps(pool: Pool, model: Model) -> list[tuple[int | None, ...]]:
     """Return for each strip the column of the gap before each character but the first.
 
-    None where there is no such column: the two touch, or lean over each other, or `model`, which
-    tells where characters stand, takes one of them for another.
+    It is None if there is no such column: the two touch or lean over each other, or `model`, which
+    locates the characters, reads one of them as another.
     """
     found = []
     for index, logits in enumerate(pool_logits(model, pool)):
@@ -41,8 +42,8 @@ def find_gaps(pool: Pool, model: Model) -> list[tuple[int | None, ...]]:
         written = _written(pool.strip(index))
         between = [(_middle(end), _middle(start)) for (_, end), (start, _) in pairwise(spans)]
         gaps = [_only_gap(written, left, right) for left, right in between]
-        # The reader may say a character before it begins or after it ends: each must have ink of
-        # its own between its gaps, or up to where a neighbour is said.
+        # The reader may emit a character before it begins or after it ends. So each must have ink
+        # of its own between its gaps, or up to where a neighbour is emitted.
         edges = [
             said if gap is None else (gap, gap) for gap, said in zip(gaps, between, strict=True)
         ]
@@ -65,7 +66,7 @@ def cross(
 ) -> Pool:
     """Return `count` strips, each the start of one strip of `pool` and the end of another.
 
-    Where no strip can be cut, they are of `pool` as they are.
+    If no strip can be cut, the strips of `pool` are returned unchanged.
     """
     cuts = [
         (index, number, column)
@@ -88,7 +89,7 @@ def cross(
 
 
 def _written(strip: Image) -> Image:
-    """Return what is strong ink and no base line, as 1 on 0."""
+    """Return strong ink that is not part of a base line, as 1 on 0."""
     strong = (strip >= _STRONG).astype(np.uint8)
     rules = cv2.morphologyEx(strong, cv2.MORPH_OPEN, np.ones((1, _RULE), np.uint8))
     return np.asarray(cv2.subtract(strong, rules), np.uint8)
@@ -99,9 +100,9 @@ def _middle(step: int) -> int:
 
 
 def _only_gap(written: Image, left: int, right: int) -> int | None:
-    """The middle of the gap between two columns: a cut along a stroke's edge would show.
+    """Return the middle of the gap between two columns; a cut at a stroke's edge would show.
 
-    None where there is no gap or more than one: then a whole character may stand between them.
+    It is None if there is no gap, or more than one: then a character may stand between them.
     """
     clear = np.flatnonzero(~written[:, left:right].any(axis=0))
     if not len(clear) or clear[-1] - clear[0] >= len(clear):
@@ -110,29 +111,29 @@ def _only_gap(written: Image, left: int, right: int) -> int | None:
 
 
 def _stands_between(written: Image, start: int, end: int) -> bool:
-    """Whether ink as tall as a character, and not as a comma, stands between two columns."""
+    """Return whether ink as tall as a character, not a comma, stands between two columns."""
     return int(np.count_nonzero(written[:, start:end].any(axis=1))) >= _TALL
 
 
 def _probability(logits: NDArray[np.float32], label: int) -> float:
-    """The greatest probability of a label in any of the steps."""
+    """Return the greatest probability of a label over the steps."""
     return float(np.exp(logits[:, label] - np.logaddexp.reduce(logits, axis=1)).max())
 
 
 def align(logits: NDArray[np.float32], labels: list[int]) -> list[tuple[int, int]]:
-    """Return the first and the last step of each label on the likeliest path that says them.
+    """Return the first and the last step of each label on the likeliest path that emits them.
 
-    `logits` is (steps, classes), with CTC's blank as class BLANK. There must be as many steps as
-    the labels need.
+    `logits` is (steps, classes); CTC's blank is class BLANK. The steps must suffice for the labels.
     """
     states = np.full(2 * len(labels) + 1, BLANK)  # a blank, the first label, a blank, …
     states[1::2] = labels
-    # From a state back to where the path may have been: here, the state before, the one before that
-    # where that is another label.
+    # A state may follow itself, the state before, and the one before that if that is another label.
     skips = np.zeros(len(states), np.bool_)
     skips[3::2] = states[3::2] != states[1:-2:2]
     best = np.full(len(states), -np.inf)
-    best[:2] = logits[0, states[:2]]  # what scales a step's probabilities is the same on all paths
+    best[:2] = logits[
+        0, states[:2]
+    ]  # logits suffice: their scale in a step is the same on all paths
     came = np.zeros((len(logits), len(states)), np.intp)
     for step in range(1, len(logits)):
         ways = np.full((3, len(states)), -np.inf)

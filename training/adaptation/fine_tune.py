@@ -1,8 +1,9 @@
 """Fine-tune the strip reader on a site's verified fields, and promote it only if it is better.
 
 A part of the verified fields is held out, by file. The current weights (the champion) learn from
-the rest, mixed with synthetic strips lest they forget; the result (the challenger) is converted to
-int8 and compared with the champion, both as they would ship. `judge` states what winning means.
+the rest, mixed with synthetic strips so that they do not forget. The result (the challenger) is
+converted to int8 and compared with the champion, both in the form that ships. `compare` defines
+what winning means.
 """
 
 from __future__ import annotations
@@ -39,34 +40,34 @@ from training.strip.train import Pool, batches, ctc_loss, draw_strips, join_stri
 from training.synthesis.strips import StripSynthesizer
 
 LEAST_TRAINED, LEAST_HELD_OUT = 100, 50
-LEVEL = 0.05  # of the one-sided exact McNemar test
-MARGIN = 0.03  # of synthetic strips that may be read worse, at the bound of a 95 % interval
-_BEFORE_CALIBRATION = 0.85  # of what is not held out is learnt; the rest helps fit the temperature
+LEVEL = 0.05  # significance level of the one-sided exact McNemar test
+MARGIN = 0.03  # most that the share of synthetic strips read right may fall, at the 95 % bound
+_TRAINED = 0.85  # share of the other fields that trains; the rest helps to fit the temperature
 
-Say = Callable[[str, int, int], None]  # what is being done, how much of it, of how much
+Say = Callable[[str, int, int], None]  # what is being done, how much of it is done, out of how much
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """How the champion is fine-tuned."""
+    """The settings of the fine-tuning."""
 
-    held_out: float = 0.3  # share of the verified fields, by file
-    passes: int = 40  # over the verified fields; in each as many are crossed with one another
-    synthetic: float = 0.4  # share of synthetic strips in what is learnt
+    held_out: float = 0.3  # share of the verified fields that is held out, by file
+    passes: int = 40  # over the verified fields; each adds as many crossed strips
+    synthetic: float = 0.4  # share of synthetic strips among those that train
     batch_size: int = 64
-    learning_rate: float = 1.6e-3  # at first; falls to none along a cosine
-    tuned: float = 0.5  # of the weights in the end; the rest is the champion's (see `fine_tune`)
-    precision: str = "mixed_bfloat16"  # of Keras, while it learns
-    strips: int = 8_000  # synthetic ones to draw from
-    validation: int = 1_000  # synthetic ones to compare on
+    learning_rate: float = 1.6e-3  # at first; it falls to 0 along a cosine
+    tuned: float = 0.5  # share of the tuned weights in the result; the rest is the champion's
+    precision: str = "mixed_bfloat16"  # dtype policy of Keras during training
+    strips: int = 8_000  # number of synthetic strips for training
+    validation: int = 1_000  # number of synthetic strips for the comparison
     seed: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """What one model makes of the held-out fields and of the synthetic strips."""
+    """What one model reads on the held-out fields and on the synthetic strips."""
 
-    exact: tuple[bool, ...]  # of each field, the whole string
+    exact: tuple[bool, ...]  # for each field: whether the whole string is right
     confidences: tuple[float, ...]
     synthetic: tuple[bool, ...]
 
@@ -82,22 +83,22 @@ class Readings:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the comparison found; `won` is whether all three conditions hold."""
+    """The result of the comparison; `won` says whether all three conditions hold."""
 
-    fields: int  # held out
+    fields: int  # number of held-out fields
     champion_right: int
     challenger_right: int
-    better: int  # fields that only the challenger reads
-    worse: int  # fields that only the champion reads
+    better: int  # fields that only the challenger reads right
+    worse: int  # fields that only the champion reads right
     p: float
-    champion_sure: int  # fields, at a confidence of HIGH_CONFIDENCE or more
+    champion_sure: int  # fields with a confidence of HIGH_CONFIDENCE or more
     challenger_sure: int
-    champion_surely_wrong: int  # of these
+    champion_surely_wrong: int  # of these, read wrong
     challenger_surely_wrong: int
-    synthetic: int  # strips
-    champion_synthetic: int  # right
+    synthetic: int  # number of synthetic strips
+    champion_synthetic: int  # of these, read right
     challenger_synthetic: int
-    synthetic_loss_bound: float  # 95 %, one-sided, of the share by which it reads fewer
+    synthetic_loss_bound: float  # one-sided 95 % bound of the share that it reads fewer
 
     @property
     def won(self) -> bool:
@@ -105,18 +106,20 @@ class Verdict:
 
     @property
     def reasons(self) -> list[str]:
-        """Why it did not win."""
+        """Return why the challenger did not win."""
         found = []
         if self.p >= LEVEL:
-            found.append(f"on held-out fields it is not surely better (p = {self.p:.3g})")
+            found.append(
+                f"it is not significantly better on the held-out fields (p = {self.p:.3g})"
+            )
         promised = (
             1 - HIGH_CONFIDENCE
-        ) * self.challenger_sure  # wrong ones, at most, by what it says
+        ) * self.challenger_sure  # the most wrong ones that its confidence allows
         if self.challenger_surely_wrong > max(self.champion_surely_wrong, promised):
             found.append(
                 f"it is wrong on {self.challenger_surely_wrong} of the {self.challenger_sure} "
-                f"held-out fields that it is sure of, the current reader on "
-                f"{self.champion_surely_wrong} of {self.champion_sure}; sure is a confidence of "
+                f"held-out fields of which it is sure, and the current reader on "
+                f"{self.champion_surely_wrong} of {self.champion_sure}; sure means a confidence of "
                 f"{HIGH_CONFIDENCE} or more"
             )
         if self.synthetic_loss_bound > MARGIN:
@@ -137,7 +140,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Challenger:
-    """Fine-tuned weights, converted."""
+    """Fine-tuned weights, and their int8 form."""
 
     network: Any  # keras.Model
     layout: str
@@ -145,18 +148,20 @@ class Challenger:
 
 
 def mcnemar(better: int, worse: int) -> float:
-    """The exact one-sided p of McNemar's test: as many or more of the changes for the better.
+    """Return the exact one-sided p value of McNemar's test.
 
-    Under the hypothesis that a change is as likely for the worse (binomial, a half).
+    This is the probability of at least `better` improvements among all changes if improvements and
+    losses are equally likely (binomial with p = 1/2).
     """
     changes = better + worse
     return float(sum(math.comb(changes, k) for k in range(better, changes + 1)) / 2**changes)
 
 
 def loss_bound(before: Sequence[bool], after: Sequence[bool]) -> float:
-    """The one-sided 95 % upper bound of the share by which fewer are right after; paired, normal.
+    """Return the one-sided 95 % upper bound of the loss in accuracy (paired, normal approximation).
 
-    One strip more is counted for each kind of change, so that no change at all proves little.
+    One more strip counts as changed in each direction, so that few strips without any change prove
+    little.
     """
     count = len(before)
     if count == 0:
@@ -168,7 +173,7 @@ def loss_bound(before: Sequence[bool], after: Sequence[bool]) -> float:
     return drop + 1.644854 * math.sqrt(max(0.0, variance) / count)
 
 
-def judge(champion: Readings, challenger: Readings) -> Verdict:
+def compare(champion: Readings, challenger: Readings) -> Verdict:
     """Compare the two on the same fields and the same synthetic strips."""
     pairs = list(zip(champion.exact, challenger.exact, strict=True))
     better = sum(new and not old for old, new in pairs)
@@ -194,12 +199,12 @@ def judge(champion: Readings, challenger: Readings) -> Verdict:
 def split(
     corrections: Sequence[Correction], tuning: Tuning
 ) -> tuple[list[Correction], list[Correction]]:
-    """Return what to learn from and what is held out. Raises InputError for too few."""
+    """Split into training and held-out fields. Raises InputError if there are too few."""
     learnt, held_out = split_by_file(corrections, tuning.held_out, tuning.seed)
     if len(learnt) < LEAST_TRAINED or len(held_out) < LEAST_HELD_OUT:
         raise InputError(
             f"{len(corrections)} verified fields are too few: {len(learnt)} would train and "
-            f"{len(held_out)} decide; it takes {LEAST_TRAINED} and {LEAST_HELD_OUT}, "
+            f"{len(held_out)} would decide; {LEAST_TRAINED} and {LEAST_HELD_OUT} are needed, "
             "from different files.",
             hint="Verify more pages, or name several sets.",
             code="too-few-fields",
@@ -217,18 +222,18 @@ def fine_tune(
 ) -> Challenger:
     """Fine-tune the weights in the folder `champion`, and convert and calibrate the result.
 
-    The result lies between the champion's weights and those that fine-tuning leads to: it reads
-    the site's hands as well or better, and forgets less (Wortsman et al. 2022).
-    The temperature is fitted on fields that are not learnt from together with `validation`.
-    Raises ConfigError where TensorFlow or the float weights are missing, or where it diverges.
+    The result lies between the champion's weights and the fine-tuned ones: it reads the site's
+    hands as well or better, and forgets less (Wortsman et al. 2022). The temperature is fitted on
+    `validation` and on fields that did not train. Raises ConfigError if TensorFlow or the float
+    weights are missing, or if training diverges.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     require_tensorflow()
     keras = require_keras()
-    rest, calibrating = split_by_file(learnt, 1 - _BEFORE_CALIBRATION, tuning.seed + 1)
+    rest, calibrating = split_by_file(learnt, 1 - _TRAINED, tuning.seed + 1)
     own = as_pool(rest)
     gaps = find_gaps(own, Model.in_folder(champion))
-    # In bfloat16 one run of some thirty went to NaN; float32 takes half as long again.
+    # In bfloat16 one run in about thirty diverged to NaN; float32 takes half as long again.
     for precision in dict.fromkeys((tuning.precision, "float32")):
         keras.utils.set_random_seed(tuning.seed)
         layout, network = _load(champion, precision)
@@ -237,7 +242,7 @@ def fine_tune(
             break
     else:
         raise ConfigError(
-            "The fine-tuning went to numbers without bound, and nothing came of it.",
+            "The fine-tuning diverged, and its result was discarded.",
             hint="Try again with another --seed.",
             code="diverged",
         )
@@ -260,9 +265,9 @@ def _learn(
     tuning: Tuning,
     say: Say,
 ) -> bool:
-    """Fine-tune `network`; return False, at once, where its loss or its weights are not finite.
+    """Fine-tune `network`. Stops and returns False once its loss or weights are not finite.
 
-    `own` are the strips of `rest` as they are, `gaps` where these may be cut.
+    `own` holds the strips of `rest` without changes, `gaps` the columns where they may be cut.
     """
     from keras import optimizers
 
@@ -291,7 +296,7 @@ def _learn(
 
 
 def read(model: Model, fields: Sequence[Correction], synthetic: Pool) -> Readings:
-    """Read as the product does, by the strip reader alone."""
+    """Read as the product does, with the strip reader alone."""
     exact, confidences = [], []
     grammars = [field.grammar for field in fields]
     opinions = read_images([field.grey for field in fields], grammars, model)
@@ -312,7 +317,7 @@ def write_challenger(folder: Path, challenger: Challenger, report: dict[str, Any
         challenger.network,
         challenger.layout,
         adapted_from=report["champion"],
-        trained_on=["this site's verified fields, mixed with synthetic strips; not to be shipped"],
+        trained_on=["verified fields of this site, mixed with synthetic strips; not to be shipped"],
         scores={"held_out": {"count": verdict["fields"], "right": verdict["challenger_right"]}},
     )
     (folder / "strip.tflite").write_bytes(challenger.converted.weights)
@@ -322,7 +327,10 @@ def write_challenger(folder: Path, challenger: Challenger, report: dict[str, Any
 
 
 def draw_synthetic(count: int, part: int, seed: int, say: Say) -> Pool:
-    """Draw synthetic strips, all written by pen: no data set is needed. `part` parts the pools."""
+    """Draw synthetic strips with the drawn pen alone, without any data set.
+
+    Different values of `part` give different pools.
+    """
     size = 50
     shards = [(part, seed, start, min(size, count - start)) for start in range(0, count, size)]
     strips: list[tuple[Image, str]] = []
@@ -341,7 +349,7 @@ def _draw(shard: tuple[int, int, int, int]) -> list[tuple[Image, str]]:
 
 
 def champion_folder(site: Path | None) -> Path:
-    """Return the folder of the weights that read now: the site's, or the bundled ones."""
+    """Return the folder of the current weights: the site's, or the bundled ones."""
     return SHIPPED if site is None else site
 
 
@@ -349,13 +357,15 @@ def _load(champion: Path, precision: str) -> tuple[str, Any]:
     weights = champion / "strip.weights.h5"
     if not weights.is_file():
         raise ConfigError(
-            f"The float weights {weights.name} are not in {champion}; adapting begins from them.",
+            f"The float weights {weights.name} are not in {champion}; adaptation starts from them.",
             code="bad-weights",
         )
     card = json.loads((champion / "strip.json").read_text(encoding="utf-8"))
     layout = str(card.get("layout"))
     if layout not in LAYOUTS:
-        raise ConfigError(f"The card in {champion} names no known layout.", code="bad-weights")
+        raise ConfigError(
+            f"The card in {champion} does not name a known layout.", code="bad-weights"
+        )
     network = build_strip_network(LAYOUTS[layout], precision=precision)
     load_weights(network, weights)
     return layout, network
@@ -376,7 +386,7 @@ def _join(a: Pool, b: Pool) -> Pool:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what the converter's C++ says about itself off the terminal; show it if it fails."""
+    """Hide the messages of the converter's C++ code; show them if it fails."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as said:

@@ -1,7 +1,7 @@
-"""Random changes of normalised glyphs, so that the CNN meets hands and scans it has not seen.
+"""Augment normalised glyphs at random, so that the CNN meets unseen hands and scans.
 
-All images of a batch are changed at once: stacked into one tall image, they pass through OpenCV
-in a handful of calls that hold no interpreter lock, so that worker threads help.
+The images of a batch are stacked into one tall image and changed together, in a few OpenCV calls.
+These release the interpreter lock, so worker threads help.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from pipeline.types import Image
 Floats = NDArray[np.float32]
 
 _SIDE = 28
-_RIM = 8  # of 0 around each image, so that no pixel of a neighbour in the stack is drawn in
+_RIM = 8  # pixels of 0 around each image, so that no neighbour in the stack reaches into it
 _CELL = _SIDE + 2 * _RIM
-_FINE = 2  # a binary scan is imitated at this multiple of the resolution
+_FINE = 2  # binary scans are imitated at this multiple of the resolution
 _GRID = 6  # knots of the elastic field along a side
 _STACK = 256  # images in a stack: OpenCV maps at most 32,767 rows
 
 
 @dataclass(frozen=True, slots=True)
 class Augment:
-    """How far each image is changed, drawn uniformly up to these bounds (elastic: a Gaussian)."""
+    """The bounds of each random change, drawn uniformly (elastic: from a Gaussian)."""
 
     rotation: float = 13.0  # degrees, either way
-    zoom: float = 0.12  # share of the size, each axis a little apart
+    zoom: float = 0.12  # share of the size; the axes differ a little
     shift: float = 2.0  # pixels
-    shear: float = 0.25  # pixels of x a pixel of y: the slant of a hand
+    shear: float = 0.25  # pixels of x for each pixel of y: the slant of the writing
     elastic: float = 0.75  # pixels, standard deviation of the knots (Simard et al. 2003)
     thicken: float = 0.6  # share of the way to the image dilated by 3 x 3
     thin: float = 0.4  # share of the way to the image eroded by 2 x 2
@@ -39,7 +39,7 @@ class Augment:
     dropout: float = 0.08  # share of the images with a spot wiped out or a speck added
 
     def __call__(self, images: Image, rng: np.random.Generator) -> Image:
-        """Change (n, 28, 28) uint8 glyphs; the same generator state gives the same result."""
+        """Augment (n, 28, 28) uint8 glyphs. The same generator state gives the same result."""
         parts = [
             self._stack(images[start : start + _STACK], rng)
             for start in range(0, len(images), _STACK)
@@ -47,7 +47,7 @@ class Augment:
         return np.concatenate(parts) if parts else images.copy()
 
     def scaled(self, factor: float) -> Augment:
-        """Return the same changes with all bounds and shares times `factor`."""
+        """Return these bounds and shares multiplied by `factor`."""
         return Augment(**{name: factor * bound for name, bound in asdict(self).items()})
 
     def _stack(self, images: Image, rng: np.random.Generator) -> Image:
@@ -81,7 +81,7 @@ class Augment:
         return np.asarray(kept * cells + more * thick + less * thin, np.uint8)
 
     def _places(self, count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-        """Where in its cell each fine pixel is taken from: two (n, 56, 56) arrays, x and y."""
+        """Return where in its cell each fine pixel is sampled: two (n, 56, 56) arrays, x and y."""
 
         def draw(bound: float) -> Floats:
             return rng.uniform(-bound, bound, (count, 1, 1)).astype(np.float32)
@@ -100,19 +100,19 @@ class Augment:
         bend = np.einsum("ia,knab,jb->knij", _SPREAD, knots, _SPREAD, optimize=True)
         u = u + bend[0] + draw(self.shift) + middle + _RIM
         v = v + bend[1] + draw(self.shift) + middle + _RIM
-        limit = np.float32(_CELL - 1)  # beyond lies the next image of the stack
+        limit = np.float32(_CELL - 1)  # the next image of the stack begins there
         return np.clip(u, 0, limit, dtype=np.float32), np.clip(v, 0, limit, dtype=np.float32)
 
     def _scan(self, fine: Image, rng: np.random.Generator) -> Image:
-        """Reduce to 28 x 28, some images through the threshold of a binary scan.
+        """Reduce to 28 x 28, and pass some images through the threshold of a binary scan.
 
-        Most of these are thresholded before the reduction (a large digit of a sharp scan), some
-        after it (a digit as small as the CNN's own grid).
+        Most of those are thresholded before the reduction (a large digit in a sharp scan), the
+        others after it (a digit as small as the CNN's own grid).
         """
         count = len(fine)
         kind = rng.uniform(0, 1, count)
         # Relative to the brightness of the strokes (a mean weighted by itself), so that pencil
-        # stays whole.
+        # strokes do not break.
         total = fine.sum(axis=(1, 2), dtype=np.float32)
         squares = np.einsum("nij,nij->n", fine, fine, dtype=np.float32)
         strokes = squares / np.maximum(total, 1)
@@ -127,7 +127,7 @@ class Augment:
         return out
 
     def _spot(self, images: Image, rng: np.random.Generator) -> None:
-        """Break a stroke of some images, or leave a speck beside it."""
+        """Break a stroke in some images, or leave a speck beside it."""
         chosen = np.flatnonzero(rng.uniform(0, 1, len(images)) < self.dropout)
         for index in chosen:
             x, y = rng.integers(4, 24, 2)
@@ -136,7 +136,7 @@ class Augment:
 
 
 def _spread() -> Floats:
-    """(56, 6): cubic interpolation from the knots of the elastic field to every fine pixel."""
+    """Return the (56, 6) cubic interpolation from the knots of the field to every fine pixel."""
     identity = np.eye(_GRID, dtype=np.float32)
     size = (_GRID, _SIDE * _FINE)
     return np.asarray(cv2.resize(identity, size, interpolation=cv2.INTER_CUBIC), np.float32)

@@ -1,12 +1,11 @@
-"""From a training run to weights that can be shipped: LiteRT files, their card and a report.
+"""Turn a training run into weights that can be shipped: LiteRT files, their card and a report.
 
     python -m training.glyph.export --run runs/glyphs --data DIR
 
-Loads the weights of `training.glyph.train` (whatever backend they were trained on) into TensorFlow,
-converts them, fits the temperature on the held-out writers through the int8 weights themselves,
-and measures those on every set. Writes `glyph.tflite` (int8), `glyph-float.tflite`, `glyph.json`
-(the card) and `report.html` into the run's folder; `--install` copies the first and the third to
-where the pipeline looks for its bundled weights.
+Loads the weights of `training.glyph.train`, from any backend, into TensorFlow and converts them.
+Fits the temperature of the int8 weights on the held-out writers, and measures them on every set.
+Writes `glyph.tflite` (int8), `glyph-float.tflite`, `glyph.json` (the card) and `report.html` into
+the run's folder. `--install` also copies `glyph.tflite` and `glyph.json` over the bundled weights.
 """
 
 from __future__ import annotations
@@ -43,18 +42,18 @@ from training.glyph.train import load_sets, read_run
 from training.litert import convert_float, convert_int8, require_tensorflow
 from training.runs import HISTORY, WEIGHTS
 
-_REPRESENTATIVE = 1000  # glyphs that the ranges of the int8 activations are measured on
+_REPRESENTATIVE = 1000  # glyphs that set the ranges of the int8 activations
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What an export wrote and found."""
+    """The files that an export wrote, and its scores."""
 
     weights: Path
     card: Path
     report: Path
-    evaluations: tuple[Evaluation, ...]  # by the int8 weights
-    float_error_percent: float  # of MNIST's test set, by the float weights
+    evaluations: tuple[Evaluation, ...]  # of the int8 weights
+    float_error_percent: float  # of the float weights on MNIST's test set
 
     def summary(self) -> str:
         return (
@@ -66,13 +65,13 @@ class Exported:
 def export_run(run: Path, data: Path, *, emnist: Path | None = None) -> Exported:
     """Convert, calibrate and measure the run in a folder.
 
-    Raises ConfigError where TensorFlow, the run or a set is missing.
+    Raises ConfigError if TensorFlow, the run or a set is missing.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     require_tensorflow()
     config, about = read_run(run, data, emnist)
     if about["config"].get("emnist") and emnist is None:
-        raise ConfigError("This run saw EMNIST.", hint="Name its folder again with --emnist.")
+        raise ConfigError("This run was trained on EMNIST.", hint="Name its folder with --emnist.")
     sets, validation = load_sets(config)
     network = build_network()
     network.load_weights(run / WEIGHTS)
@@ -136,13 +135,13 @@ def _notes(about: dict[str, Any]) -> list[str]:
     notes = []
     if any(origin["name"] == "nsysu" for origin in about["trained_on"]):
         notes.append(
-            "Four fifths of NSYSU trained these weights; its score is of the other fifth, which "
+            "Four fifths of NSYSU trained these weights. The score is on the other fifth, which "
             "may be by the same writers."
         )
     if any(origin["name"] == "emnist" for origin in about["trained_on"]):
         notes.append(
             "EMNIST and MNIST's test set are both cut from NIST's forms and may share digits: "
-            "the score on MNIST is not one of unseen writers."
+            "the score on MNIST is not a score on unseen writers."
         )
     return notes
 
@@ -152,7 +151,7 @@ def _card_of(weights: bytes, temperature: float) -> ModelCard:
 
 
 def _representative(sets: list[DigitSet]) -> Image:
-    """Training digits, half of them changed as in training: what activations must have room for."""
+    """Return training digits, half of them augmented: the inputs that set the int8 ranges."""
     rng = np.random.default_rng(0)
     images, _ = join(sets)
     chosen = images[rng.choice(len(images), min(_REPRESENTATIVE, len(images)), replace=False)]

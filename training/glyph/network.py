@@ -1,6 +1,6 @@
 """The CNN of the glyph reader: the published layout, 867,434 parameters.
 
-Keras only, so that the same file trains on any of its backends (TensorFlow, JAX).
+Uses Keras alone, so that it trains on any of its backends (TensorFlow, JAX).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def build_network(precision: str = "float32") -> Any:
 
     Three blocks of two 3x3 convolutions (32-32, 64-64, 128 filters), batch normalisation, max
     pooling and dropout 0.25, then dense 512-256-10 with batch normalisation and dropout. The
-    softmax is left to the loss and to the reader, which divides the logits by a temperature first.
-    Normalisation comes before the activation, where int8 conversion folds it into the weights
-    (docs/training.md has the figures). `precision` is Keras's policy for its layers; weights and
-    logits are in float32 under all.
+    network ends in logits: the loss applies the softmax, and so does the reader, after dividing by
+    a temperature. Normalisation comes before the activation, where int8 conversion folds it into
+    the weights (docs/training.md has the figures). `precision` is the dtype policy of the layers;
+    weights and logits are float32 in any case.
     """
     with layers_in(precision):
         return _build()
@@ -60,11 +60,12 @@ def _build() -> Any:
 
 
 def begin_from(network: Any, weights: Path, examples: NDArray[np.float32]) -> None:
-    """Give `network` the weights of another run, `.h5`, or those of a bundled `.tflite`.
+    """Give `network` the weights of another run (`.h5`) or of a bundled `.tflite` file.
 
-    Conversion to int8 folds normalisation into the weights. Here it gets back the mean and spread
-    that each layer gives on `examples`, (n, 28, 28, 1) in [0, 1], and so changes nothing at first.
-    Raises ConfigError where the weights cannot be read or are of another network.
+    Conversion to int8 folded the normalisation into the weights. Each normalisation layer gets the
+    mean and spread that its input has on `examples`, (n, 28, 28, 1) in [0, 1], so that the network
+    computes the same at first. Raises ConfigError if the weights cannot be read or are those of
+    another network.
     """
     if weights.suffix != ".tflite":
         load_weights(network, weights)

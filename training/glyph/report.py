@@ -1,4 +1,4 @@
-"""The report of a training run: one HTML file that needs nothing beside it."""
+"""The report of a training run, as one HTML file with everything in it."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ def write_report(
     history: Sequence[dict[str, float]],
     evaluations: Sequence[Evaluation],
 ) -> None:
-    """Write the report of a model: its card, its history and its evaluations, MNIST's test first.
+    """Write the report of a model: its card, its history and its evaluations.
 
-    Raises ConfigError where matplotlib is missing.
+    The first evaluation must be that of MNIST's test set. Raises ConfigError if matplotlib is
+    missing.
     """
     try:
         from matplotlib.figure import Figure
@@ -62,15 +63,15 @@ def write_report(
         _origins(card),
         "<h2>Training and validation</h2>",
         _picture(_draw_history(figure(9, 3.6), history), "accuracy and loss by epoch"),
-        '<p class="note">Validation digits come from writers of whom no digit trained. Training '
-        "digits are changed at random and pass through dropout, so that they score lower.</p>",
+        '<p class="note">Validation digits come from writers who trained nothing. Training '
+        "digits are augmented and pass through dropout, so they score lower.</p>",
         f"<h2>Accuracy by digit ({main.name} test)</h2>",
         _picture(_draw_classes(figure(9, 3.2), main), "accuracy by digit"),
         f"<h2>Accuracy by number of digits in the string ({main.name} test)</h2>",
         _picture(_draw_lengths(figure(9, 3.2), main), "accuracy by length of string"),
         '<p class="note">10,000 strings of each length, drawn from the test digits; a string is '
-        "right if every digit is. The digits are taken as cut apart correctly.</p>",
-        f"<h2>What was taken for what ({main.name} test)</h2>",
+        "right if every digit is right. The digits count as perfectly segmented.</p>",
+        f"<h2>Confusion matrix ({main.name} test)</h2>",
         _picture(_draw_confusion(figure(6, 5.4), main), "confusion matrix"),
     ]
     for evaluation in evaluations:

@@ -1,4 +1,4 @@
-"""Scores of a classifier of glyphs: counts with their uncertainty, never a bare percentage."""
+"""Scores of a glyph classifier: counts with their uncertainty, never a bare percentage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LENGTHS = range(1, 13)
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How many of how many were right."""
+    """How many readings there were, and how many of them were right."""
 
     count: int
     right: int
@@ -33,7 +33,7 @@ class Score:
         return 100 * (self.count - self.right) / self.count if self.count else 0.0
 
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the error in per cent (Wilson 1927)."""
+        """Return the 95 % interval of the error in per cent (Wilson 1927)."""
         low, high = wilson(self.count - self.right, self.count)
         return 100 * low, 100 * high
 
@@ -49,7 +49,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A digit that was taken for another."""
+    """A digit that was read as another."""
 
     image: Image  # (28, 28)
     label: int
@@ -59,7 +59,7 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One set, read by one model."""
+    """The scores of one model on one set."""
 
     name: str
     score: Score
@@ -102,8 +102,7 @@ def score_strings(
 ) -> Score:
     """Score strings of `length` digits drawn from a set; one is right if all its digits are.
 
-    The digits are taken as cut apart correctly: this is the reader's share of the error, without
-    that of segmentation.
+    The digits count as perfectly segmented, so this is the error of the classifier alone.
     """
     if len(right) == 0:
         return Score(0, 0)
@@ -112,9 +111,9 @@ def score_strings(
 
 
 def fit_temperature(logits: NDArray[np.float32], labels: Labels) -> float:
-    """The temperature that makes the probabilities most likely (Guo et al. 2017).
+    """Return the temperature that maximises the likelihood of the labels (Guo et al. 2017).
 
-    `logits` (n, 10) and `labels` come from held-out writers.
+    `logits`, (n, classes), and `labels`, (n,), come from held-out writers.
     """
 
     def loss(temperature: float) -> float:
@@ -127,9 +126,9 @@ def fit_temperature(logits: NDArray[np.float32], labels: Labels) -> float:
 
 
 def best_temperature(loss: Callable[[float], float], *, sections: int) -> float:
-    """The temperature from 0.2 to 5 of the least loss, which has one valley there.
+    """Return the temperature from 0.2 to 5 with the least loss, which must have one minimum there.
 
-    A golden-section search in its logarithm: what is left is 0.618 ** `sections` of the range.
+    A golden-section search in the logarithm narrows the range to 0.618 ** `sections` of itself.
     """
     low, high = math.log(0.2), math.log(5)
     ratio = (math.sqrt(5) - 1) / 2
@@ -149,7 +148,7 @@ def classifier_bins(probabilities: Probabilities, labels: Labels) -> list[Bin]:
 
 
 def summary(evaluations: Sequence[Evaluation]) -> str:
-    """One line a set, for the terminal."""
+    """Return one line for each set, for the terminal."""
     lines = []
     for evaluation in evaluations:
         low, high = evaluation.score.interval()

@@ -2,12 +2,12 @@
 
     python -m training.glyph.train --data DIR --out runs/glyphs
 
-The fit needs only Keras (on any of its backends), NumPy and OpenCV, so that it also runs on a
-machine that has an accelerator and no TensorFlow. The second step, `training.glyph.export`, makes
-the LiteRT weights and needs TensorFlow. `counterfoil train glyphs` does both.
+Training needs only Keras (any backend), NumPy and OpenCV, so it also runs on a machine that has an
+accelerator and no TensorFlow. The second step, `training.glyph.export`, makes the LiteRT weights
+and needs TensorFlow. `counterfoil train glyphs` does both.
 
 A run is a folder: `best.weights.h5` (lowest validation loss), `last.keras` (to resume from),
-`history.json` (one object an epoch) and `run.json` (what was trained on what, and how).
+`history.json` (one object for each epoch) and `run.json` (the settings and the data).
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ from training.runs import HISTORY, LAST, RUN, WEIGHTS, command_of, require_keras
 from training.synthesis.rescan import rescan
 
 SCANS = "scans.npy"
-FINISH_RATE = 0.2  # of the learning rate, where the finish begins
-FINISH_CHANGES = 0.5  # of the changes to the images, in the finish
-FINISH_SCANS = 0.5  # share of the digits that the finish takes as the reader's own steps leave them
-_EXAMPLES = 1000  # digits on which the normalisation of weights to begin from is found
-_FINISH = "finish"  # marks the epochs of the finish in the history
+FINISH_RATE = 0.2  # share of the learning rate with which the finish begins
+FINISH_CHANGES = 0.5  # share of the augmentation during the finish
+FINISH_SCANS = 0.5  # share of the digits that the finish sees as the reader segments them
+_EXAMPLES = 1000  # digits that set the normalisation of bundled weights to start from
+_FINISH = "finish"  # the key that marks epochs of the finish in the history
 
 
 @dataclass(frozen=True, slots=True)
 class GlyphRun:
-    """How a run is trained. What it was trained on is found again from these alone."""
+    """The settings of a run. They alone determine the digits that it trains on."""
 
     data: Path
     out: Path
@@ -63,22 +63,22 @@ class GlyphRun:
     epochs: int = 100
     batch_size: int = 256
     learning_rate: float = 1e-3
-    plateau: int = 5  # epochs without a better validation loss before the rate is halved
+    plateau: int = 5  # epochs without a lower validation loss before the rate is halved
     patience: int = 16  # epochs without one before the finish begins
-    finish: int = 8  # last epochs, from the best weights (see `train_glyphs`)
-    validation: float = 0.08  # share of MNIST's writers that validate
-    precision: str = "mixed_bfloat16"  # of Keras; the weights themselves stay in float32
-    average: float = 0.999  # of the weights over the last steps, how much the past keeps in a step
-    start: Path | None = None  # weights to begin from: `.h5` of another run, or bundled `.tflite`
+    finish: int = 8  # epochs at the end, from the best weights (see `train_glyphs`)
+    validation: float = 0.08  # share of MNIST's writers in the validation set
+    precision: str = "mixed_bfloat16"  # dtype policy of Keras; the weights stay in float32
+    average: float = 0.999  # momentum of the moving average of the weights, for each step
+    start: Path | None = None  # weights to start from: `.h5` of another run, or a bundled `.tflite`
     seed: int = 1
-    workers: int = 0  # threads that change images; 0: as the machine has cores, at most 12
-    limit: int | None = None  # digits of each set, for a trial
+    workers: int = 0  # threads that augment; 0: one for each core, at most 12
+    limit: int | None = None  # number of digits of each set, for a trial run
 
 
 def load_sets(run: GlyphRun) -> tuple[list[DigitSet], DigitSet]:
-    """The sets to train on, and the validation set: writers of MNIST that none of them holds.
+    """Return the training sets, and the validation set: MNIST writers that are in none of them.
 
-    Raises ConfigError where a set is missing, or where it may not train shipped weights.
+    Raises ConfigError if a set is missing or must not train weights that we ship.
     """
     mnist, validation = split_by_writer(
         load_mnist(run.data, "train"), run.validation, seed=run.seed
@@ -97,14 +97,13 @@ def load_sets(run: GlyphRun) -> tuple[list[DigitSet], DigitSet]:
 def train_glyphs(run: GlyphRun, *, resume: bool = False, command: str = "") -> Path:
     """Train, and return the folder of the run.
 
-    The weights that validate and are kept are a moving average over the steps (Polyak and Juditsky
-    1992). The finish is to fit what the reader will see: half of the digits come as scans (see
-    `training.synthesis.rescan`), all are changed less, and the learning rate falls to none. The
-    held-out digits come both ways, and of the checkpoints of the finish the best of these counts.
+    A moving average over the steps is validated and kept (Polyak and Juditsky 1992). The finish
+    adapts the network to what the reader will see: half of the digits are scanned and segmented
+    (see `training.synthesis.rescan`), all are augmented less, and the learning rate falls to 0.
+    Its validation set holds each digit both ways, and its best checkpoint is kept.
 
-    With `resume`, go on after the last epoch that an earlier call ended; where its finish had
-    begun, only that is completed. Raises ConfigError where Keras or its backend, or a set, is
-    missing.
+    With `resume`, training goes on after the last complete epoch; if the finish had begun, only
+    the finish is completed. Raises ConfigError if Keras, its backend or a set is missing.
     """
     keras = require_keras()
     keras.utils.set_random_seed(run.seed)
@@ -119,13 +118,14 @@ def train_glyphs(run: GlyphRun, *, resume: bool = False, command: str = "") -> P
         if run.start is not None:
             begin_from(network, run.start, _pixels(validation.images[:_EXAMPLES]))
         _compile(keras, network, run)
-    _write_run(keras, run, sets, validation, command)  # a run cut short can be exported too
+    # Now, so that an interrupted run can be exported too.
+    _write_run(keras, run, sets, validation, command)
     shown: Any = 1 if sys.stderr.isatty() else 2
 
     def fit(
         augment: Augment, epochs: int, callbacks: list[Any], scans: Image | None = None
     ) -> None:
-        # What decides must come as what trains.
+        # Validate on the same kind of digits as those that train.
         held_out = validation if scans is None else both_ways(validation, run.seed)
         network.fit(
             _batches(keras, images, scans, labels, run, augment, first_epoch=len(history)),
@@ -134,12 +134,12 @@ def train_glyphs(run: GlyphRun, *, resume: bool = False, command: str = "") -> P
             epochs=epochs,
             initial_epoch=len(history),
             callbacks=[
-                # First, so that what is validated and kept are the averaged weights.
+                # First, so that the averaged weights are validated and kept.
                 keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
                 *callbacks,
                 *_keeping(keras, run, history, finish=scans is not None),
             ],
-            shuffle=False,  # the batches are drawn anew in each epoch already
+            shuffle=False,  # each epoch already draws its batches anew
             verbose=shown,
         )
 
@@ -147,7 +147,7 @@ def train_glyphs(run: GlyphRun, *, resume: bool = False, command: str = "") -> P
         fit(Augment(), run.epochs, _searching(keras, run, history))
         if run.finish:
             network.load_weights(run.out / WEIGHTS)
-            _compile(keras, network, run)  # the average begins anew, from these
+            _compile(keras, network, run)  # the moving average starts again from these
     main = sum(_FINISH not in row for row in history)
     if run.finish:
         mild, scans = Augment().scaled(FINISH_CHANGES), _scanned(images, run)
@@ -189,7 +189,7 @@ def _batches(
     first_epoch: int,
 ) -> Any:
     class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-        """Every digit once an epoch, in a new order, each time changed anew."""
+        """Every digit once in each epoch, in a new order and with new augmentation."""
 
         def __init__(self) -> None:
             threads = run.workers or min(12, os.cpu_count() or 1)
@@ -205,7 +205,7 @@ def _batches(
             self.order = rng.permutation(len(labels))
 
         def on_epoch_end(self) -> None:
-            # Keras starts its threads before it calls on_epoch_begin: the order must be there.
+            # Keras starts its threads before it calls on_epoch_begin: the order must exist by then.
             self.epoch += 1
             self.on_epoch_begin()
 
@@ -222,7 +222,7 @@ def _batches(
 
 
 def _scanned(images: Image, run: GlyphRun) -> Image:
-    """The digits as the reader cuts them out of scans: made once, kept in the run's folder."""
+    """Return the digits segmented from scans, which are kept in the run's folder."""
     path = run.out / SCANS
     if path.is_file():
         kept: Image = np.load(path)
@@ -237,14 +237,14 @@ def _scanned(images: Image, run: GlyphRun) -> Image:
 
 
 def both_ways(digits: DigitSet, seed: int) -> DigitSet:
-    """Return the digits as they are, and then once more as the reader cuts them out of scans."""
+    """Return the digits as published, followed by the same digits segmented from scans."""
     scans = rescan(digits.images, np.random.default_rng(seed))
     images = np.concatenate([digits.images, scans])
     return DigitSet(digits.name, images, np.tile(digits.labels, 2))
 
 
 def _searching(keras: Any, run: GlyphRun, history: list[dict[str, float]]) -> list[Any]:
-    """What leads the epochs before the finish: the rate is halved on a plateau, patience ends."""
+    """Return the callbacks before the finish: halve the rate on a plateau, stop early."""
     return [
         keras.callbacks.ReduceLROnPlateau(
             monitor="val_loss", factor=0.5, patience=run.plateau, min_delta=0, min_lr=1e-5
@@ -256,7 +256,7 @@ def _searching(keras: Any, run: GlyphRun, history: list[dict[str, float]]) -> li
 
 
 def _falling(keras: Any, run: GlyphRun, main: int) -> Any:
-    """The rate of the finish: evenly down from a part of the first rate, epoch by epoch."""
+    """Return the callback that lowers the rate linearly during the finish."""
 
     def rate(epoch: int) -> float:
         return run.learning_rate * FINISH_RATE * (main + run.finish - epoch) / run.finish
@@ -267,7 +267,7 @@ def _falling(keras: Any, run: GlyphRun, main: int) -> Any:
 def _keeping(
     keras: Any, run: GlyphRun, history: list[dict[str, float]], *, finish: bool
 ) -> list[Any]:
-    """What writes the run's files after each epoch, and adds a row to `history`."""
+    """Return the callbacks that write the run's files after each epoch and extend `history`."""
 
     class WriteHistory(keras.callbacks.Callback):  # type: ignore[misc]
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -306,7 +306,7 @@ def _write_run(
     config = {
         name: value
         for name, value in asdict(run).items()
-        # Paths of this machine say nothing later.
+        # Paths of the training machine mean nothing elsewhere.
         if name not in ("data", "out", "emnist", "start")
     }
     writers = np.unique(validation.writers) if validation.writers is not None else np.zeros(0)
@@ -326,7 +326,7 @@ def _write_run(
 
 
 def read_run(out: Path, data: Path, emnist: Path | None = None) -> tuple[GlyphRun, dict[str, Any]]:
-    """How the run in a folder was trained, for the steps that come after the fit."""
+    """Return the settings of the run in a folder, and its `run.json`."""
     try:
         about: dict[str, Any] = json.loads((out / RUN).read_text(encoding="utf-8"))
     except FileNotFoundError as exc:
@@ -359,7 +359,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--validation", type=float, default=defaults.validation)
     parser.add_argument("--limit", type=int, help="digits of each set, for a trial")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     options = vars(parser.parse_args(arguments))
     resume = options.pop("resume")
     run = GlyphRun(**options)

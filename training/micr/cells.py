@@ -28,7 +28,7 @@ Labels = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class CellSet:
-    """Cells as the reader cuts them, and what is printed in them."""
+    """Cells as the reader cuts them, with the characters printed in them."""
 
     images: Image  # (n, 28, 24), ink 255 on 0
     labels: Labels  # (n,) index into CLASSES
@@ -38,7 +38,7 @@ class CellSet:
 
 
 def random_text(rng: np.random.Generator) -> str:
-    """Return a line as banks print them, or any characters at all."""
+    """Return a line in a layout that banks print, or of random characters."""
 
     def digits(count: int) -> str:
         return "".join(rng.choice(list("0123456789"), count))
@@ -53,7 +53,7 @@ def random_text(rng: np.random.Generator) -> str:
 
 
 def render_cells(lines: int, seed: int) -> CellSet:
-    """Return the cells of that many rendered lines, with some that hold no character of E-13B."""
+    """Return the cells of `lines` rendered lines, and others that hold no E-13B character."""
     images, labels = [], []
     for number in range(lines):
         rng = np.random.default_rng([seed, number])
@@ -68,12 +68,12 @@ def render_cells(lines: int, seed: int) -> CellSet:
         images += [cut, other]
         labels += [known, np.full(len(other), CLASSES.index(OTHER), np.uint8)]
     together, names = np.concatenate(images), np.concatenate(labels)
-    inked = has_ink(together)  # the reader asks about no other
+    inked = has_ink(together)  # the reader classifies inked cells only
     return CellSet(together[inked], names[inked])
 
 
 def _render(text: str, rng: np.random.Generator) -> tuple[Image, Cells, float]:
-    """Return the darkness of a line at the size in which the reader sees it, and its lattice."""
+    """Return the darkness of a line at the reader's scale, its cells, and how dark full ink is."""
     dpi = float(np.exp(rng.uniform(np.log(80), np.log(320))))
     line = render_line(text, dpi, random_wear(rng), rng)
     scale = rng.uniform(1.9, 3.8) / line.cells.module[0]
@@ -88,7 +88,7 @@ def _render(text: str, rng: np.random.Generator) -> tuple[Image, Cells, float]:
 
 
 def _jitter(cells: Cells, rng: np.random.Generator) -> Cells:
-    """Misplace a lattice as far as the search for it does."""
+    """Misplace the cells as far as the search for them does."""
     module = cells.module[0]
     stray = rng.normal(0, 0.35, 2) + rng.normal(0, 0.15, cells.corners.shape)
     across, down = module * rng.normal(1, 0.025, 2)
@@ -102,12 +102,12 @@ def _jitter(cells: Cells, rng: np.random.Generator) -> Cells:
 def _others(
     dark: Image, cells: Cells, ink: float, text: str, cut: Image, rng: np.random.Generator
 ) -> Image:
-    """Return cells of what else a lattice may meet: type, halves, turned ones, wrong sizes."""
+    """Return cells of other things: ordinary type, halves, turned characters, wrong sizes."""
     full = np.array([character != " " for character in text])
     between = np.flatnonzero(full[:-1] & full[1:])[:3]
     shift = np.array([rng.uniform(0.36, 0.64) * PITCH * cells.module[0], 0])
     halves = cut_cells(dark, Cells(cells.corners[between] + shift, cells.module, cells.slope), ink)
-    # The others come out as themselves or as each other: a 2 on its head is a 5.
+    # Other characters, turned, look like themselves or each other: a turned 2 is a 5.
     turnable = [i for i, c in enumerate(text) if c in "1467⑇⑈"]
     turned = (
         cut[rng.choice(turnable, min(2, len(turnable)), replace=False)] if turnable else cut[:0]
@@ -121,7 +121,7 @@ def _others(
 
 
 def _type(rng: np.random.Generator) -> Image:
-    """Return a cell with a letter, a word's part or a digit of ordinary type."""
+    """Return a cell with a letter, part of a word, or a digit in ordinary type."""
     picture = Pillow.new("L", (CELL_COLUMNS * 2, CELL_ROWS * 2), 0)
     signs = "ABCDEFGHJKLMNPQRSTUVWXYZabdefghkmnpqrstuvwxyz023456789&@%#$"
     word = "".join(rng.choice(list(signs), int(rng.integers(1, 4))))
@@ -132,7 +132,7 @@ def _type(rng: np.random.Generator) -> Image:
 
 
 def _scribble(rng: np.random.Generator) -> Image:
-    """Return a cell with strokes of a pen, a rule or a blot."""
+    """Return a cell with pen strokes, a ruled line or a blot."""
     shape = np.zeros((CELL_ROWS * 2, CELL_COLUMNS * 2), np.uint8)
     points = rng.integers(-10, 66, (int(rng.integers(2, 7)), 2)).astype(np.int32)
     if rng.random() < 0.2:

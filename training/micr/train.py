@@ -1,11 +1,10 @@
-"""Trains the network of the E-13B reader on rendered lines, and exports it.
+"""Train the network of the E-13B reader on rendered lines, and export it.
 
     python -m training.micr.train --out runs/micr [--install]
 
 A minute or two on one core. Writes `micr.tflite` (int8) and `micr.json`, its card, into the folder;
-`--install` copies both to where the pipeline looks for its bundled weights. Everything it sees is
-drawn by `training.synthesis.micr` and goes through the preprocessing of the reader; no scan of a
-real cheque has part in it.
+`--install` copies both over the bundled weights. `training.synthesis.micr` draws all training data,
+and the reader's own preprocessing cuts it into cells; no scan of a real cheque is used.
 """
 
 from __future__ import annotations

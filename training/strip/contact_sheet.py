@@ -2,8 +2,8 @@
 
     python -m training.strip.contact_sheet --data DIR --out sheet.png
 
-The left half is drawn, the right half (`--real FOLDER`) is real. Every strip is shown at the same
-height with what is to be read on it. The only use of the real ones is to be looked at.
+The left half is synthetic, the right half (`--real FOLDER`) is real. Every strip is shown at the
+same height, over its text. The real strips are only looked at; they train nothing.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from training.synthesis.strips import StripSynthesizer
 
 Captioned = tuple[Image, str]
 
-_TALL, _WIDE, _CAPTION = 64, 300, 20  # pixels of a cell and of the line under it
+_TALL, _WIDE, _CAPTION = 64, 300, 20  # pixels: height and width of a cell, height of its caption
 
 
 def draw_strips(data: Path, count: int, seed: int) -> list[Captioned]:
-    """Draw `count` strips with the digits in `data` that may train."""
+    """Draw `count` strips with digits from `data` that may train."""
     sets = [load_mnist(data, "train"), load_femnist(data), load_nsysu(data, "train")]
     synthesizer, rng = StripSynthesizer(sets), np.random.default_rng(seed)
     strips = [synthesizer(rng) for _ in range(count)]
@@ -36,11 +36,11 @@ def draw_strips(data: Path, count: int, seed: int) -> list[Captioned]:
 
 
 def real_strips(folder: Path, count: int, seed: int) -> list[Captioned]:
-    """Take up to `count` strips from a folder of images, in an order drawn by `seed`.
+    """Take up to `count` strips from a folder of images, in an order that `seed` determines.
 
-    With a `labels.json` (a list of objects with `file`, and `text` or `amount`) every second entry
-    is shown, from the first, so that a half stays unseen; where an entry has `boxes.amount`
-    (x, y, w, h) that part is cut out.
+    If there is a `labels.json` (a list of objects with `file`, and `text` or `amount`), only every
+    second entry is shown, from the first, so that the other half stays unseen. If an entry has
+    `boxes.amount` (x, y, w, h), that part of the image is shown.
     """
     try:
         entries = json.loads((folder / "labels.json").read_text())[::2]
@@ -65,7 +65,7 @@ def _cut(folder: Path, entry: dict[str, object]) -> Captioned:
 
 
 def lay_out(strips: Sequence[Captioned], columns: int) -> Image:
-    """Return one image with the strips in rows of `columns`, each over its caption."""
+    """Return one image with `columns` strips in each row, each strip over its caption."""
     rows = -(-len(strips) // columns)
     sheet = np.full((rows * (_TALL + _CAPTION), columns * _WIDE), 255, np.uint8)
     for index, (grey, caption) in enumerate(strips):

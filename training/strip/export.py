@@ -1,12 +1,11 @@
-"""From a training run of the strip reader to weights that can be shipped, with their card.
+"""Turn a training run of the strip reader into weights that can be shipped, with their card.
 
     python -m training.strip.export --run runs/strips --data DIR [--install]
 
-Converts the run's best weights to int8 LiteRT, fits the temperature on its validation strips, drawn
-with hands that did not train, through the int8 weights themselves, and measures those and the float
-weights on the same strips. Writes `strip.tflite`, `strip.json` (the card) and `strip.weights.h5`
-(the float weights, from which a site adapts) into the run's folder; `--install` copies them to
-where the pipeline looks for its bundled weights.
+Converts the run's best weights to int8 LiteRT. Fits the temperature of the int8 weights on the
+validation strips, whose writers did not train, and measures int8 and float weights on the same
+strips. Writes `strip.tflite`, `strip.json` (the card) and `strip.weights.h5` (the float weights,
+from which a site adapts) into the run's folder. `--install` copies them over the bundled weights.
 """
 
 from __future__ import annotations
@@ -39,25 +38,25 @@ from training.strip.train import Pool, StripRun, exact_share, greedy, made_pool
 
 FILES = ("strip.tflite", "strip.json", "strip.weights.h5")
 OUTPUTS = "∅" + CLASSES  # CTC's blank first
-_COLUMNS = 192  # for which it is converted; the runtime lays it out anew for any other width
-_REPRESENTATIVE = 400  # strips that the ranges of the int8 activations are measured on
-_DRAWN = ("mnist", "femnist", "nsysu")  # the sets that training.strip.train writes with
+_COLUMNS = 192  # the width at conversion; the runtime resizes the input for any other
+_REPRESENTATIVE = 400  # strips that set the ranges of the int8 activations
+_DRAWN = ("mnist", "femnist", "nsysu")  # the sets whose digits training.strip.train composes
 
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """The strip reader as it ships."""
+    """The strip reader in the form that ships."""
 
     weights: bytes
     model: Model  # with its temperature
-    score: Score  # on the strips that the temperature was fitted on
+    score: Score  # on the strips that also fitted the temperature
 
 
 def convert_strips(network: Any, layout: str, representative: Pool, held_out: Pool) -> Converted:
     """Convert a trained network to int8 and calibrate it.
 
-    The ranges of the activations are measured on some of `representative`; the temperature is
-    fitted on `held_out`.
+    Some strips of `representative` set the ranges of the activations; `held_out` fits the
+    temperature.
     """
     fixed = build_strip_network(LAYOUTS[layout], _COLUMNS)
     fixed.set_weights(network.get_weights())
@@ -88,7 +87,7 @@ def read_greedily(logits: list[NDArray[np.float32]]) -> list[str]:
 
 
 def _examples(pool: Pool) -> Image:
-    """Some of the strips, (n, 32, 192): cut off, or padded with paper."""
+    """Return some of the strips, (n, 32, 192), cropped or padded with paper."""
     chosen = np.random.default_rng(0).permutation(len(pool))[:_REPRESENTATIVE]
     examples = np.zeros((len(chosen), ROWS, _COLUMNS), np.uint8)
     for row, index in enumerate(chosen):
@@ -102,7 +101,7 @@ def _card_of(weights: bytes, temperature: float) -> ModelCard:
 
 
 def strip_card(converted: Converted, network: Any, layout: str, **more: Any) -> str:
-    """Return the card's JSON; `more` says what trained the weights and how well they read."""
+    """Return the card as JSON; `more` adds what trained the weights and their scores."""
     about = {
         "layout": layout,
         "parameters": int(network.count_params()),
@@ -115,7 +114,7 @@ def strip_card(converted: Converted, network: Any, layout: str, **more: Any) -> 
 def export_strips(run: Path, data: Path) -> str:
     """Convert, calibrate and measure the run in a folder; return the card's JSON.
 
-    Raises ConfigError where TensorFlow, the run or a set is missing.
+    Raises ConfigError if TensorFlow, the run or a set is missing.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     require_tensorflow()
@@ -144,12 +143,12 @@ def export_strips(run: Path, data: Path) -> str:
             *(asdict(ORIGINS[name]) for name in _DRAWN),
             {"name": "pen", "source": "training.synthesis", "licence": "own work"},
         ],
-        tested_on=["synthetic strips by hands that did not train; they fit the temperature too"],
+        tested_on=["synthetic strips of held-out writers; they also fitted the temperature"],
         scores={"validation": converted.score.as_card()},
         scores_float={"validation": in_float.as_card()},
     )
     (run / "strip.tflite").write_bytes(converted.weights)
-    network.save_weights(run / "strip.weights.h5")  # those of the run hold the optimizer too
+    network.save_weights(run / "strip.weights.h5")  # the run's own file holds the optimizer too
     (run / "strip.json").write_text(card, encoding="utf-8")
     return card
 

@@ -1,8 +1,8 @@
-"""The networks of the strip reader: an image of 32 rows in, one distribution a time step out.
+"""The networks of the strip reader: an image of 32 rows in, one distribution per time step out.
 
-A convolutional stem reduces the rows to one and the columns to a fourth; residual convolutions
-along the line then see some characters to each side. Trained with CTC (Graves et al.
-2006). All is convolution, so that one set of weights reads strips of any width.
+A convolutional stem reduces the rows to one and the columns to a quarter. Residual convolutions
+along the line then see a few characters to each side. Training uses CTC (Graves et al. 2006).
+Every layer is convolutional, so one set of weights reads strips of any width.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.readers.normalise import ROWS
 from training.runs import layers_in
 
-CLASSES = "0123456789."  # the point parts minor units from major ones
+CLASSES = "0123456789."  # the point separates minor from major units
 BLANK = 0  # CTC's blank is class 0, character i of CLASSES is class i + 1
 COLUMNS_A_STEP = 4
 
@@ -28,11 +28,11 @@ class Layout:
     stem: tuple[int, int, int, int]  # filters of the four convolutions over the image
     width: int  # channels along the line
     kernels: tuple[int, ...]  # widths of the residual convolutions along the line
-    deep: bool = False  # two convolutions where the image is 8 and where it is 4 rows high
-    gated: bool = False  # channels along the line weighed by their mean over the whole strip
+    deep: bool = False  # two convolutions instead of one at heights of 8 and of 4 rows
+    gated: bool = False  # channels along the line are gated by their mean over the strip
 
 
-# docs/training.md tells what each reads after the same short training, and its milliseconds.
+# docs/training.md has the accuracy of each after the same short training, and its speed.
 LAYOUTS = {
     "small": Layout((12, 24, 48, 64), 96, (3, 5, 5)),
     "narrow": Layout((16, 32, 64, 96), 144, (5, 7, 7, 5)),
@@ -47,8 +47,8 @@ def build_strip_network(
 ) -> Any:
     """Return the untrained `keras.Model`: (n, 32, columns, 1) to (n, 1, columns / 4, 12) logits.
 
-    Pixels are in [0, 1]. With `columns` the width is fixed, as the conversion to LiteRT needs it.
-    `precision` is Keras's policy for its layers; weights and logits are in float32 under all.
+    Pixels are in [0, 1]. `columns` fixes the width, which the conversion to LiteRT needs.
+    `precision` is the dtype policy of the layers; weights and logits are float32 in any case.
     """
     with layers_in(precision):
         return _build(layout, columns)
@@ -66,7 +66,7 @@ def _build(layout: Layout, columns: int | None) -> Any:
         return layers.Activation("relu")(x)
 
     def gate(x: Any) -> Any:
-        """Weigh channels by what the whole strip holds (Hu et al. 2018): it is of one hand."""
+        """Gate the channels by their mean over the strip (Hu et al. 2018): one hand wrote it."""
         mean = layers.GlobalAveragePooling2D(keepdims=True)(x)
         hidden = layers.Conv2D(layout.width // 4, (1, 1), activation="relu")(mean)
         share = layers.Conv2D(
@@ -86,24 +86,24 @@ def _build(layout: Layout, columns: int | None) -> Any:
     x = layers.Dropout(0.1)(x)
     x = convolve(x, layout.width, (2, 3), padding="valid")
     x = layers.ZeroPadding2D(((0, 0), (1, 1)))(x)
-    # Wide rather than dilated: TensorFlow's dilation fails where widths differ between batches.
+    # Wide, not dilated: TensorFlow's dilation fails when widths differ between batches.
     for kernel in layout.kernels:
         before = x
         x = convolve(x, layout.width, (1, kernel))
         if layout.gated:
             x = gate(x)
         x = layers.Add()([before, layers.Dropout(0.1)(x)])
-    # The one row stays in the shape: LiteRT would fix the width in a reshape.
+    # Keep the axis of one row: a reshape would fix the width in LiteRT.
     x = layers.Conv2D(len(CLASSES) + 1, (1, 1), name="logits", dtype="float32")(x)
     return Model(image, x, name="strip")
 
 
 def grow(network: Any, smaller: Any) -> None:
-    """Give `network` the weights of a `smaller` one, whose layers it has in order, among others.
+    """Give `network` the weights of a `smaller` one.
 
-    Its layers may be wider too. What is new changes little at first: layers are residuals and
-    gates, and no channel that the smaller network has listens to a new one (compare Chen et al.
-    2016, Net2Net).
+    `network` must have the layers of the smaller one in the same order; it may have more layers,
+    and wider ones. The new parts change little at first: new layers are residuals and gates, and
+    old channels take no input from new ones (compare Chen et al. 2016, Net2Net).
     """
     own = iter(_in_order(network))
     for layer in _in_order(smaller):
@@ -115,20 +115,20 @@ def grow(network: Any, smaller: Any) -> None:
 
 
 def _holds(layer: Any, smaller: Any) -> bool:
-    """Say whether `layer` is `smaller` with as many channels or more."""
+    """Return whether `layer` equals `smaller` except that it may have more channels."""
     if len(layer.weights) != len(smaller.weights):
         return False
     shapes = [(a.shape, b.shape) for a, b in zip(layer.weights, smaller.weights, strict=True)]
     return (layer.name == "logits") == (smaller.name == "logits") and all(
         len(own) == len(other)
-        and own[:-2] == other[:-2]  # of a kernel; what is left are channels
+        and own[:-2] == other[:-2]  # the size of the kernel; the other axes are channels
         and all(a >= b for a, b in zip(own, other, strict=True))
         for own, other in shapes
     )
 
 
 def _grown(larger: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return `larger` with `weights` for its first channels, to which the others do not speak."""
+    """Return `larger` with `weights` in its first channels, which get no input from the others."""
     out = larger.copy()
     out[..., : weights.shape[-1]] = 0
     out[tuple(slice(length) for length in weights.shape)] = weights
@@ -136,5 +136,5 @@ def _grown(larger: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray
 
 
 def _in_order(network: Any) -> list[Any]:
-    """The layers with weights, from the image to the logits."""
+    """Return the layers with weights, from the image to the logits."""
     return [layer for layer in network.layers if layer.weights]

@@ -2,9 +2,9 @@
 
     python -m training.strip.train --data DIR --out runs/strips [--layout deep]
 
-The strips are made first, by several processes, and kept in the run's folder: a network on two
-cores trains faster than strips are drawn, and a run that is repeated with another layout sees the
-same ones. The validation strips are composed from digits of writers that no training strip has.
+Several processes first draw the strips and keep them in the run's folder: two cores train a network
+faster than they draw strips, and a run with another layout can use the same strips. The writers of
+the validation strips are in no training strip.
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ from training.synthesis.amounts import LONGEST
 from training.synthesis.strips import StripSynthesizer
 
 LAST_WEIGHTS = "last.weights.h5"
-_KEEP = 200  # steps after which the weights are written: a run cut short goes on with --start
-_SHARD = 500  # strips that a process makes at once
-SPLIT = 1  # seed of the split by writer, the same for all runs: one may begin where another ended
-_KEPT = 0.45  # share of the ink that must be left of strokes made thinner: some would go altogether
-_BEND = 1.3  # pixels by which a place of a strip is moved against the ones beside it, at most
-LEVELLED = 1 / 3  # of the strips: two of the reader's further looks are at such
-_ALIGNED = 16  # columns of a batch are a multiple of this
+_KEEP = 200  # steps between two checkpoints; an interrupted run continues with --start
+_SHARD = 500  # strips that a process draws at a time
+SPLIT = 1  # seed of the split by writer; one for all runs, since a run may start from another
+_KEPT = 0.45  # share of the ink that thinning must leave; some strokes would vanish
+_BEND = 1.3  # pixels: the most that elastic distortion moves a point
+LEVELLED = 1 / 3  # share of levelled strips: two of the reader's further looks level them
+_ALIGNED = 16  # the width of a batch is a multiple of this
 
 
 @dataclass(frozen=True, slots=True)
 class StripRun:
-    """How a run is trained."""
+    """The settings of a run."""
 
     data: Path
     out: Path
@@ -72,15 +72,15 @@ class StripRun:
     epochs: int = 8
     batch_size: int = 64
     learning_rate: float = 1e-3
-    precision: str = "mixed_bfloat16"  # of Keras; the weights themselves stay in float32
-    start: Path | None = None  # weights to begin from
-    start_layout: str | None = None  # of these, where it is a smaller one than `layout`
+    precision: str = "mixed_bfloat16"  # dtype policy of Keras; the weights stay in float32
+    start: Path | None = None  # weights to start from
+    start_layout: str | None = None  # their layout, if it is smaller than `layout`
     seed: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Normalised strips side by side: strip i is `pixels[:, starts[i]:starts[i + 1]]`."""
+    """Normalised strips, side by side. Strip i is `pixels[:, starts[i]:starts[i + 1]]`."""
 
     pixels: Image  # (32, all columns)
     starts: NDArray[np.int64]  # (n + 1,)
@@ -94,7 +94,7 @@ class Pool:
 
 
 def join_strips(strips: list[tuple[Image, str]]) -> Pool:
-    """Put normalised strips and their texts into a pool."""
+    """Return a pool of normalised strips and their texts."""
     starts = np.cumsum([0, *(image.shape[1] for image, _ in strips)], dtype=np.int64)
     pixels = np.concatenate([image for image, _ in strips], axis=1)
     return Pool(pixels, starts, np.array([text for _, text in strips]))
@@ -111,23 +111,23 @@ def load_pool(path: Path) -> Pool:
         return Pool(stored["pixels"], stored["starts"], stored["texts"])
 
 
-def changed(strip: Image, text: str, rng: np.random.Generator) -> Image:
-    """Return a normalised strip of other proportions, slant, shapes and stroke.
+def augment_strip(strip: Image, text: str, rng: np.random.Generator) -> Image:
+    """Return a normalised strip with other proportions, slant, shapes and stroke width.
 
-    Cut out of a box or as closely as a person would, digits come higher and narrower than with
-    what else is on a strip; what the pool holds of either is only where this begins. The strip
-    stays wide enough for its text.
+    Normalisation makes digits taller and narrower when a strip was cropped closely than when it
+    holds other print; the change of proportions covers the range between. The strip stays wide
+    enough for its text.
     """
     rows, columns = strip.shape
     larger, narrower = np.clip(rng.normal((0.12, 0.05), (0.15, 0.18)), -0.3, 0.42)
     tall, wide = np.exp((larger + narrower / 2, larger / 2 - narrower / 2))
-    lean = rng.normal(-0.04, 0.1)  # x a y, from the middle
+    lean = rng.normal(-0.04, 0.1)  # shift of x for each row, from the middle
     middle, high = middle_and_height(strip.sum(axis=1, dtype=np.float64) + 1)
-    tall = min(tall, max(1.0, 0.9 * rows / high))  # none of what is written is cut off
+    tall = min(tall, max(1.0, 0.9 * rows / high))  # no writing is cut off
     middle += rng.normal(0, 1.0)
     reach = abs(lean) * rows / 2
-    width = max(round(columns * wide + 2 * reach), COLUMNS_A_STEP * steps_of(text))
-    # From a place on the result back to one on the strip, each moved a little: a hand's own shapes.
+    width = max(round(columns * wide + 2 * reach), COLUMNS_A_STEP * min_ctc_steps(text))
+    # Map each point of the result to the strip, with elastic distortion: shapes of other hands.
     x = np.arange(width, dtype=np.float32)[None, :]
     y = np.arange(rows, dtype=np.float32)[:, None] - np.float32(rows / 2)
     moved = rng.normal(0, rng.uniform(0, _BEND), (2, 5, 3 + width // 10)).astype(np.float32)
@@ -152,14 +152,14 @@ def changed(strip: Image, text: str, rng: np.random.Generator) -> Image:
 def batches(
     pool: Pool, size: int, rng: np.random.Generator, *, change: bool = False
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int32]]]:
-    """Yield every strip once, in batches of like width and random order.
+    """Yield every strip once, in batches of similar width and in random order.
 
-    A batch is (n, 32, columns, 1) float32 in [0, 1], narrower strips being padded with paper, and
-    (n, 16) labels: places in CLASSES plus one, then 0. With `change`, nine strips of ten come
-    changed.
+    A batch is (n, 32, columns, 1) float32 in [0, 1], in which narrower strips are padded with
+    paper, and (n, 16) labels: indices into CLASSES plus one, padded with 0. With `change`, nine
+    strips in ten are augmented.
     """
     widths = np.diff(pool.starts)
-    # Like widths go together, so that little of a batch is padding; which ones is random.
+    # Batch strips of similar width, to pad little; at random among these.
     order = np.argsort(widths * rng.uniform(0.9, 1.1, len(pool)), kind="stable")
     groups = [order[start : start + size] for start in range(0, len(order), size)]
     for number in rng.permutation(len(groups)):
@@ -167,7 +167,7 @@ def batches(
         strips = [pool.strip(int(index)) for index in chosen]
         if change:
             strips = [
-                changed(strip, str(pool.texts[index]), rng) if rng.random() < 0.9 else strip
+                augment_strip(strip, str(pool.texts[index]), rng) if rng.random() < 0.9 else strip
                 for strip, index in zip(strips, chosen, strict=True)
             ]
         columns = -(-max(strip.shape[1] for strip in strips) // _ALIGNED) * _ALIGNED
@@ -192,9 +192,9 @@ def greedy(logits: NDArray[np.float32]) -> list[str]:
 
 
 def made_pool(run: StripRun, part: str, count: int) -> Pool:
-    """Return the strips of one part, `train` or `validation`: made once, kept in the run's folder.
+    """Return the strips of a part, `train` or `validation`; they are kept in the run's folder.
 
-    No writer of one part is in the other.
+    No writer is in both parts.
     """
     path = run.out / f"strips-{part}-{count}.npz"
     if path.is_file():
@@ -225,7 +225,7 @@ def _draw(shard: tuple[StripRun, str, int, int]) -> list[tuple[Image, str]]:
 def draw_strips(
     synthesizer: StripSynthesizer, count: int, rng: np.random.Generator
 ) -> list[tuple[Image, str]]:
-    """Draw `count` strips, normalised in one of the ways in which the reader looks at them."""
+    """Draw `count` strips, each normalised as for one of the looks of the reader."""
     strips: list[tuple[Image, str]] = []
     while len(strips) < count:
         strip = synthesizer(rng)
@@ -235,18 +235,18 @@ def draw_strips(
     return strips
 
 
-def steps_of(text: str) -> int:
-    """Return the fewest time steps in which CTC can say `text`: repeats need a blank between."""
+def min_ctc_steps(text: str) -> int:
+    """Return the fewest time steps in which CTC can emit `text`: repeats need a blank between."""
     return len(text) + sum(a == b for a, b in pairwise(text))
 
 
 def fits(strip: Image, text: str) -> bool:
-    """Say whether a normalised strip has room for what CTC says of `text`."""
-    return len(text) <= LONGEST and strip.shape[1] >= COLUMNS_A_STEP * steps_of(text)
+    """Return whether a normalised strip has enough time steps for CTC to emit `text`."""
+    return len(text) <= LONGEST and strip.shape[1] >= COLUMNS_A_STEP * min_ctc_steps(text)
 
 
 def exact_share(network: Any, pool: Pool) -> float:
-    """Return the share of the strips of `pool` whose whole text is read, without any grammar."""
+    """Return the share of strips in `pool` whose whole text is read, without a grammar."""
     right = 0
     for images, labels in batches(pool, 256, np.random.default_rng(0)):
         texts = greedy(np.asarray(network(images, training=False))[:, 0])
@@ -256,13 +256,13 @@ def exact_share(network: Any, pool: Pool) -> float:
 
 
 def train_strips(run: StripRun, *, command: str = "") -> Path:
-    """Train, and return the folder of the run: best weights, history, and how it was set up.
+    """Train, and return the folder of the run: its best weights, history and settings.
 
-    Raises ConfigError where Keras, its backend or a set is missing.
+    Raises ConfigError if Keras, its backend or a set is missing.
     """
     keras = require_keras()
     if run.layout not in LAYOUTS:
-        raise ConfigError(f"There is no layout {run.layout!r}; known are {', '.join(LAYOUTS)}.")
+        raise ConfigError(f"There is no layout {run.layout!r}. Choose one of {', '.join(LAYOUTS)}.")
     keras.utils.set_random_seed(run.seed)
     run.out.mkdir(parents=True, exist_ok=True)
     training = made_pool(run, "train", run.strips)
@@ -283,7 +283,7 @@ def train_strips(run: StripRun, *, command: str = "") -> Path:
     network.compile(
         optimizer=keras.optimizers.AdamW(rate, weight_decay=1e-4, clipnorm=5.0),
         loss=ctc_loss,
-        jit_compile=False,  # XLA would compile anew for every width, and is slower here
+        jit_compile=False,  # XLA would compile for every width, and is slower here
     )
     about = {
         "command": command,
@@ -306,8 +306,8 @@ def train_strips(run: StripRun, *, command: str = "") -> Path:
         if share > best:
             best = share
             network.save_weights(run.out / WEIGHTS)
-    # Weights along one way lie about a minimum, and their mean often nearer to it (Izmailov et al.
-    # 2018).
+    # The mean of weights along the path of training is often nearer to the minimum than any of them
+    # (Izmailov et al. 2018).
     others = {"the last": network.get_weights(), "those it began from": begun}
     network.load_weights(run.out / WEIGHTS)
     found = network.get_weights()
@@ -338,7 +338,7 @@ def _epoch(network: Any, pool: Pool, run: StripRun, epoch: int) -> float:
 
 
 def ctc_loss(labels: Any, logits: Any) -> Any:
-    """CTC over the one row of the logits."""
+    """Return the CTC loss over the one row of the logits."""
     from keras import config, losses
 
     steps = logits[:, 0]
@@ -346,9 +346,9 @@ def ctc_loss(labels: Any, logits: Any) -> Any:
         return losses.ctc(labels, steps)
     import tensorflow as tf
 
-    # Keras asks TensorFlow with dense labels, for which it runs a loop of small operations; the
-    # kernel for sparse ones gives the same in a tenth of the time. It refuses empty labels, which
-    # are all blank: their place is held by any class meanwhile.
+    # For dense labels, as Keras passes them, TensorFlow runs a loop of small operations. The kernel
+    # for sparse labels gives the same result in a tenth of the time. It refuses empty labels, whose
+    # path is all blanks; any class stands in for them here.
     empty = labels[:, 0] == 0
     first = tf.where(empty, tf.ones_like(labels[:, 0]), labels[:, 0])
     labels = tf.concat([first[:, None], labels[:, 1:]], axis=1)
@@ -377,12 +377,10 @@ def main(arguments: list[str] | None = None) -> int:
         "--precision",
         choices=("mixed_bfloat16", "float32"),
         default=defaults.precision,
-        help="mixed_bfloat16 takes two thirds of the time where the processor knows it",
+        help="mixed_bfloat16 takes two thirds of the time on processors that support it",
     )
-    parser.add_argument("--start", type=Path, help="weights of another run to begin from")
-    parser.add_argument(
-        "--start-layout", choices=LAYOUTS, help="their layout, where it is a smaller one"
-    )
+    parser.add_argument("--start", type=Path, help="weights of another run to start from")
+    parser.add_argument("--start-layout", choices=LAYOUTS, help="their layout, if it is smaller")
     run = StripRun(**vars(parser.parse_args(arguments)))
     try:
         train_strips(run, command=command_of(run, "python -m training.strip.train"))
