@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+
 from pipeline.cleaning.clean import CleanStrip, cell_count, clean_strip
 from pipeline.grammar.parse import Grammar
 from pipeline.readers.base import BOTH, GLYPH, MAX_ALTERNATIVES, STRIP, FieldStrip, Hypotheses
@@ -22,6 +24,13 @@ from pipeline.types import Alternative, FieldReading
 # The glyph reader knows no point and the strip reader misses faint ones: 12.50 read as 1250 is
 # wrong a hundredfold, so a person must look.
 NO_POINT_FACTOR: Final = 0.5
+
+# What must be seen of a field that is called empty.
+MIN_ROWS: Final = 12  # pixels: in a lower strip no digit is legible
+MIN_PAPER: Final = 80.0  # of 255: on darker paper both readers take the ink for the paper
+# The share of the paper's tone by which the strip's tone may differ. Lost parts of an image are
+# black or mid-grey; shadows and tinted boxes are nearer to the paper.
+MAX_TONE_GAP: Final = 0.25
 
 
 def clean_fields(fields: Sequence[FieldStrip]) -> list[CleanStrip]:
@@ -63,7 +72,7 @@ def conclude(
                 for each in zip(fields, by_glyphs, by_ctc, strict=True)
             ]
     return [
-        cap_without_decimal_point(reading, field.grammar)
+        cap_without_decimal_point(require_sight_of_empty(reading, field), field.grammar)
         for reading, field in zip(read, fields, strict=True)
     ]
 
@@ -120,6 +129,29 @@ def _nothing_legal(field: FieldStrip, raw: str, reader: str) -> FieldReading:
     """Return the reading of a field with writing in it that the grammar does not allow."""
     name, box, rule = field.strip.name, field.strip.box, field.grammar.name
     return FieldReading(name, None, raw, 0.0, (), box, rule=rule, reader=reader)
+
+
+def require_sight_of_empty(reading: FieldReading, field: FieldStrip) -> FieldReading:
+    """Return an empty reading without its value where the field's place could not be seen.
+
+    An empty value may be released, so it needs the same proof as a number: a field off the page, in
+    a part that the scanner lost, or too small or too dark to read is not an empty field.
+    """
+    if reading.value != "" or _is_seen(field):
+        return reading
+    return replace(reading, value=None, confidence=0.0, alternatives=())
+
+
+def _is_seen(field: FieldStrip) -> bool:
+    if field.paper is None:
+        return True
+    grey = field.strip.grey
+    return (
+        field.on_page
+        and len(grey) >= MIN_ROWS
+        and field.paper >= MIN_PAPER
+        and abs(float(np.median(grey)) - field.paper) <= MAX_TONE_GAP * field.paper
+    )
 
 
 def cap_without_decimal_point(reading: FieldReading, grammar: Grammar) -> FieldReading:

@@ -12,11 +12,13 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
+import numpy as np
+
 from core.errors import InputError
 from pipeline.cleaning.clean import CleanStrip
 from pipeline.fields import clean_fields, read_fields
 from pipeline.files.page import decode_page
-from pipeline.geometry import turn_box
+from pipeline.geometry import transform_box, turn_box
 from pipeline.grammar.parse import ANY_DIGITS, Grammar
 from pipeline.lines import read_lines
 from pipeline.micr import read_micr_fields
@@ -129,14 +131,32 @@ def _cut_fields(
     on_stage("place")
     micr = read_micr_fields(page, template, placement, readers.micr)
     on_stage("micr")
-    grammars = {field.name: field.grammar for field in template.fields}
+    specs = {spec.name: spec for spec in template.fields}
+    paper = _paper_of(page)
     fields = [
-        FieldStrip(strip, grammars[strip.name], ruled=True)
+        FieldStrip(
+            strip,
+            specs[strip.name].grammar,
+            ruled=True,
+            on_page=_is_on(page, transform_box(placement.matrix, placement.box(specs[strip.name]))),
+            paper=paper,
+        )
         for strip in cut_strips(page, template, placement)
     ]
     on_stage("cut")
     placed = replace(reading, template_score=placement.score, turn=placement.turn)
     return _CutPage(placed, fields, micr)
+
+
+def _paper_of(page: Page) -> float:
+    """Return the tone of the page's paper: most of its pixels are paper."""
+    return float(np.median(page.grey[::8, ::8]))
+
+
+def _is_on(page: Page, box: Box) -> bool:
+    """Say whether `box` lies wholly on the page, to a pixel."""
+    height, width = page.grey.shape
+    return min(box.x, box.y) >= -1 and box.x + box.w <= width + 1 and box.y + box.h <= height + 1
 
 
 def _read_together(

@@ -69,10 +69,12 @@ class GlyphReading:
 class FieldReading:
     """What was read in one field.
 
-    `raw` is the best string before the grammar had its say, `value` the best legal one, or None
-    where nothing legal was seen. An empty field reads as "" in both. `rule` names the constraint
-    that made the two differ. `confidence` is the calibrated probability that `value` is right as
-    a whole; `alternatives` come best first and their probabilities sum to at most 1.
+    `raw` is the best string whatever the grammar, `value` the best one that the grammar allows: ""
+    for a field that was seen and is empty, None where nothing legal was seen (the writing is not
+    legal, or the place of the field could not be seen). `rule` names the grammar that made value
+    and raw differ. `confidence` is the calibrated probability that `value` is right as a whole, ""
+    included; without a value it is 0. `alternatives` come best first and their probabilities sum to
+    at most 1.
     """
 
     name: str

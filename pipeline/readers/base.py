@@ -18,11 +18,18 @@ MAX_ALTERNATIVES: Final = 5  # of one field
 
 @dataclass(frozen=True, slots=True)
 class FieldStrip:
-    """The strip of one field, and what the field may hold."""
+    """The strip of one field, what the field may hold, and what is known of its place.
+
+    `ruled`: the strip may show printed boxes and lines. `on_page`: the whole field lies on the
+    page. `paper` is the tone of the page's paper, 0 to 255; None where the strip is all that there
+    is.
+    """
 
     strip: Strip
     grammar: Grammar
-    ruled: bool  # whether the strip may show printed boxes and lines
+    ruled: bool
+    on_page: bool = True
+    paper: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

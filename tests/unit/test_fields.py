@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,3 +100,34 @@ def test_each_reader_has_the_hash_of_its_weights(readers: Readers) -> None:
     assert len(hashes) == 4
     assert all(len(value) == 64 for value in hashes)
     assert readers.sha256(STRIP) == readers.strip.card.sha256
+
+
+@pytest.mark.parametrize(
+    ("grey", "facts"),
+    [
+        (200, {"on_page": False}),  # off the page
+        (0, {}),  # a black bar
+        (128, {}),  # what a decoder puts where the file ends
+        (255, {"paper": 190.0}),  # washed out
+        (40, {"paper": 40.0}),  # too dark to tell ink from paper
+    ],
+)
+def test_a_field_that_cannot_be_seen_is_not_empty(
+    grey: int, facts: dict[str, Any], readers: Readers
+) -> None:
+    strip = Strip("amount", BOX, np.full((60, 300), grey, np.uint8))
+    unseen = FieldStrip(
+        strip, parse_grammar("digits(4)"), **{"ruled": True, "paper": 200.0} | facts
+    )
+    (reading,) = read_fields([unseen], clean_fields([unseen]), readers)
+    assert (reading.value, reading.raw, reading.confidence) == (None, "", 0.0)
+    assert reading.alternatives == ()
+
+
+def test_a_strip_of_a_few_rows_is_not_empty_and_a_higher_one_is(readers: Readers) -> None:
+    def read(rows: int) -> str | None:
+        strip = Strip("amount", BOX, np.full((rows, 300), 200, np.uint8))
+        fields = [FieldStrip(strip, parse_grammar("digits(4)"), ruled=True, paper=210.0)]
+        return read_fields(fields, clean_fields(fields), readers)[0].value
+
+    assert [read(5), read(60)] == [None, ""]

@@ -81,6 +81,22 @@ def test_the_nist_form_reads_by_its_template(readers: Readers, data_dir: Path) -
             assert glyph.box.x + glyph.box.w <= field.box.x + field.box.w + 1
 
 
+def test_an_empty_form_is_empty_and_its_part_off_the_page_is_not(readers: Readers) -> None:
+    template = bundled_template("demo-form")
+    form = np.full((2339, 1654), 250, np.uint8)
+    for frame in template.frames:
+        corners = np.array([[frame.x, frame.y], [frame.x + frame.w, frame.y + frame.h]])
+        first, second = np.rint(corners * (1654, 2339)).astype(int).tolist()
+        cv2.rectangle(form, first, second, 40.0, 3)
+    cut = form[round(0.21 * 2339) :]  # through the boxes of the first row
+    whole, part = read_pages([Page(form), Page(cut)], template, readers)
+    assert {field.value for field in whole.fields} == {""}
+    assert min(field.confidence for field in whole.fields) > 0.8
+    assert part.error is None
+    assert [field.value for field in part.fields] == [None, None, *[""] * 8]
+    assert [field.confidence for field in part.fields[:2]] == [0.0, 0.0]
+
+
 SHAPES = [(1, 1), (1, 4000), (4000, 1), (2, 2), (3, 5000), (5000, 3), (1, 40), (13, 2000), (7, 7)]
 
 
