@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up playground test lint format train bench lock clean
+.PHONY: help demo up playground test test-all test-random lint format train bench lock clean
 
 # The first interpreter that is new enough; `make PYTHON=/path/to/python3 …` names another.
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
@@ -31,8 +31,17 @@ up: $(RUNTIME) ## Serve on this machine until Ctrl-C (make up ARGS="--port 9000"
 playground: $(DEV) ## Open a page to draw or upload digits and watch how they are read
 	@$(BIN)/counterfoil playground $(ARGS)
 
-test: $(DEV) ## Run all tests, with real servers brought by pip
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+# Files in the order of their names: those that take longest come first, and unit tests last.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test: $(DEV) ## Run the tests, with real servers brought by pip; a few minutes
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: $(DEV) ## Run the tests, and training runs and long faults too
+	@$(PYTEST) $(ARGS)
+
+test-random: $(DEV) ## Run the tests with new random examples
+	@$(PYTEST) -m "not slow" --hypothesis-profile=random $(ARGS)
 
 lint: $(DEV) ## Check format, style, types, the direction of imports, the container file
 	$(BIN)/ruff format --check .

@@ -128,12 +128,12 @@ def real(data: Path) -> list[NoNumber]:
     for entry in json.loads((folder / "labels.json").read_text()):
         grey = decode_page((folder / entry["file"]).read_bytes()).grey
         boxes = {name: Box(*box) for name, box in entry["boxes"].items()}
-        for kind, box in _elsewhere(boxes):
+        for kind, box in places_without_a_number(boxes):
             found.append(NoNumber(kind, cut(grey, box)))
     return found
 
 
-def _elsewhere(boxes: dict[str, Box]) -> Iterator[tuple[str, Box]]:
+def places_without_a_number(boxes: dict[str, Box]) -> Iterator[tuple[str, Box]]:
     yield "payee", boxes["receivername"]
     yield "signature", boxes["signature"]
     bank = boxes["bank"]  # its name; branch and code are printed below

@@ -66,7 +66,7 @@ def measure(
                 notes.append(f"Not measured: {name} (no such data in the data folder).")
                 continue
             for system, reader in systems.items():
-                found = _measure(reader, items, partial(_say_done, say, f"{name}: {system}"))
+                found = read_all(reader, items, partial(_say_done, say, f"{name}: {system}"))
                 figures.setdefault(name, {})[system] = found
                 bounds = (found["low"], found["high"])
                 rows.append(
@@ -107,7 +107,7 @@ def _say_done(say: Say, what: str, done: int, count: int) -> None:
     say(f"{what}, {done} of {count}")
 
 
-def _measure(
+def read_all(
     reader: Reader, items: Sequence[Item], say: Callable[[int, int], None]
 ) -> dict[str, Any]:
     right, times = 0, []

@@ -1,8 +1,9 @@
-"""Fixtures of all tests: the data folder, sockets, real servers, databases and stores.
+"""Fixtures of all tests: real data, sockets, servers, databases and stores.
 
-Nothing here pretends: a service that is missing skips its tests, and fails them where `CI` is
-set. Unit tests may open no network socket. Servers start once a test process, when the first
-test asks; databases and buckets are new for each test.
+All services are real. A service that is missing skips its tests, or fails them where `CI` is set.
+Tests that read real data are left out where `COUNTERFOIL_DATA` is not set, and fail where `CI` is
+set too. Unit tests cannot open network sockets. A server starts once in each test process, when
+the first test asks for it; each test gets a new database and a new bucket.
 """
 
 from __future__ import annotations
@@ -15,16 +16,24 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
+import hypothesis
 import pytest
 from pytest_socket import disable_socket, enable_socket
 
 from db.migrate import upgrade
 from db.session import Database
 from tests import servers
+from tests.samples import DATA
 
-ROOT = Path(__file__).parent.parent
-UNIT = ROOT / "tests" / "unit"
+UNIT = Path(__file__).parent / "unit"
+REAL_DATA = os.environ.get("COUNTERFOIL_DATA", "")
+SLOW_SECONDS = 1800  # for training runs, on machines much slower than those of developers
 Started = TypeVar("Started")
+
+# `make test` finds the same on every machine; `make test-random` looks for something new.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("random", derandomize=False, deadline=None, print_blob=True)
+hypothesis.settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True)
@@ -44,13 +53,40 @@ def missing(what: str) -> NoReturn:
     pytest.skip(what)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what reads real data, and leave it out where there is none; give slow tests time."""
+    chosen, left_out = [], []
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
+        if "data_dir" in getattr(item, "fixturenames", ()):
+            item.add_marker("real_data")
+        absent = item.get_closest_marker("real_data") and not REAL_DATA and not os.environ.get("CI")
+        (left_out if absent else chosen).append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = chosen
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The folder of real data sets: `COUNTERFOIL_DATA`, or `../shared/data` beside the project."""
-    folder = Path(os.environ.get("COUNTERFOIL_DATA") or ROOT.parent / "shared" / "data")
-    if not folder.is_dir():
-        missing(f"no data folder at {folder}: set COUNTERFOIL_DATA")
-    return folder.resolve()
+    """The folder of real data sets, which `COUNTERFOIL_DATA` names. Marks a test `real_data`."""
+    folder = Path(REAL_DATA).resolve()
+    if not REAL_DATA or not folder.is_dir():
+        pytest.fail(f"COUNTERFOIL_DATA names no folder of real data sets: {REAL_DATA!r}")
+    return folder
+
+
+@pytest.fixture(
+    scope="session", params=["bundled", pytest.param("real", marks=pytest.mark.real_data)]
+)
+def digits_dir(request: pytest.FixtureRequest) -> Path:
+    """A folder with `mnist.npz`: the bundled one, and where there is real data that one too."""
+    if request.param == "bundled":
+        return DATA
+    folder: Path = request.getfixturevalue("data_dir")
+    return folder
 
 
 def _started(server: AbstractContextManager[Started]) -> Iterator[Started]:

@@ -1,22 +1,16 @@
-"""Running stacks for tests, seen through HTTP; and pages of real digits to send them."""
+"""Running stacks for tests, and a client that sees them through HTTP."""
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 import time
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import cv2
 import httpx
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image as PillowImage
 
 from cli.local.stack import Stack
 from core.settings import Settings
@@ -36,52 +30,6 @@ def eventually(what: str, condition: Callable[[], Any], *, seconds: float = 60) 
         if time.monotonic() > until:
             raise AssertionError(f"not within {seconds:g} s: {what}")
         time.sleep(0.02)
-
-
-class Digits:
-    """Pages with real handwritten digits, 40 pixels high, on slightly noisy paper."""
-
-    def __init__(self, data_dir: Path) -> None:
-        with np.load(data_dir / "mnist.npz") as arrays:
-            images, labels = arrays["x_test"][:2000], arrays["y_test"][:2000]
-        self._of = {str(digit): images[labels == digit] for digit in range(10)}
-        self._random = np.random.default_rng(7)
-
-    def page(self, text: str) -> NDArray[np.uint8]:
-        """A grey page with one line of digits. No two are alike, even of the same text."""
-        page = self._random.normal(242, 2, (140, 100 + 46 * len(text)))
-        for place, digit in enumerate(text):
-            glyph = self._of[digit][self._random.integers(len(self._of[digit]))]
-            ink = cv2.resize(glyph, (44, 44), interpolation=cv2.INTER_CUBIC).astype(float) / 255
-            x = 50 + 46 * place
-            page[48:92, x : x + 44] *= 1 - 0.85 * ink
-        return np.clip(page, 0, 255).astype(np.uint8)
-
-    def png(self, text: str) -> bytes:
-        return cv2.imencode(".png", self.page(text))[1].tobytes()
-
-    def jpeg(self, text: str) -> bytes:
-        return cv2.imencode(".jpg", self.page(text))[1].tobytes()
-
-    def tiff(self, texts: Sequence[str]) -> bytes:
-        return self._together(texts, "TIFF")
-
-    def pdf(self, texts: Sequence[str]) -> bytes:
-        return self._together(texts, "PDF", resolution=200.0)
-
-    def _together(self, texts: Sequence[str], form: str, **options: Any) -> bytes:
-        first, *others = [PillowImage.fromarray(self.page(text)) for text in texts]
-        stream = io.BytesIO()
-        first.save(stream, form, save_all=True, append_images=others, **options)
-        return stream.getvalue()
-
-
-def zipped(files: dict[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return stream.getvalue()
 
 
 class Client:

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import strip_reader
 from benchmarks.courtesy import main as courtesy
-from benchmarks.no_number import _elsewhere, drawn
+from benchmarks.no_number import drawn, places_without_a_number
 from benchmarks.touching import compose, draw
 from pipeline.geometry import intersection
 from pipeline.readers.strip import WIDTHS
@@ -65,7 +65,7 @@ def test_parts_without_a_number_keep_off_the_number_fields(data_dir: Path) -> No
         boxes = {name: Box(*box) for name, box in entry["boxes"].items()}
         if intersection(boxes["amount"], boxes["signature"]) is not None:
             continue  # a misplaced label
-        for _, part in _elsewhere(boxes):
+        for _, part in places_without_a_number(boxes):
             assert part.w > 20
             assert part.h > 8
             for field in ("amount", "date"):

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.processes import MemoryWatch, cpu_seconds, tree
-from benchmarks.readers import Item, _measure
+from benchmarks.readers import Item, read_all
 from benchmarks.report import Section, markdown, share
 from benchmarks.samples import cheques, numbered, write_cheques
 from pipeline.files.page import decode_page
@@ -34,7 +34,7 @@ def test_cheques_are_written_with_their_truth(tmp_path: Path) -> None:
 def test_only_digits_are_compared(tmp_path: Path) -> None:
     items = [Item(tmp_path, "2250"), Item(tmp_path, "12"), Item(tmp_path, "7")]
     answers = [("R$ 2.250", 3.0), ("1 3", 1.0), ("7\n", None)]
-    found = _measure(lambda _: iter(answers), items, lambda done, count: None)
+    found = read_all(lambda _: iter(answers), items, lambda done, count: None)
     assert (found["right"], found["count"], found["milliseconds"]) == (2, 3, 2.0)
     assert found["low"] < 2 / 3 < found["high"]
 

@@ -7,7 +7,6 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,10 +16,10 @@ from sqlalchemy import func, select
 from cli.local.stack import Stack
 from core.settings import Settings
 from db.models import Field, Page, PageState
+from tests.samples import DigitPages
 from tests.stacks import (
     QUICK,
     Client,
-    Digits,
     alive,
     children_of,
     database_of,
@@ -40,9 +39,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Cli
 
 
 @pytest.fixture(scope="module")
-def files(data_dir: Path) -> dict[str, bytes]:
+def files() -> dict[str, bytes]:
     """Scans with several lines, which take a moment to read."""
-    digits = Digits(data_dir)
+    digits = DigitPages()
     found = {}
     for number in range(PAGES):
         page = np.full((800, 1200), 245, np.uint8)

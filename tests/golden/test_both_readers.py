@@ -26,9 +26,9 @@ def readers() -> Readers:
 
 
 @pytest.fixture(scope="module")
-def digits(data_dir: Path) -> dict[str, list[Image]]:
+def digits(digits_dir: Path) -> dict[str, list[Image]]:
     """Digits of MNIST's test writers, as they come."""
-    mnist = load_mnist(data_dir, "test")
+    mnist = load_mnist(digits_dir, "test")
     return {str(k): list(mnist.images[:3000][mnist.labels[:3000] == k]) for k in range(10)}
 
 

@@ -26,12 +26,12 @@ def readers() -> Readers:
 
 
 @pytest.fixture(scope="module")
-def sure_digits(data_dir: Path, readers: Readers) -> dict[str, list[Image]]:
+def sure_digits(digits_dir: Path, readers: Readers) -> dict[str, list[Image]]:
     """MNIST test digits of each class that the network alone is sure of.
 
     So that these tests say whether pictures are cut up right, whatever weights are bundled.
     """
-    with np.load(data_dir / "mnist.npz") as mnist:
+    with np.load(digits_dir / "mnist.npz") as mnist:
         digits, labels = mnist["x_test"][:2000], mnist["y_test"][:2000]
     seen = readers.glyph.probabilities(digits)
     sure = seen[np.arange(len(labels)), labels] > 0.98

@@ -89,8 +89,8 @@ def test_a_template_may_start_with_a_byte_order_mark(
     assert "ours.yaml" not in done.stderr
 
 
-def test_a_strip_is_one_field(data_dir: Path, tmp_path: Path) -> None:
-    digits = load_mnist(data_dir)
+def test_a_strip_is_one_field(digits_dir: Path, tmp_path: Path) -> None:
+    digits = load_mnist(digits_dir)
     rng = np.random.default_rng(5)
     strip = np.zeros((60, 40 + 60 * 6), np.uint8)
     for i, digit in enumerate("253016"):

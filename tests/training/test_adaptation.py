@@ -176,8 +176,8 @@ import cv2, numpy as np
 from cli.adapt import adapt
 from core.errors import ConfigError
 from storage.site_models import current_name, current_strip, new_model, promote
-from tests.unit.test_adaptation import corrections
-from tests.unit.test_strip_training import pool
+from tests.training.test_adaptation import corrections
+from tests.training.test_strip_training import pool
 from pipeline.readers.runtime import Model
 from dataclasses import replace
 from training.adaptation.fine_tune import Challenger, Tuning, fine_tune, write_challenger

@@ -27,7 +27,7 @@ _ROOT = Path(__file__).parents[2]
 _COMPARE = """
 import sys
 import numpy as np
-from tests.unit.test_strip_training import pool
+from tests.training.test_strip_training import pool
 from training.strip.export import convert_strips
 from training.strip.network import LAYOUTS, build_strip_network
 network = build_strip_network(LAYOUTS["small"])

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import ConfigError
+from pipeline.cleaning.clean import clean_strip
 from pipeline.readers.normalise import normalise_glyph
 from pipeline.readers.runtime import Model
 from training.datasets import ORIGINS, DigitSet
@@ -36,8 +37,8 @@ SEEDS = st.integers(0, 2**32)
 
 
 @pytest.fixture(scope="module")
-def mnist(data_dir: Path) -> DigitSet:
-    with np.load(data_dir / "mnist.npz") as stored:
+def mnist(digits_dir: Path) -> DigitSet:
+    with np.load(digits_dir / "mnist.npz") as stored:
         writers = stored["writer_train"]
         index = np.flatnonzero(np.isin(writers, np.unique(writers)[:12]))
         images, labels = stored["x_train"][index], stored["y_train"][index]
@@ -276,3 +277,12 @@ def test_a_contact_sheet_shows_every_second_entry_cut_to_its_box(tmp_path: Path)
     assert sorted(caption for _, caption in strips) == ["0", "2"]
     assert {grey.shape for grey, _ in strips} == {(20, 50)}
     assert contact_sheet.lay_out(strips, 2).ndim == 2
+
+
+def test_whatever_a_strip_holds_it_can_be_cleaned() -> None:
+    # Combs that the edge of the strip cuts off, among others.
+    synthesizer, rng = StripSynthesizer(seed=11), np.random.default_rng(12)
+    for _ in range(250):
+        strip = synthesizer(rng)
+        clean = clean_strip(strip.grey, cells=len(strip.text) or None)
+        assert clean.grey.shape == strip.grey.shape

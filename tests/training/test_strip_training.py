@@ -181,7 +181,7 @@ for small, large in zip(networks, networks[1:]):
 
 
 @pytest.mark.slow
-def test_a_grown_network_begins_as_the_smaller_one(data_dir: Path) -> None:
+def test_a_grown_network_begins_as_the_smaller_one() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", GROWN],
         cwd=Path(__file__).parents[2],

@@ -16,7 +16,6 @@ from pipeline.cleaning.ink import separate_ink
 from pipeline.grammar.parse import parse_grammar
 from pipeline.readers.segment import segment_cells
 from pipeline.types import Glyph, Image
-from training.synthesis.strips import StripSynthesizer
 
 PAPER, INK = 215.0, 45.0
 
@@ -232,8 +231,8 @@ def test_the_grammar_says_how_many_cells(grammar: str, count: int | None) -> Non
     assert cell_count(parse_grammar(grammar)) == count
 
 
-def test_real_digits_keep_their_strokes_under_rules(data_dir: Path) -> None:
-    with np.load(data_dir / "mnist.npz") as mnist:
+def test_real_digits_keep_their_strokes_under_rules(digits_dir: Path) -> None:
+    with np.load(digits_dir / "mnist.npz") as mnist:
         digits = mnist["x_train"][:600]
     rng = np.random.default_rng(4)
     level, overlaps = (PAPER + INK) / 2, []
@@ -252,12 +251,3 @@ def test_real_digits_keep_their_strokes_under_rules(data_dir: Path) -> None:
         overlaps.append((clean & written).sum() / (clean | written).sum())
     assert np.median(overlaps) > 0.93
     assert min(overlaps) > 0.85
-
-
-def test_whatever_a_strip_holds_it_can_be_cleaned() -> None:
-    # Combs that the edge of the strip cuts off, among others.
-    synthesizer, rng = StripSynthesizer(seed=11), np.random.default_rng(12)
-    for _ in range(250):
-        strip = synthesizer(rng)
-        clean = clean_strip(strip.grey, cells=len(strip.text) or None)
-        assert clean.grey.shape == strip.grey.shape

@@ -56,8 +56,8 @@ def test_a_thin_stroke_is_as_bright_as_a_thick_one() -> None:
     assert normalise_glyph(ink).max() == 255
 
 
-def test_a_published_digit_stays_as_it_is(data_dir: Path) -> None:
-    with np.load(data_dir / "mnist.npz") as stored:
+def test_a_published_digit_stays_as_it_is(digits_dir: Path) -> None:
+    with np.load(digits_dir / "mnist.npz") as stored:
         digits = stored["x_test"][:500]
     moved = np.mean([np.abs(normalise_glyph(d).astype(int) - d).mean() > 2 for d in digits])
     assert moved < 0.05

@@ -13,6 +13,7 @@ from pipeline.placing.template import bundled_template
 from pipeline.read import read_pages, read_strip
 from pipeline.readers.loaded import Readers, load_readers
 from pipeline.types import Page
+from tests.samples import NIST_FORM, written
 
 EMPTY = Page(np.full((300, 400), 235, np.uint8))
 
@@ -64,12 +65,9 @@ def test_a_strip_is_one_field_named_strip(readers: Readers) -> None:
     assert read_strip(b"no image", parse_grammar("digits"), readers).error is not None
 
 
-def test_the_nist_form_reads_by_its_template(readers: Readers, data_dir: Path) -> None:
-    folder = data_dir / "forms"
-    (reading,) = read_pages(
-        [(folder / "nist_hsf_w4164.png").read_bytes()], bundled_template("nist-hsf"), readers
-    )
-    truth = (folder / "nist_hsf_w4164.txt").read_text().split()
+def test_the_nist_form_reads_by_its_template(readers: Readers) -> None:
+    (reading,) = read_pages([NIST_FORM.read_bytes()], bundled_template("nist-hsf"), readers)
+    truth = written(NIST_FORM.name).values()
     assert reading.error is None
     assert len(reading.fields) == len(truth)
     right = [field.value == text for field, text in zip(reading.fields, truth, strict=True)]
@@ -120,10 +118,10 @@ def test_pages_of_any_shape_are_read(shape: tuple[int, int], kind: str, readers:
 
 
 def _numbers_on_a_page(
-    data_dir: Path, numbers: list[str], height: int, rng: np.random.Generator
+    folder: Path, numbers: list[str], height: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Grey page (1754, 1240) with each of `numbers` in real digits, `height` a frame, in a row."""
-    with np.load(data_dir / "mnist.npz") as mnist:
+    with np.load(folder / "mnist.npz") as mnist:
         digits, labels = mnist["x_train"][:4000], mnist["y_train"][:4000]
     cover = np.zeros((1754, 1240), np.float32)
     for row, number in enumerate(numbers):
@@ -141,12 +139,12 @@ def _numbers_on_a_page(
 @pytest.mark.parametrize(("height", "noise"), [(40, 0), (40, 8), (72, 4)])
 @pytest.mark.parametrize("boxed", [False, True])
 def test_every_number_on_a_page_is_found_without_a_template(
-    height: int, noise: float, boxed: bool, readers: Readers, data_dir: Path
+    height: int, noise: float, boxed: bool, readers: Readers, digits_dir: Path
 ) -> None:
     rng = np.random.default_rng(height)
     lengths = [1, 2, 3, 5, 6, 8, 10, 4]
     numbers = ["".join(map(str, rng.integers(0, 10, length))) for length in lengths]
-    grey = _numbers_on_a_page(data_dir, numbers, height, rng)
+    grey = _numbers_on_a_page(digits_dir, numbers, height, rng)
     if boxed:
         for row in range(len(numbers)):
             y = 80 + row * (height + 60)

@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.registration import Distortion, distort
 from core.errors import TemplateError
-from pipeline.files.page import decode_page
 from pipeline.geometry import corners, rotation, scaling, transform_points, translation
 from pipeline.placing.register import register, turn_page
 from pipeline.placing.strips import cut_strips
@@ -248,30 +246,3 @@ def test_a_field_off_the_page_is_paper() -> None:
         moved,
     )
     assert (strip.grey == 230).all()
-
-
-@pytest.mark.parametrize(
-    "how",
-    [
-        Distortion(),
-        Distortion(turn=-3),
-        Distortion(turn=3, scale=0.5, shift=(0.05, 0.0)),
-        Distortion(turn=-3, scale=2, shift=(-0.02, 0.05)),
-        Distortion(turn=2, scale=0.5, noise=12, paper=215, shift=(0.05, -0.05)),
-        Distortion(turn=5, scale=0.6, shrink=0.8),
-    ],
-    ids=str,
-)
-def test_the_nist_form_is_found(data_dir, how: Distortion) -> None:  # type: ignore[no-untyped-def]
-    scan = decode_page((data_dir / "forms" / "nist_hsf_w4164.png").read_bytes()).grey
-    template = bundled_template("nist-hsf")
-    placement = register(Page(distort(scan, how)), template)
-    assert placement.score > 0.9
-    height, width = scan.shape
-    middle = (width / 2, height / 2)
-    straight = register(Page(scan), template).matrix
-    about = translation(*middle) @ scaling(how.shrink) @ translation(-middle[0], -middle[1])
-    moved = translation(how.shift[0] * width, how.shift[1] * height) @ rotation(how.turn, middle)
-    expected = _placed(template, scaling(how.scale) @ moved @ about @ straight)
-    for name, quad in _placed(template, placement.matrix).items():
-        assert np.abs(quad - expected[name]).max() < 6 * how.scale * how.shrink + 1

@@ -74,8 +74,8 @@ def test_the_temperature_changes_certainty_but_not_the_reading(model: Model) -> 
     assert flat.max() < 0.5
 
 
-def test_the_bundled_weights_read_unseen_writers(model: Model, data_dir: Path) -> None:
-    with np.load(data_dir / "mnist.npz") as stored:
+def test_the_bundled_weights_read_unseen_writers(model: Model, digits_dir: Path) -> None:
+    with np.load(digits_dir / "mnist.npz") as stored:
         digits, labels = stored["x_test"][:2000], stored["y_test"][:2000]
     glyphs = np.stack([normalise_glyph(digit) for digit in digits])
     right = (model.probabilities(glyphs).argmax(axis=1) == labels).mean()

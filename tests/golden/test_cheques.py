@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from pipeline.placing.template import bundled_template
 from pipeline.read import read_pages
 from pipeline.readers.loaded import Readers, load_readers
 from pipeline.types import Box, FieldReading, Image, Page
+from tests.samples import DEMO, NIST_FORM
 from training.synthesis.micr import Wear, render_line
 
 TEMPLATE = bundled_template("cheque-in")
@@ -242,11 +244,16 @@ def test_fields_of_small_scans_lie_where_their_labels_do(data_dir: Path) -> None
             assert iou(found, label) > 0.2, item["file"]
 
 
-def test_pages_of_other_kinds_are_refused(data_dir: Path, readers: Readers) -> None:
-    paths = sorted((data_dir / "checks_us" / "images").iterdir())[:3]
-    paths.append(data_dir / "forms" / "nist_hsf_w4164.png")
-    for path, reading in zip(
-        paths, read_pages([path.read_bytes() for path in paths], TEMPLATE, readers), strict=True
-    ):
+def refused(paths: Sequence[Path], readers: Readers) -> None:
+    images = [path.read_bytes() for path in paths]
+    for path, reading in zip(paths, read_pages(images, TEMPLATE, readers), strict=True):
         assert reading.error is not None, path
         assert reading.error.code == "template-mismatch", path
+
+
+def test_pages_of_other_kinds_are_refused(readers: Readers) -> None:
+    refused([NIST_FORM, *sorted(DEMO.glob("*.jpg"))], readers)
+
+
+def test_photographs_of_us_cheques_are_refused(data_dir: Path, readers: Readers) -> None:
+    refused(sorted((data_dir / "checks_us" / "images").iterdir())[:3], readers)

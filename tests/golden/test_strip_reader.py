@@ -17,6 +17,7 @@ from pipeline.readers.normalise import ROWS, stretch_strip
 from pipeline.readers.runtime import Model
 from pipeline.readers.strip import MAX_DOUBT, read_images
 from pipeline.types import Image, Page
+from tests.samples import DATA
 from training.datasets import load_mnist
 from training.synthesis.digit_strips import compose_strip
 from training.synthesis.strips import StripSynthesizer
@@ -43,8 +44,8 @@ def test_once_as_wide_is_the_same_strip() -> None:
 
 
 @pytest.fixture(scope="module")
-def strips(data_dir: Path) -> list[Image]:
-    synthesizer = StripSynthesizer([load_mnist(data_dir, "train")], seed=3)
+def strips() -> list[Image]:
+    synthesizer = StripSynthesizer([load_mnist(DATA, "train")], seed=3)
     rng = np.random.default_rng(3)
     return [synthesizer(rng).grey for _ in range(24)]
 
@@ -94,12 +95,12 @@ def test_empty_paper_is_nothing() -> None:
     assert blank.empty > max([0.5, *(item.probability for item in blank.legal)])
 
 
-def test_a_digit_by_itself_is_not_taken_for_the_side_of_a_box(data_dir: Path) -> None:
-    digits = load_mnist(data_dir, "test")
+def test_a_digit_by_itself_is_not_taken_for_the_side_of_a_box(digits_dir: Path) -> None:
+    digits = load_mnist(digits_dir, "test")
     ones = digits.images[digits.labels == 1][:100]
     rng = np.random.default_rng(4)
     strips = [compose_strip([one], int(rng.choice((24, 40, 64))), rng, noise=4) for one in ones]
     readers = load_readers()
     fields = [read_strip(Page(strip), ANY, readers).fields[0] for strip in strips]
-    assert sum(field.value == "1" for field in fields) >= 85
+    assert sum(field.value == "1" for field in fields) >= 0.85 * len(ones)
     assert max([field.confidence for field in fields if field.value == ""], default=0.0) < 0.9

@@ -29,6 +29,7 @@ from pipeline.placing.template import bundled_template, parse_template
 from pipeline.read import read_pages
 from pipeline.readers.loaded import load_readers
 from pipeline.types import Box, Image, Page
+from tests.samples import NIST_FORM
 from training.synthesis.form import BOXES, COMBS, HEIGHT, WIDTH, render_form
 from training.synthesis.hand import DigitSet
 
@@ -195,8 +196,8 @@ def test_what_goes_wrong_is_said_plainly_and_nothing_is_written(
     assert out.read_text(encoding="utf-8") == "mine"
 
 
-def test_every_field_of_the_nist_form_is_proposed(data_dir: Path) -> None:
-    page = decode_page((data_dir / "forms" / "nist_hsf_w4164.png").read_bytes())
+def test_every_field_of_the_nist_form_is_proposed() -> None:
+    page = decode_page(NIST_FORM.read_bytes())
     proposals = propose_fields(page)
     height, width = page.grey.shape
     found = [transform_box(proposals.to_page, one.box) for one in proposals.found]
