@@ -79,6 +79,7 @@ def test_a_half_has_to_be_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--half" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_strips_of_each_width_are_timed() -> None:
     strips = strip_reader.draw(2)
     assert list(strips) == list(WIDTHS)

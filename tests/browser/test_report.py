@@ -12,16 +12,15 @@ import numpy as np
 import pypdfium2
 import pytest
 
-from tests.conftest import ROOT, missing
-
-SAMPLES = ROOT / "demo" / "samples"
+from tests.conftest import missing
+from tests.samples import DEMO, ROOT
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of one cheque, made by the command."""
     folder = tmp_path_factory.mktemp("report")
-    shutil.copy(SAMPLES / "cheque-1.jpg", folder)
+    shutil.copy(DEMO / "cheque-1.jpg", folder)
     labels = folder / "labels.csv"
     labels.write_text("file,field,text\ncheque-1.jpg,amount,1\ncheque-1.jpg,account,2\n")
     command = [sys.executable, "-m", "cli.main", "evaluate", str(labels)]
