@@ -14,7 +14,7 @@ from benchmarks.samples import cheques, temporary, write_cheques
 from benchmarks.stages import measure_kind
 from cli.arguments import TemplateChoice, find_uploads
 from cli.client import Client
-from cli.local.up import Stack
+from cli.local.stack import Stack
 from core.settings import load_settings
 from db.models import Page
 from db.session import Database

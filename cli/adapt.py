@@ -1,4 +1,4 @@
-"""`counterfoil train adapt`, `back` and `models`: the strip reader of this site."""
+"""`counterfoil train adapt`, `back` and `models`: the strip readers of this site."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from training.adaptation.fine_tune import (
 from training.evaluation.labelled import Example, load_labelled
 from training.litert import require_tensorflow
 
-_RESTART = "Workers read with it from their next start."
+_RESTART = "Workers use it after their next start."
 
 
 def adapt(
@@ -57,9 +57,10 @@ def adapt(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Adapt the current strip reader to the verified fields of `sets`, and say what came of it.
+    """Adapt the current strip reader to the verified fields of `sets`, and print the comparison.
 
-    Raises InputError for sets that are none or too small, ConfigError where something is missing.
+    Raises InputError if a set cannot be loaded or is too small, ConfigError if TensorFlow or the
+    float weights are missing.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -103,27 +104,30 @@ def adapt(
         return
     _show(report)
     if won:
-        print(f"Promoted: {name} reads at this site, no longer {champion}. {_RESTART}")
-        print("Back with: counterfoil train back")
+        print(f"Promoted: this site now reads with {name}, no longer with {champion}. {_RESTART}")
+        print("To undo this: counterfoil train back")
     elif verdict.won:
-        print(f"It wins; nothing was promoted (--dry-run). {champion} reads on.")
+        print(f"It wins, but nothing was changed (--dry-run); {champion} stays in use.")
     else:
-        print(f"Not promoted, {champion} reads on: {'; '.join(verdict.reasons)}.")
+        print(f"Not promoted; {champion} stays in use: {'; '.join(verdict.reasons)}.")
 
 
 def back(home: Path | None, *, as_json: bool) -> None:
-    """Let the model before the current one read again. Raises ConflictError at the bundled one."""
+    """Go back to the model before the current one.
+
+    Raises ConflictError if the bundled model is in use.
+    """
     site = load_settings(home=home).home
     left = current_name(site)
     name = step_back(site)
     if as_json:
         print(json.dumps({"current": name, "left": left}))
     else:
-        print(f"{name} reads at this site again, no longer {left}, which is kept. {_RESTART}")
+        print(f"This site reads with {name} again. {left} is kept. {_RESTART}")
 
 
 def models(home: Path | None, *, as_json: bool) -> None:
-    """Print the strip readers that this site may read with."""
+    """Print the strip readers that this site has."""
     site = load_settings(home=home).home
     current, known = current_name(site), list_models(site)
     if as_json:
@@ -133,7 +137,7 @@ def models(home: Path | None, *, as_json: bool) -> None:
     table = Table()
     for column in ("", "model", "promoted", "from", "held-out fields", "before", "now", "p"):
         table.add_column(column)
-    table.add_row("reads" if current == "bundled" else "", "bundled", "", "", "", "", "", "")
+    table.add_row("in use" if current == "bundled" else "", "bundled", "", "", "", "", "", "")
     for model in known:
         report, verdict = model.report, model.report.get("verdict", {})
         row = (
@@ -145,7 +149,7 @@ def models(home: Path | None, *, as_json: bool) -> None:
             str(verdict.get("challenger_right", "")),
             f"{verdict['p']:.2g}" if "p" in verdict else "",
         )
-        table.add_row("reads" if model.current else "", *row)
+        table.add_row("in use" if model.current else "", *row)
     Console(highlight=False).print(table)
 
 
@@ -171,7 +175,7 @@ def _grammars(field: str, template: str | None) -> Callable[[str], Grammar | Non
         grammar = parse_grammar(field)
         return lambda _name: grammar
     if field != "digits":
-        raise ConfigError("--field and --template exclude each other.")
+        raise ConfigError("--field and --template cannot be used together.")
     known = {spec.name: spec.grammar for spec in load_template(template).fields}
     return known.get
 
@@ -179,14 +183,14 @@ def _grammars(field: str, template: str | None) -> Callable[[str], Grammar | Non
 def _show(report: dict[str, Any]) -> None:
     verdict = report["verdict"]
     table = Table(title=f"{report['learnt']} verified fields to learn from", title_justify="left")
-    for column in ("", f"{report['champion']}, which reads now", f"{report['name']}, adapted"):
+    for column in ("", f"{report['champion']}, in use", f"{report['name']}, adapted"):
         table.add_column(column, justify="right" if column else "left")
     for what, kind in (("held-out fields read exactly", ""), ("synthetic strips", "_synthetic")):
         count = verdict["synthetic" if kind else "fields"]
         right = [verdict[f"{who}{kind or '_right'}"] for who in ("champion", "challenger")]
         table.add_row(what, *(f"{n}/{count} = {100 * n / count:.1f} %" for n in right))
     table.add_row(
-        "wrong, of those it is sure of (≥ 0.99)",
+        "wrong among the sure ones (≥ 0.99)",
         *(
             f"{verdict[f'{who}_surely_wrong']}/{verdict[f'{who}_sure']}"
             for who in ("champion", "challenger")
@@ -194,8 +198,8 @@ def _show(report: dict[str, Any]) -> None:
     )
     Console(highlight=False).print(table)
     print(
-        f"{verdict['better']} fields are read only by the adapted one, {verdict['worse']} only by "
-        f"the other: p = {verdict['p']:.2g} (exact McNemar, one-sided)."
+        f"Only the adapted reader reads {verdict['better']} fields exactly, only the other "
+        f"{verdict['worse']}: p = {verdict['p']:.2g} (exact one-sided McNemar test)."
     )
     for remark in report["remarks"]:
         print(remark, file=sys.stderr)

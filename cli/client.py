@@ -1,7 +1,7 @@
-"""Talks to the API: uploads in groups, retries what may pass, follows a batch.
+"""The client of the HTTP API: it uploads in groups, retries temporary failures, follows a batch.
 
-Every request here may be repeated safely: a batch is created under an idempotency key, and the
-same bytes uploaded twice into a batch are one document.
+Every request can be repeated safely: a batch is created under an idempotency key, and the same
+bytes uploaded twice into a batch are one document.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ GROUP_BYTES = 32 << 20
 LIST_ITEMS = 500
 RETRIES = 6
 RETRY_STATUSES = frozenset({429, 502, 503, 504})
-LONGEST_PAUSE = 30.0  # seconds, whatever a server asks for
+LONGEST_PAUSE = 30.0  # seconds, even if a server asks for more
 READ_STATES = frozenset({"reviewing", "complete", "complete_with_errors", "cancelled"})
-"""States of a batch in which no page is still to be read."""
+"""States of a batch in which no page waits to be read."""
 
 
 def api_key(settings: Settings) -> str:
-    """Return the key to use: the setting, or the one that `counterfoil up` left at home.
+    """Return the API key: the setting, or the one that `counterfoil up` wrote into `home`.
 
-    Raises ConfigError when there is neither.
+    Raises ConfigError if there is neither.
     """
     if settings.api_key is not None:
         return settings.api_key.get_secret_value()
@@ -51,8 +51,8 @@ def api_key(settings: Settings) -> str:
         return path.read_text().strip()
     except FileNotFoundError:
         raise ConfigError(
-            f"There is no API key: COUNTERFOIL_API_KEY is not set and there is no {path}.",
-            hint="Start `counterfoil up` once on this machine, or ask for a key "
+            f"There is no API key: COUNTERFOIL_API_KEY is not set, and {path} does not exist.",
+            hint="Start `counterfoil up` once on this computer, or have a key made "
             "(`counterfoil keys create` on the server).",
             code="no-api-key",
         ) from None
@@ -63,7 +63,7 @@ def api_key(settings: Settings) -> str:
 
 
 class Client:
-    """One connection pool to one API. Use as a context manager."""
+    """Connections to one API. Use it as a context manager."""
 
     def __init__(
         self,
@@ -75,7 +75,9 @@ class Client:
     ) -> None:
         self._url = url.rstrip("/")
         self._pause = pause
-        self._answered = False  # a server that never answered is the wrong address, not away
+        self._answered = (
+            False  # a server that never answered has the wrong address; it is not restarting
+        )
         self._http = httpx.Client(
             base_url=self._url,
             headers={"Authorization": f"Bearer {key}", "Accept": "application/json"},
@@ -102,7 +104,7 @@ class Client:
         template: TemplateChoice | None = None,
         release_threshold: float | None = None,
     ) -> Json:
-        """Create a batch that stays open for files, and return it."""
+        """Create a batch that stays open for more files, and return it."""
         body: Json = {"name": name, "keep_open": True}
         if template is not None and template.name is not None:
             body["template"] = template.name
@@ -123,8 +125,8 @@ class Client:
     ) -> list[Json]:
         """Upload files in groups and return those that the server rejected.
 
-        `sent` is told the number of files and bytes of each group that the server has stored.
-        Raises InputError for a file that vanished or cannot be opened.
+        After each group, `sent` is called with its number of files and of bytes. Raises InputError
+        for a file that has vanished or cannot be opened.
         """
         rejected: list[Json] = []
         data = {}
@@ -140,7 +142,7 @@ class Client:
         self, path: str, group: Sequence[Upload], data: Json, template: TemplateChoice | None
     ) -> Json:
         def send() -> httpx.Response:
-            # Files are opened anew for each attempt: a stream that was cut is half read.
+            # Each attempt opens the files again: a stream that was cut is half read.
             with ExitStack() as stack:
                 files: list[tuple[str, tuple[str, Any]]] = [
                     ("files", (upload.name, stack.enter_context(_open(upload.path))))
@@ -153,15 +155,15 @@ class Client:
         return _as_json(self._attempt(send, may_refuse=True))
 
     def cancel_batch(self, batch_id: str) -> Json:
-        """Stop reading a batch; what was read stays."""
+        """Stop reading a batch; readings that exist stay."""
         return self._json("POST", f"/v1/batches/{batch_id}/cancel")
 
     def retry_batch(self, batch_id: str) -> Json:
-        """Try again what was set aside; return the batch, with counts in `retried`."""
+        """Try failed pages and files again; return the batch, with counts in `retried`."""
         return self._json("POST", f"/v1/batches/{batch_id}/retry")
 
     def close_batch(self, batch_id: str) -> Json:
-        """Say that no more files will come, and return the batch."""
+        """Declare that no more files will come, and return the batch."""
         return self._json("POST", f"/v1/batches/{batch_id}/close")
 
     def batch(self, batch_id: str) -> Json:
@@ -169,7 +171,7 @@ class Client:
         return self._json("GET", f"/v1/batches/{batch_id}")
 
     def follow(self, batch_id: str, *, every: float = 0.5) -> Iterator[Json]:
-        """Yield the batch again and again, last when no page is still to be read."""
+        """Yield the batch repeatedly, the last time when no page waits to be read."""
         while True:
             batch = self.batch(batch_id)
             yield batch
@@ -178,11 +180,11 @@ class Client:
             self._pause(every)
 
     def documents(self, batch_id: str) -> Iterator[Json]:
-        """Yield every document of a batch, in the order they came."""
+        """Yield every document of a batch, in the order of upload."""
         return self._items(f"/v1/batches/{batch_id}/documents")
 
     def pages(self, batch_id: str) -> Iterator[Json]:
-        """Yield every page of a batch with its fields, by document and number."""
+        """Yield every page of a batch with its fields, in the order of documents and pages."""
         return self._items(f"/v1/batches/{batch_id}/pages")
 
     def _items(self, path: str) -> Iterator[Json]:
@@ -197,7 +199,7 @@ class Client:
 
     @contextmanager
     def export(self, batch_id: str, form: str) -> Iterator[Iterator[bytes]]:
-        """Stream an export ("csv", "jsonl" or "xlsx"), as chunks of bytes."""
+        """Stream an export ("csv", "jsonl" or "xlsx") as chunks of bytes."""
         request = self._http.build_request(
             "GET", f"/v1/batches/{batch_id}/export", params={"format": form}
         )
@@ -212,11 +214,11 @@ class Client:
             yield from response.iter_bytes()
         except httpx.TransportError as exc:
             raise TransientError(
-                "The connection broke off before the export was complete.", hint="Try again."
+                "The connection ended before the export was complete.", hint="Try again."
             ) from exc
 
     def export_to(self, batch_id: str, target: str, table: str) -> Json:
-        """Write a batch into a table of a database that the server knows by the name `target`."""
+        """Write a batch into a table of the database that the server's settings call `target`."""
         body = {"target": target, "table": table}
         return self._json("POST", f"/v1/batches/{batch_id}/exports", json=body)
 
@@ -226,9 +228,9 @@ class Client:
     def _attempt(
         self, send: Callable[[], httpx.Response], *, may_refuse: bool = False
     ) -> httpx.Response:
-        """Send until an answer comes that is worth having. Raises what the answer says.
+        """Send, and retry temporary failures; return the answer or raise the error that it states.
 
-        With `may_refuse`, an answer that lists refused files is worth having.
+        With `may_refuse`, a refusal that lists the refused files is returned like a success.
         """
         for attempt in range(RETRIES + 1):
             last = attempt == RETRIES
@@ -239,13 +241,13 @@ class Client:
                     self._pause(_backoff(attempt))
                     continue
                 raise TransientError(
-                    f"No Counterfoil answers at {self._url}.",
+                    f"No Counterfoil server answers at {self._url}.",
                     hint="Start it with `counterfoil up`, or name it with --url.",
                     code="no-server",
                 ) from exc
             except httpx.UnsupportedProtocol as exc:
                 raise ConfigError(
-                    f"{self._url} is no URL of an API.", hint="It looks like http://host:8321."
+                    f"{self._url} is not the URL of an API.", hint="It looks like http://host:8321."
                 ) from exc
             except httpx.TransportError as exc:
                 if last:
@@ -264,7 +266,10 @@ class Client:
 
 
 def group_uploads(uploads: Sequence[Upload]) -> Iterator[list[Upload]]:
-    """Yield uploads in groups of at most GROUP_FILES files and, but for one file, GROUP_BYTES."""
+    """Yield uploads in groups of at most GROUP_FILES files and GROUP_BYTES bytes.
+
+    A file larger than GROUP_BYTES is a group by itself.
+    """
     group: list[Upload] = []
     size = 0
     for upload in uploads:
@@ -278,7 +283,7 @@ def group_uploads(uploads: Sequence[Upload]) -> Iterator[list[Upload]]:
 
 
 def every_page_read(batch: Json) -> bool:
-    """Say whether all of a batch was opened and read, and nothing failed or was cancelled."""
+    """Return whether every file was opened and every page read, with nothing cancelled."""
     documents, pages = batch["documents"], batch["pages"]
     return bool(
         batch["state"] in READ_STATES - {"cancelled"}
@@ -311,7 +316,7 @@ def _as_json(response: httpx.Response) -> Json:
     except ValueError as exc:
         raise ConfigError(
             f"{response.request.url.host} does not answer like Counterfoil.",
-            hint="Is --url the address of its API?",
+            hint="Check that --url is the address of its API.",
             code="not-counterfoil",
         ) from exc
     return body if isinstance(body, dict) else {"items": body}
@@ -326,7 +331,7 @@ _ERRORS: dict[int, type[CounterfoilError]] = {
 
 
 def _raise_for(response: httpx.Response) -> None:
-    """Raise the error of the tree that an answer stands for, in the server's words."""
+    """Raise the error that an answer stands for, with the server's message."""
     if response.is_success:
         return
     response.read()

@@ -1,4 +1,4 @@
-"""`counterfoil keys`: API keys, on the database directly, so to be run where the server is."""
+"""`counterfoil keys`: API keys. It opens the database itself, so it runs where the server is."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _database(home: Path | None) -> Iterator[Database]:
 
 
 def create(name: str, *, tenant: str, home: Path | None, as_json: bool) -> int:
-    """Make a key of a tenant, which is made too if new, and print it: the only time it is seen."""
+    """Create a key and print it, which is possible only now; create the tenant too if it is new."""
     with _database(home) as database, database.transaction() as session:
         owner = ensure_tenant(session, tenant)
         key, plaintext = create_api_key(session, owner.id, name)
@@ -41,13 +41,13 @@ def create(name: str, *, tenant: str, home: Path | None, as_json: bool) -> int:
     else:
         print(plaintext)
         Console(stderr=True, highlight=False).print(
-            "Keep it now: only its hash is stored, and it cannot be shown again."
+            "Keep this key: it cannot be shown again, because only its hash is stored."
         )
     return 0
 
 
 def list_all(*, home: Path | None, as_json: bool) -> int:
-    """Print every key of every tenant, without the secrets."""
+    """Print every key of every tenant, without its secret part."""
     with _database(home) as database, database.reading() as session:
         rows = [
             {
@@ -72,7 +72,7 @@ def list_all(*, home: Path | None, as_json: bool) -> int:
 
 
 def revoke(key_id: str, *, tenant: str, home: Path | None) -> int:
-    """End a key at once. Raises NotFoundError for one that the tenant does not have."""
+    """Revoke a key at once. Raises NotFoundError if the tenant has no such key."""
     with _database(home) as database, database.transaction() as session:
         revoke_api_key(session, ensure_tenant(session, tenant).id, key_id)
     print(f"Revoked {key_id}.")

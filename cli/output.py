@@ -1,11 +1,12 @@
-"""What the commands print: the JSON object of a page, which other tools depend on, and tables.
+"""Output of the commands: the JSON object of a page, on which other programs depend, and tables.
 
-One object a page:
+One object per page:
 `{"file", "page", "template", "fields": [{"name", "value", "raw", "confidence",
 "alternatives": [{"value", "probability"}], "box": [x, y, w, h], "decision"}], "error"}`
 
-`page` counts from 1 within the file, `box` is in pixels of the page, `error` is null or a
-sentence, and then there are no fields. A file that could not be opened at all is one object.
+`page` counts from 1 within the file. `box` is in pixels of the page, origin top left. `error` is
+null or a sentence; with an error there are no fields. A file that could not be opened is one
+object.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ from pipeline.types import FieldReading, PageReading
 
 Json = dict[str, Any]
 
-INTERRUPTED = 130  # as shells report a command that Ctrl-C ended
+INTERRUPTED = 130  # the exit status that shells report after Ctrl-C
 
 remarks = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def progress_bar(*, off: bool = False) -> Progress:
-    """Return a bar on stderr, shown where a person looks on; its tasks have a `note`."""
+    """Return a progress bar on stderr, shown only on a terminal; its tasks have a `note`."""
     return Progress(
         TextColumn("{task.description:<10}"),
         BarColumn(bar_width=40),
@@ -52,7 +53,7 @@ def progress_bar(*, off: bool = False) -> Progress:
 
 
 def counting_bars() -> Progress:
-    """Return bars on stderr for a task after another, of so many strips, fields or steps each."""
+    """Return progress bars on stderr, one per task, that count strips, fields or steps."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -66,7 +67,7 @@ def counting_bars() -> Progress:
 def page_of_reading(
     file: str, number: int, reading: PageReading, release_threshold: float | None
 ) -> Json:
-    """Return the object of a page that was read here, its fields decided by the threshold."""
+    """Return the object of a page that was read on this machine; the threshold decides fields."""
     return {
         "file": file,
         "page": number,
@@ -82,7 +83,7 @@ def page_not_read(file: str, number: int, template: str | None, error: str) -> J
 
 
 def page_of_api(page: Json) -> Json:
-    """Return the object of a page as the API gives it, without ids and states."""
+    """Return the object of a page that the API returned, without ids and states."""
     error = page["error"]
     return {
         "file": page["file"],
@@ -113,9 +114,9 @@ def json_line(page: Json) -> str:
 
 
 def write_csv(pages: Sequence[Json], out: TextIO) -> None:
-    """Write one row a page: value, confidence and decision of each field side by side.
+    """Write one row per page, with the value, confidence and decision of each field.
 
-    The columns are the fields of all pages, in the order in which they first appear.
+    The columns are the fields of all pages, in the order of their first appearance.
     """
     names = list(dict.fromkeys(field["name"] for page in pages for field in page["fields"]))
     columns = ["file", "page", "template", "error"]
@@ -134,7 +135,7 @@ def write_csv(pages: Sequence[Json], out: TextIO) -> None:
 
 
 def print_table(pages: Iterable[Json]) -> None:
-    """Print the table for people; where nobody sees it, wide enough for a pipe."""
+    """Print the table for people. Into a pipe it is printed 160 characters wide."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, 160)
@@ -142,7 +143,7 @@ def print_table(pages: Iterable[Json]) -> None:
 
 
 def page_table(pages: Iterable[Json]) -> Table:
-    """Return a table with one row a field, for people."""
+    """Return a table with one row per field, for people."""
     table = Table()
     table.add_column("file", overflow="fold")
     table.add_column("page", justify="right")
@@ -178,7 +179,7 @@ def _rows(page: Json) -> Iterator[tuple[Text, Text, Text, Text]]:
 
 
 def percent(confidence: float) -> Text:
-    """Return a confidence in percent, rounded down: 99.96 % never shows as 100 %."""
+    """Return a confidence in percent, rounded down so that 99.96 % never shows as 100 %."""
     shown = int(confidence * 1000) / 10
     style = "green" if confidence >= 0.99 else "yellow" if confidence >= 0.9 else "red"
     return Text(f"{shown:.1f} %", style=style)

@@ -1,4 +1,4 @@
-"""A page as a picture with what was read written on it: people would rather look than read."""
+"""A picture of a page with the values that were read, for `counterfoil read --draw`."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from pipeline.files.page import decode_page
 from pipeline.geometry import turn_box
 from pipeline.types import Box
 
-_ACCEPTED, _REVIEW = (0, 122, 78), (200, 80, 0)  # told apart by all eyes
+_ACCEPTED, _REVIEW = (0, 122, 78), (200, 80, 0)  # colour-blind people can tell them apart
 
 _Corners = tuple[float, float, float, float]  # left, top, right, bottom
 _LABEL_SHARE = 1 / 52  # of the longer side of the page: readable when the page fills a screen
 
 
 def draw_readings(data: bytes, page: dict[str, Any], turn: int = 0) -> Image.Image:
-    """Return the scan with the box, the value and the confidence of each field.
+    """Return the upright scan with the box, the value and the confidence of each field.
 
-    `page` is one object of `counterfoil read --json`; a field that waits for a person is orange,
-    one that was accepted green.
+    `page` is one object of `counterfoil read --json`, `turn` the quarter turns clockwise that
+    bring the scan upright. Accepted fields are green, fields for review orange.
     """
     grey = decode_page(data).grey
     boxes = [turn_box(Box(*field["box"]), turn, grey.shape[::-1]) for field in page["fields"]]
@@ -52,7 +52,7 @@ def draw_readings(data: bytes, page: dict[str, Any], turn: int = 0) -> Image.Ima
 def _place(
     box: _Corners, wide: float, high: float, page: tuple[int, int], taken: list[_Corners]
 ) -> _Corners:
-    """Where a label goes: beside its box, within the page, over no other box if that can be."""
+    """Return the place of a label beside its box, on the page, if possible over no other box."""
     left, top, right, bottom = box
     spots = ((left, top - high), (left - wide, top), (right, top), (left, bottom))
     labels = []
@@ -71,7 +71,7 @@ def _overlap(a: _Corners, b: _Corners) -> bool:
 def save_picture(picture: Image.Image, folder: Path, file: str, number: int) -> Path:
     """Write a picture as PNG into `folder`, named after the file and its page, and return where.
 
-    The file's folders are part of the name, so that `a/1.jpg` and `b/1.jpg` stay two.
+    The folders of the file are part of the name, so that `a/1.jpg` and `b/1.jpg` stay apart.
     """
     name = "_".join(part for part in Path(file).parts if part not in ("/", "..", "."))
     path = folder / f"{name}-{number}.png"

@@ -1,7 +1,7 @@
-"""`counterfoil playground`: a page to upload or draw digits and watch how they are read.
+"""`counterfoil playground`: a web page to upload or draw digits and watch how they are read.
 
-It runs the pipeline itself, with no server beside it, and calls nobody: no analytics, no fonts
-from elsewhere.
+It runs the pipeline itself, without a server, and loads nothing from the network: no analytics,
+no fonts.
 """
 
 from __future__ import annotations
@@ -30,14 +30,19 @@ from pipeline.readers.loaded import Readers
 from pipeline.types import FieldReading, Image, Page, PageReading
 
 ONE_NUMBER, NO_TEMPLATE = "one number", "a page, without a template"
-_COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167))  # told apart by all eyes
+_COLOURS = (
+    (0, 114, 178),
+    (213, 94, 0),
+    (0, 158, 115),
+    (204, 121, 167),
+)  # colour-blind people can tell them apart
 
 Picture = NDArray[np.uint8]  # (height, width, 3), red green blue
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the page shows of one image."""
+    """What the web page shows for one image."""
 
     ink: Image  # (height, width), ink black on white
     marked: Picture  # the image with the glyphs' boxes, numbered in reading order
@@ -46,7 +51,10 @@ class Seen:
 
 
 def look(page: Page, kind: str, grammar: str, readers: Readers) -> Seen:
-    """Read an image and show the steps. Raises InputError in words for whoever uploaded it."""
+    """Read an image and show the steps.
+
+    Raises InputError, in words for the person who uploaded it.
+    """
     if kind == ONE_NUMBER:
         reading = read_strip(page, parse_grammar(grammar), readers)
     else:
@@ -66,7 +74,7 @@ def look(page: Page, kind: str, grammar: str, readers: Readers) -> Seen:
 
 
 def page_of_drawing(drawing: NDArray[np.uint8]) -> Page:
-    """Return a drawing, (height, width, 4) red green blue alpha, as a page of white paper."""
+    """Return a drawing, (height, width, 4) red green blue alpha, as a page on white paper."""
     alpha = drawing[..., 3:].astype(np.float32) / 255
     flat = drawing[..., :3] * alpha + 255 * (1 - alpha)
     return Page(cv2.cvtColor(flat.astype(np.uint8), cv2.COLOR_RGB2GRAY).astype(np.uint8))
@@ -101,7 +109,7 @@ def _marked(page: Page, reading: PageReading) -> Picture:
 
 
 def _gradio() -> Any:
-    """Import Gradio with its telephone off. Raises ConfigError where the extra is missing."""
+    """Import Gradio with its network calls off. Raises ConfigError if it is not installed."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -117,7 +125,7 @@ def _gradio() -> Any:
 
 
 def build(readers: Readers) -> Any:
-    """Return the page as Gradio blocks."""
+    """Return the web page as Gradio blocks."""
     gr = _gradio()
 
     def shown(page: Page, kind: str, grammar: str) -> tuple[Any, ...]:
@@ -147,18 +155,18 @@ def build(readers: Readers) -> Any:
             with gr.Column():
                 grammar = gr.Textbox(
                     "digits",
-                    label="One number may hold",
+                    label="What one number may hold",
                     info="digits, digits(6), digits(1,7), date(DDMMYYYY), …",
                 )
                 with gr.Tab("Upload"):
-                    # A file and not an image component: that would decode and encode anew.
+                    # A file, because an image component would decode and re-encode it.
                     upload = gr.File(
                         label="JPEG or PNG", file_types=[".jpg", ".jpeg", ".png"], type="filepath"
                     )
                     kind = gr.Dropdown(
                         [ONE_NUMBER, NO_TEMPLATE, *bundled_names()],
                         value=ONE_NUMBER,
-                        label="It shows",
+                        label="The image shows",
                     )
                     button = gr.Button("Read it", variant="primary")
                 with gr.Tab("Draw"):
@@ -174,13 +182,13 @@ def build(readers: Readers) -> Any:
                     draw_button = gr.Button("Read it", variant="primary")
             with gr.Column():
                 fields = gr.Dataframe(
-                    headers=["field", "read", "confidence", "or"],
-                    label="The strings",
+                    headers=["field", "value", "confidence", "alternatives"],
+                    label="Values",
                     interactive=False,
                     type="array",
                 )
                 marked = gr.Image(label="Boxes in reading order", format="png", interactive=False)
-                ink = gr.Image(label="Threshold", format="png", interactive=False)
+                ink = gr.Image(label="Ink after thresholding", format="png", interactive=False)
                 glyphs = gr.Dataframe(
                     headers=["no.", "field", "digit", "confidence"],
                     label="Each digit",
@@ -188,7 +196,7 @@ def build(readers: Readers) -> Any:
                     type="array",
                 )
         outputs = [ink, marked, fields, glyphs]
-        # One at a time, both buttons together: the network's memory is not for two threads.
+        # One at a time for both buttons: an interpreter must not run in two threads.
         one = {"concurrency_limit": 1, "concurrency_id": "reading"}
         button.click(read_upload, [upload, kind, grammar], outputs, api_name="read_upload", **one)
         draw_button.click(read_drawing, [canvas, grammar], outputs, api_name="read_drawing", **one)
@@ -221,7 +229,7 @@ def running(host: str, port: int) -> Iterator[str]:
     except OSError as exc:
         raise ConfigError(
             f"The playground cannot listen on {host} port {port}.",
-            hint="Something else uses it? Choose another with --port, or 0 for any free one.",
+            hint="If another program uses it, choose another with --port, or 0 for any free one.",
             code="port-unavailable",
         ) from exc
     try:

@@ -18,22 +18,22 @@ from pipeline.placing.template import NAME, NAME_RULE, Template, parse_template
 from pipeline.types import Box, Page
 
 _COLOURS = {Kind.BOX: (200, 40, 40), Kind.COMB: (0, 122, 78), Kind.BLANK: (0, 80, 200)}
-_WIDE_AS_HIGH = 0.6  # a handwritten digit takes about so much of the height of its box
+_WIDE_AS_HIGH = 0.6  # width of a handwritten digit, as a share of the height of its box
 _MOST_DIGITS = 20
 
 
 def new_template(
     image: Path, out: Path | None, picture: Path | None, name: str | None, *, as_json: bool
 ) -> str:
-    """Write the template that `image` suggests and a numbered picture; return what to tell.
+    """Write the template that `image` suggests and a numbered picture; return a summary.
 
-    Raises InputError where the image cannot be read, shows no boxes, or a file is in the way or
-    cannot be written; TemplateError where `name` is none.
+    Raises InputError if the image cannot be read or shows no fields, or if a file exists already
+    or cannot be written; TemplateError if `name` cannot be the name of a template.
     """
     chosen = _name_of(image) if name is None else name
     if not NAME.fullmatch(chosen):
         raise TemplateError(
-            f"a template cannot be named '{chosen}'.",
+            f"A template cannot be named '{chosen}'.",
             hint=NAME_RULE,
         )
     out = out or Path(f"{chosen}.yaml")
@@ -41,18 +41,18 @@ def new_template(
     for path in (out, picture):
         if path.exists():
             raise InputError(
-                f"there is already a file {path}.", hint="Choose another with --out or --picture."
+                f"There is already a file {path}.", hint="Choose another with --out or --picture."
             )
     try:
         page = decode_page(image.read_bytes())
     except OSError as exc:
-        raise InputError(f"{image} cannot be read: {exc.strerror}.") from exc
+        raise InputError(f"{image} cannot be read ({exc.strerror}).") from exc
     proposals = propose_fields(page)
     if not proposals.found:
         raise InputError(
-            f"no boxes, combs or underlined blanks were found on {image}.",
-            hint="Scan an empty page at 200 dpi or more, or measure the boxes by hand:"
-            " see docs/templates.md.",
+            f"No boxes, combs or underlined blanks were found on {image}.",
+            hint="Scan an empty page at 200 dpi or more, or measure the boxes by hand"
+            " (docs/templates.md).",
         )
     text, template, score = _fitting(page, proposals, chosen)
     drawn = _picture(page, proposals)
@@ -60,7 +60,7 @@ def new_template(
         out.write_text(text, encoding="utf-8")
         drawn.save(picture, "PNG")
     except OSError as exc:
-        raise InputError(f"{exc.filename or out} cannot be written: {exc.strerror}.") from exc
+        raise InputError(f"{exc.filename or out} cannot be written ({exc.strerror}).") from exc
     if as_json:
         return json.dumps(_report(proposals, template, score, out, picture), ensure_ascii=False)
     counts = ", ".join(
@@ -69,12 +69,10 @@ def new_template(
         if (count := sum(found.kind is kind for found in proposals.found))
     )
     return (
-        f"{len(proposals.found)} fields proposed ({counts}): {out}, drawn and numbered in"
-        f" {picture}.\n"
-        f"The template sits on this page with a score of {score:.2f} (anchors:"
-        f" {template.anchors}).\n"
-        "Next: look at the picture; in the template, delete what you do not need, name the rest"
-        " and state what each may hold. Then:\n"
+        f"{out} has {len(proposals.found)} fields ({counts}); {picture} shows them, numbered.\n"
+        f"The template fits this page with a score of {score:.2f} (anchors: {template.anchors}).\n"
+        "Next, look at the picture. In the template, delete the fields that you do not need, name"
+        " the others and state what each may hold. Then:\n"
         f"  counterfoil template check {out} --image {image}\n"
         f"  counterfoil read --template {out} {image}"
     )
@@ -86,7 +84,10 @@ def _name_of(image: Path) -> str:
 
 
 def _fitting(page: Page, proposals: Proposals, name: str) -> tuple[str, Template, float]:
-    """Return the template that holds on to its own page: by printed frames, if these suffice."""
+    """Return the template's text, the template and its score on its own page.
+
+    It is placed by the printed frames if these are enough, else by the edges of the page.
+    """
     frames = sum(found.kind is not Kind.BLANK for found in proposals.found)
     for anchors in ("frames", "page") if frames >= 2 else ("page",):
         text = template_text(proposals, name, anchors)
@@ -99,7 +100,7 @@ def _fitting(page: Page, proposals: Proposals, name: str) -> tuple[str, Template
             continue
         ends = transform_points(placement.matrix, [[0, 0], [1, 0], [1, 1], [0, 1]])
         wanted = transform_points(proposals.to_page, [[0, 0], [1, 0], [1, 1], [0, 1]])
-        # Rows of like boxes may fit one row off.
+        # Where rows of boxes are alike, the template may fit one row too high or too low.
         if anchors == "page" or np.abs(ends - wanted).max() <= 0.02 * max(page.grey.shape):
             break
     return text, template, placement.score
@@ -108,23 +109,29 @@ def _fitting(page: Page, proposals: Proposals, name: str) -> tuple[str, Template
 def template_text(proposals: Proposals, name: str, anchors: str) -> str:
     """Return the YAML of a template, with comments that say what to do next."""
     lines = [
-        "# Started by `counterfoil template new`: every number in the picture is a field here.",
+        "# Written by `counterfoil template new`: each number in the picture is a field here.",
         "# 1. Delete the fields that hold no handwritten number.",
-        "# 2. Give the others names: they are the columns of what is exported.",
-        "# 3. State what each may hold: docs/templates.md lists digits, amount, date, checksum,",
-        "#    one_of and range. The narrower, the better it is read.",
-        "# 4. Fields that may stay empty: `required: false`.",
+        "# 2. Name the others: the names become the columns of exports.",
+        "# 3. State what each may hold: digits, amount, date, checksum, one_of or range (see",
+        "#    docs/templates.md). The narrower this is, the better the field is read.",
+        "# 4. Add `required: false` to fields that may be empty.",
         f"name: {json.dumps(name, ensure_ascii=False)}",
         f"page: [{round(proposals.width)}, {round(proposals.height)}]"
-        "   # of the image, in pixels: only the ratio matters",
+        "   # size of the image in pixels; only the ratio matters",
     ]
     printed = [found for found in proposals.found if found.kind is not Kind.BLANK]
     if anchors == "page":
-        lines.append("anchors: page   # too few printed boxes to hold on to: the whole image")
+        lines.append(
+            "anchors: page   # the whole image is the page: too few printed boxes to place it by"
+        )
     else:
-        lines.append("anchors: frames   # the printed boxes are looked for, wherever they lie")
-        # Stated apart, so that the page is still found when fields are deleted below.
-        lines.append("frames:   # keep these, also those of deleted fields: they place the page")
+        lines.append(
+            "anchors: frames   # the page is placed by its printed boxes, wherever they lie"
+        )
+        # Listed separately, so that the page is still placed when fields are deleted below.
+        lines.append(
+            "frames:   # keep all of these, also those of deleted fields: they place the page"
+        )
         lines += [
             f"  - {{name: frame-{number}, box: {_numbers(found)}}}"
             for number, found in enumerate(printed, 1)
@@ -146,18 +153,21 @@ def _numbers(found: Proposal) -> str:
 
 
 def _grammar(found: Proposal, proposals: Proposals) -> tuple[str, str]:
-    """Return a guess of the grammar, and what was seen."""
+    """Return a guess of the grammar, and the reason for it."""
     if found.kind is Kind.COMB:
         why = f"a comb of {found.cells} cells"
         if found.cells in (6, 8):
             date = "DDMMYY" if found.cells == 6 else "DDMMYYYY"
-            why += f"; if it is a date: date({date}), see docs for other orders"
+            why += f"; for a date, for example: date({date})"
         return f"digits({min(found.cells, 64)})", why
     if found.kind is Kind.BLANK:
-        return f"digits(1,{_MOST_DIGITS})", "an underlined blank; delete it if words go here"
+        return (
+            f"digits(1,{_MOST_DIGITS})",
+            "an underlined blank; delete it if words are written here",
+        )
     ratio = found.box.w * proposals.width / (found.box.h * proposals.height)
     most = min(max(1, round(ratio / _WIDE_AS_HIGH)), _MOST_DIGITS)
-    return f"digits(1,{most})", "a box; for money, for instance: amount(USD)"
+    return f"digits(1,{most})", "a box; for money, for example: amount(USD)"
 
 
 def _picture(page: Page, proposals: Proposals) -> Image.Image:
@@ -177,7 +187,7 @@ def _picture(page: Page, proposals: Proposals) -> Image.Image:
         wide, high = right - left + 2 * pad, bottom - top + 2 * pad
         x, y = quad[0]
         left_of_it = Box(x - wide, y, wide, high)
-        # Beside the box if that is free, else above it, where a caption may shine through.
+        # Beside the box if that is free, else above it, where it may cover a caption.
         if x >= wide and not any(intersection(left_of_it, box) for box in boxes):
             x -= wide
         elif y >= high:

@@ -1,7 +1,7 @@
-"""What `make demo` runs: the bundled scans through the whole system, compared with the truth.
+"""`make demo`: read the bundled scans with the whole system and compare with what is written.
 
-Starts the embedded stack on `demo/data`, uploads the samples through the HTTP API as any client
-would, shows what was read beside what is written there, and stops everything.
+It starts the embedded stack on `demo/data`, uploads the samples through the HTTP API as any client
+would, shows each value that was read beside the true one, and stops everything.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rich.text import Text
 from cli.arguments import TemplateChoice, find_uploads
 from cli.batches import batch_pages, export_to_file, follow_with_progress, report_end
 from cli.client import Client, api_key
-from cli.local.up import Stack
+from cli.local.stack import Stack
 from cli.output import percent
 from core.errors import CounterfoilError
 from core.settings import load_settings
@@ -42,17 +42,19 @@ Json = dict[str, Any]
 def main(arguments: list[str] | None = None) -> int:
     """Run the demo; return 0 only if every page was read."""
     parser = argparse.ArgumentParser(prog="make demo", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, default=HERE / "data", help="where to keep its data")
-    parser.add_argument("--results", type=Path, default=HERE / "results.csv", help="what to write")
+    parser.add_argument("--data", type=Path, default=HERE / "data", help="folder for the data")
+    parser.add_argument(
+        "--results", type=Path, default=HERE / "results.csv", help="CSV file to write"
+    )
     options = parser.parse_args(arguments)
     home, results = options.data.absolute(), options.results.absolute()
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     truth = json.loads((SAMPLES / "truth.json").read_text())
-    # Only its own folder: no COUNTERFOIL_* of this shell may send samples to a real database.
+    # Ignore COUNTERFOIL_* of this shell: samples must never reach a real database.
     settings = load_settings({}, home=home, port=0, workers=2)
-    again = " (its earlier batches stay)" if home.exists() else ""
+    again = " (earlier batches stay there)" if home.exists() else ""
     try:
         console.print(f"Starting Counterfoil in {_short(home)}{again} …")
         report = partial(console.print, style="dim", markup=False)
@@ -74,14 +76,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except CounterfoilError as exc:
         console.print(f"[red]The demo failed:[/] {escape(str(exc))}")
-        console.print(f"What each part said is in {_short(home / 'logs')}.")
+        console.print(f"The logs are in {_short(home / 'logs')}.")
         return exc.exit_code
     _say_where(console, home, results, batch["id"])
     return 0 if complete else 3
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    # Once only: a second Ctrl-C must not break off the orderly stop of the first.
+    # Only once: a second Ctrl-C must not interrupt the orderly stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -166,7 +168,7 @@ def _by_page(truth: list[Json]) -> dict[tuple[str, int], dict[str, str]]:
 
 
 def _short(path: Path) -> str:
-    """Return the path as the person may type it: relative where that is possible."""
+    """Return the path relative to the current folder if it is below it."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 

@@ -1,4 +1,4 @@
-"""The API in gunicorn: one process with threads, for its work is in the database and the store."""
+"""The API in gunicorn: one process with threads, since it mostly waits for database and store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from worker.parent import die_with_parent
 
 
 class Gunicorn(BaseApplication):  # type: ignore[misc]
-    """gunicorn with our options, listening at the settings' address or on an inherited socket."""
+    """gunicorn with our options. It listens on the settings' address or on an inherited socket."""
 
     def __init__(self, settings: Settings, listener: int | None) -> None:
         self._settings = settings
@@ -31,7 +31,7 @@ class Gunicorn(BaseApplication):  # type: ignore[misc]
             "keepalive": 15,
             "post_fork": _after_fork,
             "proc_name": "counterfoil-api",
-            "control_socket_disable": True,  # one name in the home folder, for every stack
+            "control_socket_disable": True,  # its path is the same for every stack of a user
             "loglevel": self._settings.log_level.lower(),
         }
         for name, value in options.items():

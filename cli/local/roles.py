@@ -1,10 +1,10 @@
 """One process of the system: `counterfoil serve ROLE`, as containers and `counterfoil up` run it.
 
-migrate      bring the database to the newest schema, and end
+migrate      brings the database to the newest schema, then ends
 api          the HTTP API
-worker       reads pages, with COUNTERFOIL_WORKERS processes
+worker       reads pages, in COUNTERFOIL_WORKERS processes
 intake       opens uploaded files
-dispatcher   tells the queue what there is to do; looks for lost work
+dispatcher   puts work into the queue; finds lost work
 broker       the embedded broker
 """
 
@@ -55,7 +55,7 @@ def _broker(settings: Settings, _listener: int | None) -> NoReturn:
     from worker.broker import server_command
 
     command = server_command(settings.home)
-    os.execv(command[0], command)  # noqa: S606 (the parent-death signal survives it)
+    os.execv(command[0], command)  # noqa: S606 (the parent-death signal survives exec)
 
 
 ROLES: dict[str, Callable[[Settings, int | None], None]] = {
@@ -69,23 +69,23 @@ ROLES: dict[str, Callable[[Settings, int | None], None]] = {
 
 
 def serve(role: str, *, parent: int | None = None, listener: int | None = None) -> None:
-    """Be one role until SIGTERM.
+    """Run one role until SIGTERM.
 
-    With `parent`, end when that process ends. `listener` is the number of an inherited socket
-    for the API. Raises ConfigError for an unknown role.
+    With `parent`, a process id, it also ends when that process ends. `listener` is the file
+    descriptor of an inherited socket for the API. Raises ConfigError for an unknown role.
     """
     if role not in ROLES:
         raise ConfigError(
             f"There is no role {role}.", hint=f"Roles: {', '.join(ROLES)}.", code="unknown-role"
         )
     if parent is not None:
-        # The broker gets time to write its file; the others keep nothing that could be lost.
+        # The broker gets time to write its file; the other roles hold nothing that could be lost.
         die_with_parent(signal.SIGTERM if role == "broker" else signal.SIGKILL, parent=parent)
     ROLES[role](load_settings(), listener)
 
 
 def main() -> None:
-    """The way in for `counterfoil up`: what it starts takes two more arguments."""
+    """Run a role as a child of `counterfoil up`, which passes two more arguments."""
     parser = argparse.ArgumentParser(prog="python -m cli.local.roles")
     parser.add_argument("role", choices=list(ROLES))
     parser.add_argument("--parent", type=int)

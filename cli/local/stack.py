@@ -1,4 +1,4 @@
-"""The whole of Counterfoil on this machine, as `counterfoil up`, the demo and tests run it."""
+"""The whole of Counterfoil on one machine, as `counterfoil up`, the demo and tests run it."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class Stack:
         with Stack(settings) as stack:
             httpx.get(stack.url + "/v1/batches", headers={"Authorization": ...})
 
-    Where `settings` names servers (Redis, PostgreSQL, S3), these are used and not started.
-    Raises ConfigError or ConflictError, in words, for whatever keeps it from starting, and
-    leaves nothing running then.
+    Servers that `settings` names (Redis, PostgreSQL, S3) are used; embedded ones take the place
+    of the others. Raises ConfigError or ConflictError if it cannot start; nothing is left running
+    then.
     """
 
     def __init__(self, settings: Settings, *, report: Callable[[str], None] | None = None) -> None:
@@ -72,7 +72,7 @@ class Stack:
         self._exit.close()
 
     def pid(self, role: str) -> int | None:
-        """Return the process id of a role that is running: api, worker, intake, …"""
+        """Return the process id of a role (api, worker, …), or None if it is not running."""
         return self._supervisor.pid(role) if self._supervisor else None
 
     def _start(self, stack: ExitStack) -> None:
@@ -81,7 +81,8 @@ class Stack:
         stack.enter_context(_locked(home))
         _check_room(home)
         self.logs.mkdir(exist_ok=True)
-        # What killed processes left; and unpacking needs room where the data are, not in memory.
+        # Killed processes leave files here. It is in `home` because /tmp may be in memory, and
+        # unpacking takes room.
         shutil.rmtree(self._temporary, ignore_errors=True)
         self._temporary.mkdir(mode=0o700)
         listener = stack.enter_context(_listen(self.settings.host, self.settings.port))
@@ -108,7 +109,7 @@ class Stack:
     def _child(
         self, role: str, *, stage: int, stop_seconds: float, listener: int | None = None
     ) -> Child:
-        # -P: never import from the folder that the person happens to be in.
+        # -P: never import from the current folder.
         command = [sys.executable, "-P", "-m", "cli.local.roles", role, f"--parent={os.getpid()}"]
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(PREFIX)
@@ -149,7 +150,7 @@ class Stack:
             raise ConfigError(exc.message, hint=hint, code=exc.code) from exc
 
     def _prepare_database(self) -> str:
-        """Bring the tables up to date and return a key of the default tenant that works."""
+        """Bring the tables up to date and return a valid API key of the default tenant."""
         url = self.settings.resolved_database_url()
         try:
             upgrade(url)
@@ -170,7 +171,7 @@ class Stack:
                 if key is not None and key.tenant_id == tenant.id:
                     return known
                 _, plaintext = create_api_key(s, tenant.id, "counterfoil up")
-                # Inside the transaction: a key that cannot be written down is not made.
+                # Inside the transaction: a key that cannot be written to the file is not created.
                 _write_secret(path, plaintext)
                 return plaintext
         finally:
@@ -210,9 +211,9 @@ def _make_home(home: Path) -> None:
 
 @contextmanager
 def _locked(home: Path) -> Iterator[None]:
-    """Hold the data directory alone. The kernel lets go of the lock when this process ends."""
+    """Lock the data directory. The kernel releases the lock when this process ends."""
     try:
-        # Opened for appending: the other's process id is still in it.
+        # Opened for appending, so that the process id of another holder can be read.
         file = (home / "up.lock").open("a+")
     except OSError as exc:
         raise _not_writable(home, exc) from exc
@@ -229,13 +230,16 @@ def _locked(home: Path) -> Iterator[None]:
             ) from exc
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
-        with suppress(OSError):  # a full disk is reported by the check that follows
+        with suppress(OSError):  # _check_room reports a full disk
             file.flush()
         yield
 
 
 def _check_room(home: Path) -> None:
-    """Find out now, and in words, what would fail in the middle of a batch."""
+    """Raise ConfigError now if the data directory is read-only or full.
+
+    Otherwise the fault would show in the middle of a batch.
+    """
     probe = home / ".room"
     try:
         free = shutil.disk_usage(home).free
@@ -250,7 +254,7 @@ def _check_room(home: Path) -> None:
             probe.unlink(missing_ok=True)
     if free < _LEAST_FREE_BYTES:
         raise ConfigError(
-            f"Only {free >> 20} MB are free where {home} is.",
+            f"Only {free >> 20} MB are free on the disk of {home}.",
             hint="Make room, or choose another directory with --data.",
             code="disk-full",
         )
@@ -265,14 +269,14 @@ def _not_writable(home: Path, exc: OSError) -> ConfigError:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Return the API's listening socket: ours, so that the API may be restarted behind it."""
+    """Return the API's listening socket. We hold it, so connections wait while the API restarts."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=1024)
     except OSError as exc:
         raise ConfigError(
             f"The API cannot listen on {host} port {port}: {exc.strerror or exc}.",
-            hint="Something else uses it? Choose another with --port, or 0 for any free one.",
+            hint="If another program uses it, choose another with --port, or 0 for any free one.",
             code="port-unavailable",
         ) from exc
 
@@ -283,13 +287,13 @@ def _reachable(host: str) -> str:
 
 
 def _end_stale_broker(url: str) -> None:
-    """End a broker that outlived its `up`: we hold the lock, so it is nobody's any more."""
+    """End a broker that outlived its `up`. We hold the lock, so nobody else uses it."""
     until = time.monotonic() + 5
     with connect(url, timeout=1) as client:
         while time.monotonic() < until:
             try:
                 client.shutdown(nosave=False)
-            except Exception:  # nobody there, as it should be
+            except Exception:  # no broker answers, as is normal
                 return
             time.sleep(0.05)
 
@@ -306,5 +310,5 @@ def _last_line(path: Path) -> str:
     try:
         lines = path.read_text("utf-8", "replace").strip().splitlines()
     except OSError:
-        return "nothing there"
-    return lines[-1] if lines else "nothing there"
+        return "the log is empty"
+    return lines[-1] if lines else "the log is empty"

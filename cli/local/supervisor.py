@@ -1,4 +1,4 @@
-"""Keeps child processes running, and ends them in order."""
+"""Keeps child processes running and stops them in order."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 10.0
-# A child that ran so long is taken for healthy: its next end is a new story.
+# After this time a child counts as healthy, and its next restart comes quickly again.
 _HEALTHY_SECONDS = 30.0
 _LOG_BYTES = 16 << 20
 
 
 @dataclass(slots=True)
 class Child:
-    """A process that is to run. `stage` orders the stop: the lowest goes first."""
+    """A process to keep running. Children of the lowest `stage` are stopped first."""
 
     name: str
     command: Sequence[str]
@@ -36,12 +36,12 @@ class Child:
     started: threading.Event = field(default_factory=threading.Event)
     born: float = 0.0
     pause: float = _FIRST_PAUSE
-    due: float | None = None  # when it is to be started again
+    due: float | None = None  # time of the next start
 
     def spawn(self) -> None:
         with self.log.open("ab") as log:
-            # A session of its own: Ctrl-C in the terminal reaches the supervisor alone, and
-            # what is left of a child's own children can be killed as a group.
+            # In a session of its own: Ctrl-C in the terminal reaches only the supervisor, and
+            # processes that the child started can be killed with it as a group.
             self.process = subprocess.Popen(
                 self.command,
                 env=dict(self.environment),
@@ -61,10 +61,10 @@ class Child:
 
 
 class Supervisor:
-    """Runs children in a thread of its own, which starts every one of them.
+    """Starts children, and restarts those that end, in one thread of its own.
 
-    One thread, because Linux ties a child's parent-death signal to the thread that made it.
-    `report` is told in a sentence what happens; it is called from that thread.
+    It is one thread because Linux ties the parent-death signal of a child to the thread that
+    started it. `report` is called from that thread with a sentence about each event.
     """
 
     def __init__(self, report: Callable[[str], None]) -> None:
@@ -77,7 +77,7 @@ class Supervisor:
         self._thread.start()
 
     def start(self, child: Child) -> None:
-        """Start a child and keep it running. Raises OSError if it cannot be started at all."""
+        """Start a child and keep it running. Raises OSError if it cannot be started."""
         if child.log.exists() and child.log.stat().st_size > _LOG_BYTES:
             child.log.replace(child.log.with_suffix(".log.1"))
         self._wanted.put(child)
@@ -86,7 +86,7 @@ class Supervisor:
             raise self._failure
 
     def pid(self, name: str) -> int | None:
-        """Return the process id of a running child."""
+        """Return the process id of a child, or None if it is not running."""
         for child in self._children:
             process = child.process
             if child.name == name and process is not None and process.poll() is None:
@@ -94,14 +94,14 @@ class Supervisor:
         return None
 
     def stop(self) -> None:
-        """End all children, stage by stage, and wait for that. Safe to repeat."""
+        """Stop all children, stage by stage, and wait for their end. May be called twice."""
         self._stop.set()
         self._thread.join()
 
     def _run(self) -> None:
         while not self._stop.is_set():
             with suppress(queue.Empty):
-                child = self._wanted.get(timeout=_LOOK_SECONDS)
+                child = self._wanted.get(timeout=_POLL_SECONDS)
                 try:
                     child.spawn()
                     self._children.append(child)
@@ -109,16 +109,16 @@ class Supervisor:
                     self._failure = exc
                     child.started.set()
             for child in self._children:
-                self._look_after(child)
+                self._check(child)
         for stage in sorted({child.stage for child in self._children}):
             _end([child for child in self._children if child.stage == stage])
 
-    def _look_after(self, child: Child) -> None:
+    def _check(self, child: Child) -> None:
         process, now = child.process, time.monotonic()
         if process is None or process.poll() is None:
             return
         if child.due is None:
-            child.signal_group(signal.SIGKILL)  # its own children, if it left any
+            child.signal_group(signal.SIGKILL)  # processes that it started and left behind
             child.pause = (
                 _FIRST_PAUSE
                 if now - child.born > _HEALTHY_SECONDS
@@ -127,7 +127,7 @@ class Supervisor:
             child.due = now + child.pause
             self._report(
                 f"{child.name} ended ({_how(process.returncode)}); "
-                f"it is started again in {child.pause:.0f} s, see {child.log}"
+                f"it restarts in {child.pause:.0f} s, see {child.log}"
             )
         elif now >= child.due:
             try:

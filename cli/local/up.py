@@ -1,4 +1,4 @@
-"""`counterfoil up`: the whole system on this machine, in the foreground, until Ctrl-C."""
+"""`counterfoil up`: the whole system on one machine, in the foreground, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from cli.local.stack import KEY_FILE, Stack
 from core.settings import Settings
 from db.session import url_without_password
 
-__all__ = ["Stack", "run_stack"]
-
 
 class _StopRequested(BaseException):
-    """SIGTERM or Ctrl-C. No Exception, so that nothing on the way swallows it."""
+    """SIGTERM or Ctrl-C. It is not an Exception, so that no handler on the way swallows it."""
 
 
 def run_stack(settings: Settings) -> None:
-    """Run until Ctrl-C or SIGTERM, then stop everything. Raises ConfigError, ConflictError."""
+    """Run until Ctrl-C or SIGTERM, then stop everything.
+
+    Raises ConfigError or ConflictError if the system cannot start.
+    """
     stopping = threading.Event()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        # Once only: a second Ctrl-C must not break off the orderly stop of the first.
+        # Only once: a second Ctrl-C must not interrupt the orderly stop.
         if not stopping.is_set():
             stopping.set()
             raise _StopRequested
@@ -49,8 +50,8 @@ def _where(stack: Stack) -> str:
     return "\n".join(
         [
             "Counterfoil is up.",
-            f"  API        {stack.url}   (its description: {stack.url}/docs)",
-            f"  key        {home / KEY_FILE}",
+            f"  API        {stack.url}   (documentation: {stack.url}/docs)",
+            f"  API key    {home / KEY_FILE}",
             f"  database   {database}",
             f"  objects    {objects}",
             f"  logs       {stack.logs}",

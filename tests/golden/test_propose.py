@@ -123,7 +123,7 @@ def test_odd_pages_have_no_fields(shape: tuple[int, int]) -> None:
 def test_a_new_template_reads_its_own_page(form: Image, tmp_path: Path) -> None:
     image = _write(form, tmp_path / "tally.png")
     told = new_template(image, tmp_path / "new.yaml", None, None, as_json=False)
-    assert "10 fields proposed (8 boxes, 2 combs)" in told
+    assert "10 fields (8 boxes, 2 combs)" in told
     text = (tmp_path / "new.yaml").read_text(encoding="utf-8")
     template = parse_template(text)
     assert template.name == "tally"
@@ -181,7 +181,7 @@ def test_what_goes_wrong_is_said_plainly_and_nothing_is_written(
         (tmp_path / "none.png", "cannot be read"),
         (tmp_path, "cannot be read"),
         (text, "not an image"),
-        (blank, "no boxes"),
+        (blank, "No boxes"),
     ):
         with pytest.raises(InputError, match=words):
             new_template(path, out, None, None, as_json=False)
