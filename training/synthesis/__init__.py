@@ -1,1 +1,1 @@
-"""Pages that the project renders itself: real MNIST digits on its own paper, with known truth."""
+"""Synthetic strips and pages with known content: drawn paper and print, real or drawn digits."""

@@ -1,11 +1,11 @@
-"""The shapes that hands give to each character: few points a stroke, of school and bank hands.
+"""Allographs: the shapes in which people write each character, as a few points for each stroke.
 
-A shape is a string of strokes parted by `|`, a stroke a list of points `x,y` that a smooth curve
-passes through; `!` after a point makes it a corner. It begins with `+` where many people write it
-so, with `-` where few do and it looks like another digit: were all equally likely, an odd 8 would
-be as good an answer as a common 9 that looks the same. y runs from 0 (top of a digit) to 100 (its
-base line), x to the right from 0, in hundredths of a digit's height. The first points of a digit
-are where the pen goes down, so that a stroke from the digit before can lead into them.
+A shape is a string of strokes separated by `|`. A stroke is a list of points `x,y` on a smooth
+curve; `!` after a point makes it a corner. The shape begins with `+` if many people write it, and
+with `-` if few do and it resembles another digit: if all were equally likely, a rare 8 would be as
+good an answer as a common 9 of the same look. y runs from 0 (top of a digit) to 100 (base line) and
+x to the right from 0, both in hundredths of a digit's height. The pen goes down at the first point
+of a digit, so a stroke from the previous digit can lead into it.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ class Allograph:
 
     name: str
     points: Points  # of all strokes
-    strokes: tuple[tuple[slice, ...], ...]  # of smooth pieces; two share the corner between them
-    weight: float = 1.0  # how often it is written, beside other shapes of the character
+    strokes: tuple[
+        tuple[slice, ...], ...
+    ]  # the smooth pieces of each stroke; neighbours share a corner
+    weight: float = 1.0  # how often it is written, relative to the character's other shapes
 
 
 _SHAPES = MappingProxyType(
@@ -361,12 +363,12 @@ LETTERS = "abcdeghilmnorstuwy"
 
 @cache
 def allographs_of(character: str) -> tuple[Allograph, ...]:
-    """The allographs of a character in a fixed order. Raises KeyError where none is known."""
+    """Return the allographs of a character in a fixed order. Raises KeyError if there is none."""
     return tuple(_parse(name, text) for name, text in _SHAPES[character].items())
 
 
 def pick_allograph(character: str, rng: np.random.Generator, least_strokes: int = 1) -> Allograph:
-    """Draw one allograph by its weight, of those with as many strokes. Raises KeyError."""
+    """Draw an allograph by weight among those with `least_strokes` or more. Raises KeyError."""
     shapes = [a for a in allographs_of(character) if len(a.strokes) >= least_strokes]
     ends = np.cumsum([shape.weight for shape in shapes])
     return shapes[int(np.searchsorted(ends, rng.random() * ends[-1], side="right"))]

@@ -1,12 +1,12 @@
-"""What stands on a strip, before any hand writes it: amounts, dates, codes, and what is no number.
+"""The content of a strip, before it is written: amounts, dates, codes, and no number at all.
 
-The alphabet of the strip reader is `0123456789.`. The point is one that parts a minor unit (cents,
-paise) from the major one, however the hand shows it: `12.34`, `12,34`, `12-34`, a raised and
-underlined 34, `34/100`. Without it 1234 and 12.34 would read the same, a hundredfold fault. All
-else is background and reads as nothing: separators of groups, currency signs, strokes before and
-after (`/-`, `=`, `.-`), the 100 of a fraction. They carry no value, hands differ in them without
-end, and a grammar need not then allow for them. Sets whose labels hold digits alone are compared
-with the point left out.
+The alphabet of the strip reader is `0123456789.`. The point separates the minor unit (cents, paise)
+from the major one, however it is written: `12.34`, `12,34`, `12-34`, a raised and underlined 34,
+`34/100`. Without it, 1234 and 12.34 would read the same, an error by a factor of a hundred.
+Everything else is background and reads as nothing: group separators, currency signs, strokes before
+and after the number (`/-`, `=`, `.-`), the 100 of a fraction. These carry no value and vary without
+end, and the grammar need not allow for them. Sets whose labels hold digits alone are compared
+without the point.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from training.synthesis.allographs import LETTERS
 ALPHABET = "0123456789."
 LONGEST = 16  # characters of a text
 
-# Of numbers, in digits: most are as long as amounts are, no length up to LONGEST is missing.
+# Lengths of numbers, in digits: mostly those of amounts, but every length up to LONGEST occurs.
 _LENGTHS = np.array([3, 8, 14, 17, 18, 15, 10, 6, 3, 2, 1, 1, 0.5, 0.5, 0.5, 0.5])
-_FIRST = np.array([2, 5, 3, 2, 2, 1.5, 1, 1, 1, 1.5]) / 20  # of a count's first digit
-# Of the first digit of half of all numbers, 1 to 9 (Benford's law: seldom drawn, a 1 beside a
-# border is taken for a part of it).
+_FIRST = np.array([2, 5, 3, 2, 2, 1.5, 1, 1, 1, 1.5]) / 20  # of the first digit of a count
+# Of the first digit, 1 to 9, in half of all numbers (Benford's law): if a leading 1 were rare, the
+# reader would take it for the border beside it.
 _LEADING = np.log10(1 + 1 / np.arange(1, 10))
 _SIGNS = ("₹", "$", "£", "€", "Rs", "Rs.")
 _TRAILS = (
@@ -39,21 +39,21 @@ class Token:
     """One character to write."""
 
     character: str
-    reads: str = ""  # what it adds to the text of the strip
-    scale: float = 1.0  # of its height
-    lift: float = 0.0  # of its base line, in heights of a digit
+    reads: str = ""  # what it contributes to the text of the strip
+    scale: float = 1.0  # share of the usual height
+    lift: float = 0.0  # rise of its base line, in heights of a digit
     underlined: bool = False
-    beneath: bool = False  # stands under the underlined ones before it
+    beneath: bool = False  # it stands under the underlined characters before it
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What one strip holds."""
+    """The content of one strip."""
 
     tokens: tuple[Token, ...]
     traits: frozenset[str]
-    comb: bool = False  # one digit a box
-    boxed: bool = False  # in a box of a cheque, behind its printed currency sign
+    comb: bool = False  # one digit in each cell
+    boxed: bool = False  # in the box of a cheque, after its printed currency sign
 
     @property
     def text(self) -> str:
@@ -61,7 +61,7 @@ class Line:
 
 
 def draw_line(rng: np.random.Generator) -> Line:
-    """Draw a number as it stands in a field: a count, an amount, a date, any other, in a comb."""
+    """Draw a number as in a field: a count, an amount, a date, another number, digits in a comb."""
     kind = rng.random()
     if kind < 0.1:
         return draw_count(rng)
@@ -82,9 +82,9 @@ def draw_line(rng: np.random.Generator) -> Line:
 
 
 def draw_count(rng: np.random.Generator) -> Line:
-    """Draw a count, a score or an answer: a digit or two, low ones more often than high ones.
+    """Draw a count, a score or an answer: one or two digits, more often low than high.
 
-    A 1 by itself looks like the side of a box: seldom drawn, it would be taken for one.
+    A single 1 looks like the side of a box. If it were rare, the reader would take it for one.
     """
     digits = str(rng.choice(10, p=_FIRST))
     if rng.random() < 0.4:
@@ -108,7 +108,7 @@ def draw_amount(rng: np.random.Generator) -> Line:
     grouping = "indian" if rng.random() < (0.5 if separator == "," else 0.1) else "western"
     if separator and len(major) > 3:
         traits |= {f"group {separator}", grouping}
-    # Many write the zeros at the end of a round number smaller, and some raise them.
+    # Many people write the zeros at the end of a round number smaller, and some raise them.
     round_from = len(major.rstrip("0")) if rng.random() < 0.3 else len(major)
     small, raised = float(rng.uniform(0.5, 0.85)), float(rng.uniform(0, 0.2))
     for index, digit in enumerate(major):
@@ -130,7 +130,7 @@ def draw_amount(rng: np.random.Generator) -> Line:
 
 
 def draw_cheque_amount(rng: np.random.Generator) -> Line:
-    """Draw an amount as it stands in the box of an Indian cheque: mostly round, `1,25,000/-`."""
+    """Draw an amount as in the box of an Indian cheque: mostly round, such as `1,25,000/-`."""
     major = _digits(int(rng.integers(4, 10)), rng)
     if rng.random() < 0.6:
         major = major[: len(major) - 3] + "000"
@@ -149,7 +149,7 @@ def draw_cheque_amount(rng: np.random.Generator) -> Line:
 
 
 def draw_date(rng: np.random.Generator) -> Line:
-    """Draw a date with its day, month and year parted; only the digits are read."""
+    """Draw a date with separators; only its digits are read."""
     day, month = f"{rng.integers(1, 32):02d}", f"{rng.integers(1, 13):02d}"
     if rng.random() < 0.4:
         day, month = day.lstrip("0"), month.lstrip("0")
@@ -178,14 +178,14 @@ def _plain(characters: str) -> list[Token]:
 
 
 def _starts_group(left: int, grouping: str) -> bool:
-    """Whether a separator stands before the digit with `left` digits from it to the end."""
+    """Return whether a separator stands before the digit that has `left` digits up to the end."""
     if grouping == "indian":
         return left == 3 or (left > 3 and left % 2 == 1)
     return left % 3 == 0
 
 
 def _minor(separator: str, rng: np.random.Generator) -> tuple[str, list[Token]]:
-    """The minor unit in one of the ways of writing it."""
+    """Return the minor unit, in one of the ways to write it."""
     style = str(rng.choice(("point", "raised", "underlined", "over 100", "fraction", "dash")))
     digits = "00" if rng.random() < 0.4 else f"{rng.integers(100):02d}"
     first, second = Token(digits[0], f".{digits[0]}"), Token(digits[1], digits[1])
@@ -216,13 +216,13 @@ def _length(rng: np.random.Generator) -> int:
 
 
 def _digits(length: int, rng: np.random.Generator) -> str:
-    """Digits as numbers have them: often round, seldom with a leading 0."""
+    """Return digits as in real numbers: often round, rarely with a leading 0."""
     digits = rng.integers(0, 10, length)
     if rng.random() < 0.5:
         digits[0] = rng.choice(np.arange(1, 10), p=_LEADING)
     elif digits[0] == 0 and rng.random() < 0.9:
         digits[0] = rng.integers(1, 10)
-    if rng.random() < 0.05:  # one digit all along, as no other draw would hold it
+    if rng.random() < 0.05:  # a repdigit, which no other draw is likely to give
         digits[:] = digits[0]
     if length > 1 and rng.random() < 0.35:
         digits[-int(rng.integers(1, length)) :] = 0

@@ -1,7 +1,7 @@
-"""What a strip is written on: security paper, print, boxes, stamps, and the ink of neighbours.
+"""The background of a strip: security paper, print, boxes, stamps, and ink of neighbours.
 
-Pictures that take long to draw (guilloche, type, signatures) are drawn once, from a seed; a strip
-takes a part of one, moved, scaled and turned over.
+Pictures that take long to draw (guilloche, type, signatures) are drawn once, from a seed. A strip
+gets a part of one, moved, scaled and flipped.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ _WORDS = (
     "Please sign above", "DOLLARS", "or bearer", "Total", "IFSC CODE", "EURO", "CHF", "S/.",
 )  # fmt: skip
 _CAPTIONS = ("D D M M Y Y Y Y", "M M D D Y Y", "D  D  M  M  Y  Y  Y  Y", "Y Y Y Y M M D D")
-_TYPE = 44  # pixels of the type as stored
+_TYPE = 44  # pixels: the size of stored type
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Where the writing is on a strip, in pixels: what boxes and lines keep to."""
+    """Where the writing is on a strip, in pixels. Boxes and lines are drawn around it."""
 
     box: Box  # of the ink
     base: float  # y of its base line
-    height: float  # of a digit
+    height: float  # of a digit, in pixels
     start: float  # x where the line begins: the first cell of a comb
 
 
 class Backdrops:
-    """All that lies under and beside a number. Follows from `seed` alone."""
+    """Everything under and beside a number. `seed` alone determines it."""
 
     def __init__(self, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
@@ -62,8 +62,10 @@ class Backdrops:
     def paper(
         self, rows: int, columns: int, rng: np.random.Generator
     ) -> tuple[Floats, float, set[str]]:
-        """Return (rows, columns) of grey levels 0 to 255, the share of light that its pattern
-        takes, and what was printed there."""
+        """Return paper, (rows, columns) of grey levels 0 to 255, and what it shows.
+
+        Also returns the share of light that its pattern absorbs.
+        """
         level = float(rng.uniform(225, 250) if rng.random() < 0.5 else rng.uniform(140, 230))
         traits, depth = set(), 0.0
         kind = rng.random()
@@ -94,7 +96,7 @@ class Backdrops:
     def print_sign(
         self, page: Floats, frame: Frame, rng: np.random.Generator, *, rupee: bool
     ) -> float:
-        """Print a currency sign to the left of the writing, in place; return x between the two."""
+        """Print a currency sign left of the writing, in place; return an x between the two."""
         signs = self._rupees if rupee else self._signs
         sign_ = signs[int(rng.integers(len(signs)))]
         height = frame.height * rng.uniform(0.7, 1.2)
@@ -137,7 +139,7 @@ class Backdrops:
         return f"{'print' if printed else 'ink'} {side}"
 
     def signature(self, page: Floats, frame: Frame, rng: np.random.Generator) -> None:
-        """Sign over the whole strip, in place."""
+        """Write a signature over the whole strip, in place."""
         ink = self._signatures[int(rng.integers(len(self._signatures)))]
         size = (round(frame.box.w) + 4, round(frame.box.h * rng.uniform(0.9, 1.5)) + 4)
         fitted = np.asarray(cv2.resize(ink, size, interpolation=cv2.INTER_AREA), np.uint8)
@@ -151,7 +153,7 @@ class Backdrops:
         _press(page, word, frame.box.x, y, float(rng.uniform(0.4, 0.9)))
 
     def _security_text(self, page: Floats, rng: np.random.Generator) -> None:
-        """Rows of small type, faint, at an angle."""
+        """Print rows of small, faint type at an angle, in place."""
         rows, columns = page.shape
         word = _fit(self._words[int(rng.integers(len(self._words)))], rng.uniform(5, 11))
         tile = np.pad(word, ((1, int(rng.integers(1, 6))), (2, int(rng.integers(2, 12)))))
@@ -163,7 +165,7 @@ class Backdrops:
         _press(page, np.asarray(laid, np.uint8), 0, 0, float(rng.uniform(0.06, 0.28)))
 
     def _stamp(self, page: Floats, rng: np.random.Generator) -> None:
-        """A rubber stamp: a ring or a frame with a word, worn and turned."""
+        """Stamp a ring or a frame with a word, worn and rotated, in place."""
         rows, columns = page.shape
         side = int(rng.uniform(1.2, 2.5) * rows)
         ink = np.zeros((side, side), np.uint8)
@@ -184,9 +186,10 @@ class Backdrops:
 
 
 def ripples(rows: int, columns: int, rng: np.random.Generator) -> Floats:
-    """Return (rows, columns) of 0 to 1: the fine lines of security paper, computed.
+    """Return the fine lines of security paper, (rows, columns) of 0 to 1.
 
-    Waves, arcs about a far centre, either crossed with another of its kind, or a grid of dots.
+    These are waves, or arcs around a distant centre, possibly crossed with more of their kind, or a
+    grid of dots.
     """
     x = np.arange(columns, dtype=np.float32)[None, :]
     y = np.arange(rows, dtype=np.float32)[:, None]
@@ -215,7 +218,7 @@ def ripples(rows: int, columns: int, rng: np.random.Generator) -> Floats:
 
 
 def _press(page: Floats, ink: Image, x: float, y: float, depth: float) -> None:
-    """Darken `page` where `ink` is; what falls off the strip is lost."""
+    """Darken `page` where `ink` is; ink outside the strip is dropped."""
     left, top = round(x), round(y)
     rows, columns = page.shape
     y0, x0 = max(top, 0), max(left, 0)
@@ -232,7 +235,7 @@ def _fit(ink: Image, height: float) -> Image:
 
 
 def _cut(sheet: Image, rows: int, columns: int, rng: np.random.Generator) -> Floats:
-    """Any part of the sheet, magnified so that it fills (rows, columns)."""
+    """Return a random part of the sheet, scaled up to fill (rows, columns)."""
     zoom = min(rng.uniform(0.5, 1.6), sheet.shape[0] / rows, sheet.shape[1] / columns)
     tall, wide = int(rows * zoom), int(columns * zoom)
     top = int(rng.integers(sheet.shape[0] - tall + 1))
@@ -251,14 +254,14 @@ def _sheet(rng: np.random.Generator, *, printed: bool) -> Image:
 
 
 def _typeset(text: str, *, bold: bool) -> Image:
-    """Type as ink on nothing, cut to its ink."""
+    """Return type as ink on an empty background, cropped to the ink."""
     picture = np.full((2 * _TYPE, 24 + _TYPE * len(text), 3), 255, np.uint8)
     print_text(picture, text, 8, 16, _TYPE, (0, 0, 0), bold=bold)
     return _cut_out(255 - picture[..., 0])
 
 
 def _drawn_sign(shape: Allograph) -> Image:
-    """A sign that the typeface lacks, drawn with an even pen."""
+    """Return a sign that the typeface lacks, drawn with an even pen."""
     canvas = np.zeros((2 * _TYPE, 2 * _TYPE), np.uint8)
     strokes = [stroke * _TYPE + 12 for stroke in plain(shape)]
     ink_strokes(canvas, strokes, _TYPE / 9, np.random.default_rng(0), 0.0)

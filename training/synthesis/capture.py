@@ -1,6 +1,6 @@
-"""How a strip comes to be an image: a scanner, a fax mode, a telephone, and what JPEG leaves.
+"""Turn a strip into an image: a scanner, a fax mode, a phone camera, JPEG compression.
 
-Whole pages go through `training.synthesis.scan`; a strip meets rougher and more varied treatment.
+Whole pages use `training.synthesis.scan`; strips get rougher and more varied treatment.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from training.synthesis.digit_strips import Shadow, shade
 
 Floats = NDArray[np.float32]
 
-_GOOD = 0.6  # the share of scans as an office makes them every day, none of them hard to read
-_BLACKEST = 0.72 * 255  # a fax darker than this is thrown away and scanned in grey
+_GOOD = 0.6  # share of everyday office scans, which are easy to read
+_BLACKEST = 0.72 * 255  # a darker fax is discarded, and the strip is scanned in grey
 
 
 def capture(page: Floats, height: float, rng: np.random.Generator) -> tuple[Image, set[str]]:
-    """Return the image of a strip of grey levels, (h, w), and what happened to it.
+    """Return the image of a strip of grey levels, (h, w), and the names of what was done to it.
 
-    `height` is that of a digit in pixels: what small writing would not survive is not done to it.
+    `height` is the height of a digit in pixels; small writing is spared what would destroy it.
     """
     traits: set[str] = set()
     good = rng.random() < _GOOD
@@ -63,7 +63,7 @@ def capture(page: Floats, height: float, rng: np.random.Generator) -> tuple[Imag
 
 
 def turn(page: Floats, rng: np.random.Generator) -> Floats:
-    """Turn a strip a little and look at it from aside."""
+    """Rotate a strip a little and change its perspective."""
     rows, columns = page.shape
     corners = np.array([[0, 0], [columns, 0], [columns, rows], [0, rows]], np.float32)
     angle = np.deg2rad(rng.normal(0, 1.3))
@@ -85,7 +85,7 @@ def _enlarge(page: Floats, share: float) -> Floats:
 
 
 def _fax(image: Image, rng: np.random.Generator) -> Image:
-    """Black and white as a fax mode gives, its threshold not always well chosen."""
+    """Return the strip in black and white, as from a fax mode with an imperfect threshold."""
     soft = cv2.GaussianBlur(image, (0, 0), 0.7)
     level, _ = cv2.threshold(soft, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     return np.asarray(

@@ -1,6 +1,6 @@
-"""The demo cheque of a bank that does not exist, with its printed parts and written fields.
+"""The demo cheque of a fictional bank: its print and its handwritten fields.
 
-The boxes here are those of `pipeline/templates/demo-cheque.yaml`; a test holds them together.
+The boxes are those of `pipeline/templates/demo-cheque.yaml`; a test compares the two.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def render_cheque(
 ) -> Picture:
     """Return one filled cheque, (750, 1600, 3) uint8, straight and clean.
 
-    `date` is DDMMYYYY, `amount` whole crowns without separators, `account` ten digits; these
-    are handwritten. `number` is printed.
+    `date` (DDMMYYYY), `amount` (whole crowns without separators) and `account` (ten digits) are
+    handwritten; `number` is printed.
     """
     page = blank_paper(HEIGHT, WIDTH, (238, 242, 235), rng)
     guilloche(page, (120, 170, 168), rng, depth=0.38)
@@ -92,7 +92,7 @@ def _labelled(page: Picture, label: str, hint: str, box: Box) -> None:
 
 
 def _in_words(amount: int) -> str:
-    """Return an amount below a million in English, with a capital."""
+    """Return an amount below a million in English words, capitalised."""
     thousands, rest = divmod(amount, 1000)
     words = ([*_below_thousand(thousands), "thousand"] if thousands else []) + (
         _below_thousand(rest) if rest or not thousands else []

@@ -1,4 +1,4 @@
-"""Strips of separate handwritten digits with a known truth, to measure the glyph reader on."""
+"""Strips of separate handwritten digits with known content, for measuring the glyph reader."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def compose_strip(
     height_spread: float = 0.0,
     gap: tuple[float, float] = (0.12, 0.5),
 ) -> Image:
-    """Return a (h, w) strip with `digits`, each (28, 28) uint8 with ink bright on 0, side by side.
+    """Return a (h, w) strip with `digits` side by side, each (28, 28) uint8 with bright ink on 0.
 
-    `height` is that of an MNIST frame of 28 rows in pixels, of which its digit fills at most 20;
-    `gap` is the white between the inks of neighbours, and `height_spread` how much digits differ
-    in size, both as a share of `height`. `noise` is the standard deviation of Gaussian noise in
-    grey levels, laid on after the shadow.
+    `height`, in pixels, is that of MNIST's frame of 28 rows, of which a digit fills at most 20.
+    `gap` is the white space between neighbours and `height_spread` the spread of sizes, both as a
+    share of `height`. `noise` is the standard deviation of Gaussian noise in grey levels, added
+    after the shadow.
     """
     sized = []
     for digit in digits:
@@ -66,7 +66,7 @@ def develop(
     shadow: Shadow = "none",
     dark_paper: bool = False,
 ) -> Image:
-    """Return `cover` (0 paper to 1 ink) as a scan: paper, ink, shadow and noise."""
+    """Return the scan of `cover` (0 paper to 1 ink), with shadow and noise."""
     paper, ink = (INK, PAPER) if dark_paper else (PAPER, INK)
     grey = paper + (ink - paper) * cover
     if shadow != "none":
@@ -81,8 +81,8 @@ def develop(
 def shade(
     rows: int, columns: int, shadow: Shadow, rng: np.random.Generator, depth: float = 0.5
 ) -> NDArray[np.float64]:
-    """Return what share of the light reaches each pixel, (rows, columns) of 1 - `depth` to 1."""
-    # A shadow lies across the page at any angle; an edge is soft over a tenth of its width.
+    """Return the share of light that reaches each pixel, (rows, columns) of 1 - `depth` to 1."""
+    # A shadow crosses the page at a random angle; its edge is soft over a tenth of the width.
     angle = rng.uniform(-0.6, 0.6)
     along = (
         np.linspace(0, 1, columns)[None, :] + angle * np.linspace(0, rows / columns, rows)[:, None]

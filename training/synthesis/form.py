@@ -1,6 +1,6 @@
-"""The demo form: the weekly tally of a clinic that does not exist, in framed boxes.
+"""The demo form: the weekly tally of a fictional clinic, in framed boxes.
 
-The boxes here are those of `pipeline/templates/demo-form.yaml`; a test holds them together.
+The boxes are those of `pipeline/templates/demo-form.yaml`; a test compares the two.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ BOXES: Mapping[str, Box] = MappingProxyType(
     }
 )
 COMBS: Mapping[str, int] = MappingProxyType({"clinic": 6, "week_ending": 8})
-"""Fields with one cell a digit, and how many cells."""
+"""Fields with one cell for each digit, and their number of cells."""
 
 _BLACK: Colour = (30, 30, 34)
 _GREY: Colour = (96, 96, 104)

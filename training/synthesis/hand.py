@@ -1,4 +1,4 @@
-"""Handwriting: real MNIST digits as pen strokes, and a signature that says nothing."""
+"""Handwriting for pages: real MNIST digits as pen strokes, and a meaningless signature."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def load_mnist(folder: Path, *, part: str = "test") -> DigitSet:
 @dataclass(frozen=True, slots=True)
 class Pen:
     colour: Colour
-    width: float = 1.0  # 1 draws strokes as MNIST has them; less is a finer pen
+    width: float = 1.0  # 1 keeps MNIST's strokes; less makes a finer pen
 
 
 def write_digits(
     picture: Picture, text: str, box: Box, digits: DigitSet, pen: Pen, rng: np.random.Generator
 ) -> None:
-    """Write `text` into `box`, left aligned, two thirds as tall, smaller if it must; in place."""
+    """Write `text` into `box` in place: left aligned, two thirds of its height or smaller."""
     glyphs = [digits.pick(digit, rng) for digit in text]
     height = box.h * rng.uniform(0.60, 0.68)
     gap, start = rng.uniform(0.16, 0.30), rng.uniform(0.25, 0.5)  # in heights
@@ -61,7 +61,7 @@ def write_digits(
 def write_comb(
     picture: Picture, text: str, box: Box, digits: DigitSet, pen: Pen, rng: np.random.Generator
 ) -> None:
-    """Write one digit of `text` into each of the equal cells that `box` is divided into."""
+    """Write the digits of `text` into the equal cells of `box`, one into each."""
     cell = box.w / len(text)
 
     def fits(glyph: Image) -> float:
@@ -69,7 +69,7 @@ def write_comb(
 
     for i, digit in enumerate(text):
         height = box.h * rng.uniform(0.60, 0.70)
-        wide = height * 0.62  # about what a digit takes; a 1 stays left of the middle, as written
+        wide = height * 0.62  # about the width of a digit; a 1 stays left of the middle
         x = box.x + i * cell + (cell - wide) / 2 + rng.normal(0, 0.03) * cell
         y = box.y + (box.h - height) / 2 + rng.normal(0, 0.03) * height
         glyph = digits.pick(digit, rng)
@@ -94,7 +94,7 @@ def _write_glyph(
     large = (size[0] + 4 * round(scale), size[1] + 4 * round(scale))
     tall = cv2.resize(smooth, large, interpolation=cv2.INTER_AREA if scale < 4 else cv2.INTER_CUBIC)
     tall = np.pad(tall, margin)
-    # The pixels' grey edge becomes a crisp stroke: a finer pen cuts it higher up.
+    # Make the grey edge crisp: a finer pen thresholds it at a higher level.
     level = 100 + 70 * (1 - pen.width)
     ink = 1 / (1 + np.exp(-(tall.astype(np.float32) - level) / 14))
     uneven = cv2.resize(
@@ -109,7 +109,7 @@ def _write_glyph(
 def _blend(
     picture: Picture, ink: NDArray[np.floating], left: int, top: int, colour: Colour
 ) -> None:
-    """Lay `ink` (0 to 1) of `colour` on the picture; what falls off its edge is lost."""
+    """Blend `ink` (0 to 1) of `colour` into the picture; ink outside it is dropped."""
     height, width = picture.shape[:2]
     y0, x0 = max(top, 0), max(left, 0)
     y1, x1 = min(top + ink.shape[0], height), min(left + ink.shape[1], width)
@@ -117,13 +117,13 @@ def _blend(
         return
     part = ink[y0 - top : y1 - top, x0 - left : x1 - left, None]
     under = picture[y0:y1, x0:x1].astype(np.float32)
-    # Ink lies over paper as a filter does: where both are dark it is darker still.
+    # Ink filters the light of the paper: where both are dark, the result is darker.
     over = under * (np.array(colour, np.float32) + 30) / 285
     picture[y0:y1, x0:x1] = (under * (1 - part) + over * part).astype(np.uint8)
 
 
 def sign(picture: Picture, box: Box, pen: Pen, rng: np.random.Generator) -> None:
-    """Draw a scrawl that fills `box`: a smooth random walk with the loops of a signature."""
+    """Draw a signature that fills `box`: a smooth random walk with loops."""
     t = np.linspace(0, 1, 400)
     loops = rng.uniform(5, 8)
     fade = np.interp(t, [0, 0.12, 0.6, 1], [1.0, 0.7, 0.45, 0.15])

@@ -1,9 +1,9 @@
-"""E-13B print, drawn from the geometry of the standard, and what presses and scanners do to it.
+"""Draw E-13B print from the geometry of the standard, with the wear of presses and scanners.
 
 ANSI X9.27 and ISO 1004-1 give each character as bars on a grid of 0.013 inch modules, 9 high and 4
-to 7 wide, with corners rounded by half a module, right edges 0.125 inch apart. The digits, transit
-and on-us were compared with real cheques; amount and dash are on none at hand, and their bars are
-those of the code charts of Unicode (U+2447, U+2449).
+to 7 wide, with corners rounded by half a module and right edges 0.125 inch apart. The digits, the
+transit and the on-us symbol were compared with real cheques. No cheque at hand has the amount and
+dash symbols; their bars follow Unicode's code charts (U+2447, U+2449).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pipeline.readers.micr_line import HEIGHT, MODULE_INCH, PITCH, Cells
 from pipeline.types import Image
 from training.synthesis.paper import blank_paper, guilloche
 
-_FINE = 12  # pixels a module, of a drawing
+_FINE = 12  # pixels for each module of a drawing
 
 # (left, top, right, bottom) in modules, from the top left corner of the character.
 _BARS: dict[str, tuple[tuple[float, float, float, float], ...]] = {
@@ -43,9 +43,11 @@ CHARACTERS = "0" + "".join(_BARS)
 
 @cache
 def draw_character(character: str, fine: int = _FINE) -> Image:
-    """Return one of the 14 characters, 255 on 0: 9 modules high and 7 wide, set to the right."""
+    """Return one of the 14 characters, 255 on 0, right-aligned in 9 by 7 modules."""
     shape = np.zeros((9 * fine, 7 * fine), np.uint8)
-    if character == "0":  # the only one with wide bends: two modules outside, one inside
+    if (
+        character == "0"
+    ):  # the only character with wide bends: radius two modules outside, one inside
         _round_bar(shape, (0, 0, 7, 9), 2.0, 255, fine)
         _round_bar(shape, (1, 1, 6, 8), 1.0, 0, fine)
         return shape
@@ -81,11 +83,11 @@ def _disc(diameter: float) -> Image:
 
 @dataclass(frozen=True, slots=True)
 class Wear:
-    """What happens to a line between the press and the file."""
+    """The changes to a line between the press and the file."""
 
-    spread: float = 0.0  # modules by which ink spreads (or lacks) on each side
-    voids: float = 0.0  # share of the ink that did not take
-    specks: float = 0.0  # of extraneous ink, share of the paper
+    spread: float = 0.0  # modules by which ink spreads (or recedes) on each side
+    voids: float = 0.0  # share of missing ink
+    specks: float = 0.0  # share of paper with extraneous ink
     turn: float = 0.0  # degrees
     ink: int = 30  # grey of the ink
     paper: int = 245  # grey of the paper
@@ -97,7 +99,7 @@ class Wear:
 
 
 def random_wear(rng: np.random.Generator) -> Wear:
-    """Return what may happen to a line; about a third are hardly worn."""
+    """Draw the wear of a line; about a third of all lines are hardly worn."""
     mild = rng.random() < 0.35
     return Wear(
         spread=rng.normal(0, 0.05) if mild else float(np.clip(rng.normal(0.03, 0.14), -0.3, 0.4)),
@@ -116,7 +118,7 @@ def random_wear(rng: np.random.Generator) -> Wear:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A picture with a line on it, and where its characters (and gaps) truly are."""
+    """A picture of a line, and the true cells of its characters and gaps."""
 
     grey: Image  # (height, width)
     cells: Cells
@@ -133,16 +135,17 @@ def render_line(
 ) -> Rendered:
     """Print `text` (of the 14 characters and spaces) on paper and scan it.
 
-    `size` is the paper's width and height, `place` the distance of the line's left end and of its
-    base from the left and lower edges, in inches. On a paper of its own size it has a margin.
+    `size` is the width and height of the paper, and `place` the distance of the line's left end
+    from the left edge and of its base from the lower edge, in inches. By default the paper is as
+    large as the line and a margin.
     """
     wide, high = size or (0.125 * len(text) + 2 * place[0], 0.117 + 2 * place[1])
     columns, rows = round(wide * dpi), round(high * dpi)
     grey = _paper(rows, columns, wear, rng)
     module = MODULE_INCH * dpi
-    # Where the fine drawing's module (0, 0), the upper left corner of its first cell, comes to be.
+    # Where module (0, 0) of the fine drawing, the top left corner of its first cell, will lie.
     start = (place[0] * dpi, (high - place[1]) * dpi - HEIGHT * module)
-    shift = rng.uniform(0, 1, 2)  # of a pixel: print and scanner know nothing of each other
+    shift = rng.uniform(0, 1, 2)  # of a pixel: print and scanner are not aligned
     angle = np.deg2rad(wear.turn)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     ink = _ink(text, wear, rng)
@@ -150,7 +153,7 @@ def render_line(
     to_scan = np.zeros((2, 3))
     to_scan[:, :2] = turn * (module / _FINE)
     to_scan[:, 2] = np.array(start) + shift - turn @ np.array([margin, margin]) * module
-    # Averaged over a pixel of the scan first: the fine drawing has many pixels to one of it.
+    # First average over a pixel of the scan, which covers many pixels of the fine drawing.
     step = _FINE / module
     if step > 1:
         ink = np.asarray(cv2.blur(ink, (round(step), round(step))))
@@ -171,7 +174,7 @@ def _ink(text: str, wear: Wear, rng: np.random.Generator) -> NDArray[np.float32]
     for number, character in enumerate(text):
         if character == " ":
             continue
-        # The standard lets a character stray by some 0.0015 inch up and down and to the sides.
+        # The standard allows a character to be off by about 0.0015 inch in each direction.
         x = round(number * pitch + 2 * _FINE + np.clip(rng.normal(0, 0.08), -0.2, 0.2) * _FINE)
         y = round((2 + np.clip(rng.normal(0, 0.06), -0.2, 0.2)) * _FINE)
         glyph = draw_character(character)

@@ -1,4 +1,4 @@
-"""Blank paper: fibres, tint and guilloche, all computed from a seed, so that rights are clean."""
+"""Blank paper: fibres, tint and guilloche, computed from a seed and so free of rights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Picture = NDArray[np.uint8]  # (height, width, 3), red green blue
 
 
 def blank_paper(height: int, width: int, tint: Colour, rng: np.random.Generator) -> Picture:
-    """Return (height, width, 3) uint8: `tint` with cloudy unevenness and short fibres."""
+    """Return paper, (height, width, 3) uint8: `tint` with cloudy unevenness and short fibres."""
     clouds = np.zeros((height, width), np.float32)
     for cells, weight in ((4, 2.0), (24, 1.2), (120, 0.8)):
         coarse = rng.standard_normal((cells, cells * width // height + 1)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What the print shop puts on a page: type, rules and boxes."""
+"""Print on a page: type, ruled lines and boxes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from training.synthesis.paper import Colour, Picture
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)  # Aileron, which Pillow carries itself
+    return ImageFont.load_default(size)  # Aileron, which comes with Pillow
 
 
 def print_text(
@@ -29,8 +29,10 @@ def print_text(
     bold: bool = False,
     spacing: float = 0.0,
 ) -> None:
-    """Set a line of type in place; `anchor` is Pillow's, `spacing` widens the letters (pixels)
-    of a line that starts at x."""
+    """Set a line of type, in place.
+
+    `anchor` is Pillow's. `spacing`, in pixels, widens the letters of a line that starts at x.
+    """
     page = Image.fromarray(picture)
     draw = ImageDraw.Draw(page)
     weight = size / 45 if bold else 0.0

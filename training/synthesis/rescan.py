@@ -1,7 +1,7 @@
-"""Digits as the reader meets them: drawn on paper, scanned, and cut out of the scan again.
+"""Digits as the reader sees them: drawn on paper, scanned, and segmented from the scan.
 
-Published digits are clean. What thresholding and noise leave of them differs in ways that no
-bending of the published image imitates, so that training sees some through the reader's own steps.
+Published digits are clean. Thresholding and noise change them in ways that no distortion of the
+published image imitates, so training sees some digits through the reader's own steps.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from pipeline.readers.segment import segment_glyphs
 from pipeline.types import Image
 from training.synthesis.digit_strips import Shadow, compose_strip
 
-HEIGHTS = (18.0, 200.0)  # pixels of a frame of 28 rows, drawn evenly on a log scale
-NOISE = 14.0  # grey levels, the most
+HEIGHTS = (18.0, 200.0)  # pixels: height of MNIST's frame of 28 rows, uniform on a log scale
+NOISE = 14.0  # grey levels, at most
 SHADOWS: tuple[Shadow, ...] = ("none", "none", "gradient", "edge")
 
 
 def rescan(digits: Image, rng: np.random.Generator) -> Image:
-    """Return (n, 28, 28) uint8 glyphs of `digits`, the same shape, each scanned in its own way.
+    """Scan and segment each of `digits`, (n, 28, 28) uint8; the result has the same shape.
 
-    A digit that the scan lost, or left in pieces that are not taken together, stays as it was.
+    A digit that the scan lost, or that segmentation leaves in pieces, stays unchanged.
     """
     scanned = digits.copy()
     low, high = np.log(HEIGHTS)

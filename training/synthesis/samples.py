@@ -1,7 +1,7 @@
 """Draw the bundled sample batch: `python -m training.synthesis.samples --data DIR --out DIR`.
 
-Everything follows from the seed: the same digits, the same seed, the same files. `truth.json`
-says what is written on each page; the demo compares its readings with it.
+The same digits and the same seed give the same files. `truth.json` holds what is written on each
+page; the demo compares its readings with it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LOOSE_CHEQUES, ZIPPED_CHEQUES, TIFF_FORMS, PDF_FORMS = 4, 2, 3, 2
 
 
 def draw_samples(digits: DigitSet, nist: Path, out: Path, *, seed: int = 2) -> list[dict[str, Any]]:
-    """Write the sample files and `truth.json` into `out` and return the truth, a dict a page.
+    """Write the sample files and `truth.json` into `out`; return the truth, one dict for each page.
 
     `nist` is the folder with the NIST form and its text.
     """
@@ -50,7 +50,8 @@ def draw_samples(digits: DigitSet, nist: Path, out: Path, *, seed: int = 2) -> l
         truth.append(_page(name, 1, "demo-cheque", fields))
     with zipfile.ZipFile(out / "cheques.zip", "w") as bundle:
         for i, (picture, fields) in enumerate(cheques[LOOSE_CHEQUES:], 1):
-            member = zipfile.ZipInfo(f"teller-3/cheque-{i}.jpg")  # a fixed date: same bytes again
+            # ZipInfo has a fixed date by default, so that the bytes are reproducible.
+            member = zipfile.ZipInfo(f"teller-3/cheque-{i}.jpg")
             bundle.writestr(member, _jpeg(picture, quality=72))
             truth.append(_page("cheques.zip", i, "demo-cheque", fields))
 

@@ -1,4 +1,4 @@
-"""What a scanner does to a page: skew, soft lens, sensor noise, black and white."""
+"""Imitate the scanner of a page: skew, a soft lens, sensor noise, black and white."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def scan(
     shift: float = 4.0,
     noise: float = 3.0,
 ) -> Picture:
-    """Return the picture as a flat-bed scanner sees it, of the same size.
+    """Return the picture as a flat-bed scanner records it, in the same size.
 
     `skew` is the largest turn in degrees, `shift` the largest move in pixels, `noise` the sigma
     of the sensor in grey levels.
@@ -36,6 +36,6 @@ def scan(
 
 
 def bilevel(picture: Picture) -> Image:
-    """Return (height, width) uint8 of 0 and 255 only, as an office scanner's fax mode gives."""
+    """Return the picture in the fax mode of an office scanner: (height, width) uint8, 0 or 255."""
     grey = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (0, 0), 0.8)
     return np.where(grey < 150, 0, 255).astype(np.uint8)

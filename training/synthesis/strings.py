@@ -1,7 +1,7 @@
-"""Writes a line of characters as one hand does: its shapes, slant, pen, spacing and joins.
+"""Write a line of characters in one hand: its shapes, slant, pen, spacing and joins.
 
-Lengths are in heights of a digit until the ink is laid: x to the right, y from 0 (top of a digit)
-to 1 (its base line).
+Until the ink is drawn, lengths are in heights of a digit: x to the right, y from 0 (top of a digit)
+to 1 (base line).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from training.synthesis.amounts import Line, Token
 from training.synthesis.strokes import PenHand, ink_strokes, join
 from training.synthesis.writers import Archive, ArchiveHand, cut_to_ink, go_over
 
-_DETAIL = 72  # pixels of a digit's height while its ink is laid, about
-_SPACE = 0.35  # of a blank between words or groups
-_LOW = frozenset(".,")  # they stand under the end of the digit before
-_JOINING = frozenset("0256")  # digits that end on the right, where the pen may stay down
+_DETAIL = 72  # pixels, about: the height of a digit while its ink is drawn
+_SPACE = 0.35  # the width of a space between words or groups
+_LOW = frozenset(".,")  # they stand under the end of the previous digit
+_JOINING = frozenset("0256")  # digits that end on the right, where the pen may stay on the paper
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +30,18 @@ class Hand:
     """The style that all characters of one strip share."""
 
     pen: PenHand
-    archive: ArchiveHand | None  # whose real digits are taken
-    drawn: frozenset[str]  # digits that are pen strokes all the same
-    redrawn: bool  # real digits are gone over with the pen
+    archive: ArchiveHand | None  # the writer whose real digits are used
+    drawn: frozenset[str]  # digits that are drawn all the same
+    redrawn: bool  # real digits are redrawn with the pen
     nib: float  # width of the pen
     press: float  # how much the width changes along a stroke, 0 to 1
-    slant: float  # x a y
+    slant: float  # x for each y
     gap: float  # between the inks of neighbours; negative where they overlap
     unevenness: float  # of sizes and gaps
     zero: float  # height of a 0
     wander: float  # of the base line
-    slope: float  # of the base line, y an x
-    ligature: float  # chance that the pen is not lifted between two digits that can join
+    slope: float  # of the base line, y for each x
+    ligature: float  # probability that the pen stays down between two digits that can join
 
     @property
     def traits(self) -> frozenset[str]:
@@ -52,12 +52,12 @@ class Hand:
 
 @dataclass(frozen=True, slots=True)
 class Handwriting:
-    """Ink on nothing."""
+    """A line of ink on an empty background."""
 
-    cover: Image  # (h, w), ink 255, cut to the ink
-    written: tuple[tuple[str, Box], ...]  # each character and where it is on `cover`
-    start: float  # x where the line begins on `cover`, half way up a digit
-    base: float  # y of its base line there
+    cover: Image  # (h, w), ink 255, cropped to the ink
+    written: tuple[tuple[str, Box], ...]  # each character and its place on `cover`
+    start: float  # x on `cover` where the line begins, at half the height of a digit
+    base: float  # y of the base line there
     shapes: frozenset[str]  # the allographs of drawn digits, "1 long upstroke"
 
 
@@ -90,7 +90,7 @@ class _Placed:
 
 
 def draw_hand(archive: Archive | None, rng: np.random.Generator) -> Hand:
-    """Draw the style of one strip. Without an archive every hand is a pen."""
+    """Draw the style of one strip. Without an archive all digits are drawn."""
     pen = PenHand(
         int(rng.integers(2**31)),
         width=float(np.exp(rng.normal(0.16, 0.24))),
@@ -100,7 +100,7 @@ def draw_hand(archive: Archive | None, rng: np.random.Generator) -> Hand:
     redrawn = bool(rng.random() < 0.75)
     tightness = rng.random()
     gap = rng.uniform(0.25, 0.7) if tightness < 0.15 else rng.normal(0.15, 0.08)
-    # Thick published strokes touch in their own way: let them do it more often.
+    # Thick published strokes touch in their own way; let them touch more often.
     if tightness > (0.8 if redrawn or not real else 0.6):
         gap = rng.uniform(-0.16, 0.02)
     return Hand(
@@ -110,7 +110,7 @@ def draw_hand(archive: Archive | None, rng: np.random.Generator) -> Hand:
         redrawn=redrawn,
         nib=float(np.clip(np.exp(rng.normal(-2.6, 0.33)), 0.03, 0.16)),
         press=float(rng.uniform(0, 0.7)),
-        # Published digits have their writer's slant already.
+        # Published digits already have their writer's slant.
         slant=float(rng.normal(-0.02 if real else 0.1, 0.17)),
         gap=float(gap),
         unevenness=float(rng.uniform(0.02, 0.12)),
@@ -122,7 +122,7 @@ def draw_hand(archive: Archive | None, rng: np.random.Generator) -> Hand:
 
 
 def _drawn(rng: np.random.Generator) -> frozenset[str]:
-    """Digits that a hand of real ones takes from the pen; those that look alike go together."""
+    """Return the digits that a hand of real digits draws; similar digits go together."""
     if rng.random() < 0.4:
         return frozenset()
     groups = [group for group in ("17", "49", "5", "2", "0", "368") if rng.random() < 0.35]
@@ -132,8 +132,10 @@ def _drawn(rng: np.random.Generator) -> frozenset[str]:
 def write(
     line: Line, hand: Hand, height: float, rng: np.random.Generator, *, cell: float = 0.0
 ) -> Handwriting:
-    """Write `line` with digits about `height` pixels tall; with `cell`, a digit every that many
-    heights, its middle in the middle of the cell."""
+    """Write `line` with digits about `height` pixels tall.
+
+    With `cell`, each digit stands in the middle of a cell that is `cell` heights wide.
+    """
     placed = _lay_out(line, hand, rng, cell)
     joins = [] if cell else _joins(placed, hand, rng)
     underline = _underline(placed, rng)
@@ -146,7 +148,7 @@ def write(
         base = hand.slope * x + np.interp(x, np.linspace(0, 8, 6), drift)
         return np.stack([x + hand.slant * (1 - y), y + base], axis=1) * scale
 
-    # All points at once: a call for each stroke would take longer than the ink.
+    # Transform all points at once: one call for each stroke would take longer than drawing.
     strokes = [stroke for mark in placed for stroke in mark.strokes]
     strokes += [*joins, *underline]
     start = np.array([[0.0, 0.5], [0.0, 1.0]])
@@ -190,7 +192,7 @@ def _lay_out(line: Line, hand: Hand, rng: np.random.Generator, cell: float) -> l
         elif not token.reads:
             gap = max(gap, 0.0) + rng.uniform(0.02, 0.12)
         if token.reads == "." or (placed and placed[-1].token.reads == "."):
-            gap = max(gap, 0.06)  # this point alone tells 12.34 from 1234
+            gap = max(gap, 0.06)  # only this point distinguishes 12.34 from 1234
         if token.beneath:
             end = group
         x = end + gap - mark.x0
@@ -205,7 +207,7 @@ def _lay_out(line: Line, hand: Hand, rng: np.random.Generator, cell: float) -> l
 
 
 def _form(token: Token, hand: Hand, rng: np.random.Generator) -> _Placed:
-    """One character of the hand, standing at x = 0."""
+    """Return one character in this hand, placed at x = 0."""
     digit = token.character.isdigit()
     scale = token.scale * (1 + rng.normal(0, hand.unevenness) * digit)
     if token.character == "0":
@@ -213,7 +215,8 @@ def _form(token: Token, hand: Hand, rng: np.random.Generator) -> _Placed:
     down = 1 - token.lift + rng.normal(0, 0.5 * hand.unevenness) * digit
     if digit and hand.archive is not None and token.character not in hand.drawn:
         ink = _real(int(token.character), hand.archive, hand, rng)
-        tall = max(ink.shape[0] / max(ink.shape), 0.55)  # published ones are as long as this
+        # The longer side of a published digit has the size of a digit.
+        tall = max(ink.shape[0] / max(ink.shape), 0.55)
         tall *= scale
         wide = max(tall * ink.shape[1] / ink.shape[0] * hand.pen.width**0.7, 0.05)
         return _Placed(token, "", (), ink, 0.0, down - tall, wide, down)
@@ -226,7 +229,7 @@ def _form(token: Token, hand: Hand, rng: np.random.Generator) -> _Placed:
 
 
 def _real(digit: int, archive: ArchiveHand, hand: Hand, rng: np.random.Generator) -> Image:
-    """A real digit, cut to its ink."""
+    """Return a real digit, cropped to its ink."""
     for _ in range(3 if hand.redrawn else 0):
         ink = go_over(archive.pick(digit, rng), hand.nib * 20)
         if ink is not None:
@@ -235,7 +238,7 @@ def _real(digit: int, archive: ArchiveHand, hand: Hand, rng: np.random.Generator
 
 
 def _joins(placed: Sequence[_Placed], hand: Hand, rng: np.random.Generator) -> list[Points]:
-    """Strokes of a pen that stays down from one digit to the next."""
+    """Return the strokes of a pen that stays down between digits."""
     joins = []
     for left, right in pairwise(placed):
         pair = left.token.character + right.token.character

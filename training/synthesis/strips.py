@@ -1,11 +1,11 @@
-"""Labelled strips without end, to train and to validate the strip reader on.
+"""An endless supply of labelled strips, for training and validating the strip reader.
 
     strips = StripSynthesizer([load_mnist(data, "train"), load_femnist(data)])
     strip = strips(np.random.default_rng(7))     # strip.grey, strip.text
 
 The same sets, seed and generator state give the same strip. To validate on hands that did not
-train, split MNIST by writer and make one synthesizer of each part. What a text may hold and why is
-said in `training.synthesis.amounts`.
+train, split MNIST by writer and make one synthesizer for each part. `training.synthesis.amounts`
+says what a text may hold, and why.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ from training.synthesis.writers import Archive
 Floats = NDArray[np.float32]
 
 _NOTHING = ("empty", "empty", "writing", "writing", "signature", "smudge", "print")
-HEIGHTS = (11.0, 60.0)  # pixels of a digit, drawn evenly on a log scale
-_OFFICE = 0.5  # the share of strips that are scanned as finely as offices do,
-_OFFICE_HEIGHT = 24.0  # with digits at least as high as this
-_AS_THEY_ARE = 0.08  # the share of real digits as published: moved together until they touch,
+HEIGHTS = (11.0, 60.0)  # pixels: height of a digit, uniform on a log scale
+_OFFICE = 0.5  # share of strips at the resolution of an office,
+_OFFICE_HEIGHT = 24.0  # with digits at least this high, in pixels
+_AS_THEY_ARE = 0.08  # share of unchanged published digits: joined until they touch,
 _TOUCHING_LENGTHS = (2, 2, 2, 3, 3, 3, 4, 5, 6)
-_COUNTS = 0.4  # or a digit or two that someone counted
-_BOXED_HEIGHTS = (11.0, 36.0)  # in the box of a cheque, which is scanned as a whole
+_COUNTS = 0.4  # or with this share one or two digits of a count
+_BOXED_HEIGHTS = (11.0, 36.0)  # pixels, in the box of a cheque, which is scanned whole
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledStrip:
-    """One strip and what is to be read on it."""
+    """One strip and its content."""
 
     grey: Image  # (h, w), as scanned
     text: str  # of ALPHABET; "" where no number is
-    traits: frozenset[str]  # what was drawn and done, to find out what a reader fails on
+    traits: frozenset[str]  # what was drawn and done, for analysing the errors of a reader
 
 
 class StripSynthesizer:
-    """Draws strips. `sets` are the real digits to write with; without any, all is drawn by pen.
+    """Draws strips with the real digits in `sets`; without any, all digits are drawn.
 
-    `empties` is the share of strips that hold no number. Raises ConfigError for a set that weights
-    to be shipped must not see.
+    `empties` is the share of strips that hold no number. Raises ConfigError for a set that must not
+    train weights that we ship.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class StripSynthesizer:
     def _as_they_are(
         self, archive: Archive, height: float, rng: np.random.Generator
     ) -> LabelledStrip:
-        """Digits of one hand, their ink one piece, on paper without a form."""
+        """Return digits of one hand, joined into one piece of ink, on paper without a form."""
         cover = None
         while cover is None:
             hand = archive.hand(rng)
@@ -106,7 +106,7 @@ class StripSynthesizer:
         return _scan(page, height, text, traits, rng)
 
     def _empty(self, height: float, rng: np.random.Generator) -> LabelledStrip:
-        """A strip that holds no number, yet seldom nothing."""
+        """Return a strip without a number; it is rarely blank."""
         kind = str(rng.choice(_NOTHING))
         if kind == "writing":
             return self._written(draw_words(rng), height, rng)
@@ -155,14 +155,14 @@ class StripSynthesizer:
         if not cell and rng.random() < 0.2:
             traits.add("printed sign")
             side = self._backdrops.print_sign(page, frame, rng, rupee=rng.random() < 0.4)
-            if rng.random() < 0.3:  # which has a cell of its own
+            if rng.random() < 0.3:  # which has its own cell
                 _line(page, (side, 0), (side, page.shape[0]), thick, tone)
         if rng.random() < 0.15:
             traits.add(self._backdrops.intrude(page, frame, rng))
         return traits
 
     def _box_of_cheque(self, page: Floats, frame: Frame, rng: np.random.Generator) -> None:
-        """The sign of the currency, and what cleaning leaves of the border, in place."""
+        """Draw the currency sign and what cleaning leaves of the border, in place."""
         tone = float(rng.uniform(0.2, 0.85))
         thick = max(1, round(frame.height * rng.uniform(0.03, 0.1)))
         rows, columns = page.shape
@@ -172,7 +172,7 @@ class StripSynthesizer:
                 _line(page, (side, 0), (side, rows), thick, tone)
         for y in (rng.uniform(0, 0.08) * rows, rows * rng.uniform(0.92, 1) - 1):
             if rng.random() < 0.45:
-                # All of it, or a part; often a row of type too small to be anything but dots.
+                # All of the border or a part; often a row of type so small that it shows as dots.
                 start, end = np.sort(rng.uniform(-0.5, 1.5, 2)) * columns
                 dash = rng.uniform(1.5, 0.3 * frame.height) if rng.random() < 0.4 else 0.0
                 _line(page, (start, y), (end, y + rng.normal(0, 0.5)), thick, tone, dash=dash)
@@ -194,7 +194,7 @@ def _scan(
 def _place_in_box(
     ink: Handwriting, height: float, rng: np.random.Generator
 ) -> tuple[Frame, int, int]:
-    """Cut the strip along the box that is printed around the ink, with a sign before it."""
+    """Crop the strip along the box printed around the ink and the sign before it."""
     tall, wide = ink.cover.shape
     left, right = rng.uniform(1.0, 2.4), rng.uniform(0.1, 0.6) ** 2 * 8
     above, below = rng.uniform(0.05, 0.7, 2)
@@ -205,7 +205,7 @@ def _place_in_box(
 
 
 def _draw_height(rng: np.random.Generator, *, boxed: bool = False) -> float:
-    """Draw how many pixels high a digit is."""
+    """Draw the height of a digit in pixels."""
     if boxed:
         heights = _BOXED_HEIGHTS
     else:
@@ -216,13 +216,13 @@ def _draw_height(rng: np.random.Generator, *, boxed: bool = False) -> float:
 def _place(
     ink: Handwriting, height: float, rng: np.random.Generator, *, comb: bool
 ) -> tuple[Frame, int, int]:
-    """Cut the strip around the ink: where the ink stands, and the strip's rows and columns."""
+    """Crop the strip around the ink: return the ink's box, and the strip's rows and columns."""
     tall, wide = ink.cover.shape
 
     def margin(far: float, chance: float) -> int:
         if rng.random() < chance:
             return round(rng.uniform(0.4, far) * height)
-        # Often cut as closely as a person would.
+        # Often as closely as a person would crop it.
         close = 0.06 if rng.random() < 0.35 else 0.4
         return round(rng.uniform(-0.04, close) * height)
 
@@ -236,9 +236,9 @@ def _place(
 
 
 def _lay(page: Floats, cover: Image, box: Box, pattern: float, rng: np.random.Generator) -> None:
-    """Lay the ink on the paper, in place: uneven as it flows, from pencil to felt pen.
+    """Draw the ink on the paper, in place, with uneven flow, from pencil to felt pen.
 
-    It takes more of the light than the `pattern` of the paper does.
+    It absorbs more light than the `pattern` of the paper.
     """
     rows, columns = page.shape
     moved = np.array([[1, 0, box.x], [0, 1, box.y]], np.float32)
@@ -247,17 +247,17 @@ def _lay(page: Floats, cover: Image, box: Box, pattern: float, rng: np.random.Ge
     depth = max(depth, min(0.25 + 1.5 * pattern, 0.8))
     flow = rng.uniform(rng.uniform(0.6, 1), 1, (4, 4 + columns // 20)).astype(np.float32)
     even = np.asarray(cv2.resize(flow, (columns, rows)), np.float32)
-    if rng.random() < 0.2:  # pencil and dry pens leave grain
+    if rng.random() < 0.2:  # pencils and dry pens leave grain
         even *= 1 - np.float32(0.5) * rng.random((rows, columns), dtype=np.float32)
     page *= 1 - np.float32(depth / 255) * even * laid
 
 
 def _border(page: Floats, frame: Frame, thick: int, tone: float, rng: np.random.Generator) -> None:
-    """The sides of a box, each where the cut has left it."""
+    """Draw the sides of a box, each where the crop left it."""
     rows, columns = page.shape
     box, far = frame.box, 0.45 * frame.height
     left, right = box.x - rng.uniform(0.05, 1) * far, box.x + box.w + rng.uniform(0.05, 1) * far
-    # A side is higher than what stands in the box: a stroke as high as the digits may be a 1.
+    # A side is taller than the writing in the box: a stroke as tall as the digits may be a 1.
     top, bottom = box.y - rng.uniform(0.1, 1) * far, box.y + box.h + rng.uniform(0.1, 1) * far
     x0, x1 = (0.0 if rng.random() < 0.3 else left), (columns if rng.random() < 0.3 else right)
     for x in (left, right):
@@ -271,7 +271,7 @@ def _border(page: Floats, frame: Frame, thick: int, tone: float, rng: np.random.
 def _comb(
     page: Floats, frame: Frame, cell: float, thick: int, tone: float, rng: np.random.Generator
 ) -> None:
-    """Boxes with a digit each; a comb proper has short teeth and no lid."""
+    """Draw a box for each digit; a true comb has short teeth and no top line."""
     count = max(1, round((frame.box.x + frame.box.w - frame.start) / cell + 0.2))
     start = frame.start + rng.normal(0, 0.04) * cell
     bottom = frame.base + rng.uniform(0.05, 0.3) * frame.height
@@ -294,8 +294,11 @@ def _line(
     *,
     dash: float = 0.0,
 ) -> None:
-    """Draw a printed line in place; `tone` is how much of the light it takes, `dash` the length
-    in pixels of its dashes, 0 for none."""
+    """Draw a printed line, in place.
+
+    `tone` is the share of light that it absorbs, and `dash` the length of its dashes in pixels (0:
+    a solid line).
+    """
     ink = np.zeros(page.shape, np.uint8)
     first, last = ((round(x * 8), round(y * 8)) for x, y in (start, end))
     cv2.line(ink, first, last, 255, thick, cv2.LINE_AA, 3)
@@ -305,7 +308,7 @@ def _line(
 
 
 def _smudge(page: Floats, frame: Frame, rng: np.random.Generator) -> None:
-    """Blots, rubbed ink and stray strokes, in place."""
+    """Draw blots, smeared ink and stray strokes, in place."""
     rows, columns = page.shape
     ink = np.zeros(page.shape, np.uint8)
     for _ in range(int(rng.integers(1, 5))):

@@ -1,7 +1,7 @@
-"""Characters drawn as a pen draws them: smooth curves through the points of an allograph.
+"""Draw characters with a pen: smooth curves through the points of an allograph.
 
-A `PenHand` is one writer: which allographs it uses and how it bends them. It writes the same
-character nearly, never exactly, the same again.
+A `PenHand` is one writer, with its own choice of allographs and its own distortion of them. It
+writes a character similarly each time, but never identically.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from pipeline.types import Image
 from training.synthesis.allographs import Allograph, Points, pick_allograph
 
-_STEPS = 8  # points of a curve between two control points
-_HABIT = 0.034  # how far a writer's own shape lies from the model, in heights of a digit
-_SLIP = 0.018  # how far one writing of it lies from the next
-_PARTED = 0.9  # how often who writes a 1 with an upstroke crosses the 7 to tell them apart
+_STEPS = 8  # points of the curve between two control points
+_HABIT = 0.034  # how far a writer's shape differs from the model, in heights of a digit
+_SLIP = 0.018  # how far each instance differs from the writer's shape
+_PARTED = 0.9  # how often a writer of 1s with an upstroke crosses the 7 to distinguish them
 _LIKE_A_7 = frozenset({"upstroke", "long upstroke", "wide", "curved entry", "tick and tall"})
-_OTHER = 0.08  # how often a writer uses another allograph than usual
+_OTHER = 0.08  # how often a writer uses an unusual allograph
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +35,15 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class PenHand:
-    """One writer of pen strokes. The habits follow from `seed` alone."""
+    """One writer of pen strokes. `seed` alone determines its habits."""
 
     seed: int
-    width: float = 1.0  # of the digits, against the model
-    roundness: float = 1.0  # of the curves: 0 goes straight from point to point
+    width: float = 1.0  # of the digits, relative to the model
+    roundness: float = 1.0  # of the curves: 0 joins the points by straight lines
     _habits: dict[str, tuple[Allograph, Points]] = field(default_factory=dict, compare=False)
 
     def draw(self, character: str, rng: np.random.Generator) -> Drawn:
-        """Write one character. Raises KeyError where no shape of it is known."""
+        """Write one character. Raises KeyError if it has no allograph."""
         shape, points = self._habit(character)
         if rng.random() < _OTHER:
             shape = pick_allograph(character, rng)
@@ -65,7 +65,7 @@ class PenHand:
 
 
 def _bend(points: Points, rng: np.random.Generator) -> Points:
-    """Make the head of a character larger or smaller than its foot, in height and in width."""
+    """Make the top of a character larger or smaller than its bottom, in height and in width."""
     x, y = points.T
     inside = np.clip(y, 0, 1)
     waist = inside ** np.exp(rng.normal(0, 0.16)) - inside
@@ -74,7 +74,7 @@ def _bend(points: Points, rng: np.random.Generator) -> Points:
 
 
 def plain(shape: Allograph) -> tuple[Points, ...]:
-    """The strokes of an allograph as the model has them."""
+    """Return the strokes of an allograph without distortion."""
     basis, ends = _curves(shape, 1.0)
     curve = basis @ shape.points
     return tuple(curve[i:j] for i, j in zip((0, *ends), ends, strict=False))
@@ -82,7 +82,7 @@ def plain(shape: Allograph) -> tuple[Points, ...]:
 
 @cache
 def _curves(shape: Allograph, roundness: float) -> tuple[NDArray[np.float64], tuple[int, ...]]:
-    """The matrix from control points to points of all strokes, and where each stroke ends."""
+    """Return the matrix from control points to curve points, and where each stroke ends."""
     count = len(shape.points)
     blocks, ends, total = [], [], 0
     for stroke in shape.strokes:
@@ -100,9 +100,9 @@ def _curves(shape: Allograph, roundness: float) -> tuple[NDArray[np.float64], tu
 
 @cache
 def _spline(count: int, roundness: float) -> NDArray[np.float64]:
-    """The (steps, count) matrix of a Catmull-Rom spline through `count` points.
+    """Return the (steps, count) matrix of a Catmull-Rom spline through `count` points.
 
-    `roundness` scales its tangents; at the ends they point at the neighbour.
+    `roundness` scales the tangents; at the ends they point to the neighbouring point.
     """
     if count < 2:
         return np.ones((1, count))
@@ -124,7 +124,7 @@ def _spline(count: int, roundness: float) -> NDArray[np.float64]:
 
 
 def join(left: Points, right: Points, rng: np.random.Generator) -> Points:
-    """The way of a pen that is not lifted from the end of `left` to the start of `right`."""
+    """Return the path of a pen that stays down from the end of `left` to the start of `right`."""
     start, end = left[-1], right[0]
     out = start + 1.2 * (start - left[-3]) if len(left) > 3 else start
     sag = rng.uniform(-0.10, 0.16)
@@ -135,10 +135,10 @@ def join(left: Points, right: Points, rng: np.random.Generator) -> Points:
 def ink_strokes(
     canvas: Image, strokes: Sequence[Points], width: float, rng: np.random.Generator, press: float
 ) -> None:
-    """Ink curves of pixels into `canvas` (uint8, ink 255), in place.
+    """Draw curves, in pixels, into `canvas` (uint8, ink 255), in place.
 
-    `width` is the pen's in pixels; `press` (0 to 1) how much it changes along a stroke. Edges are
-    hard: draw larger than needed and reduce.
+    `width` is the width of the pen in pixels; `press` (0 to 1) is how much it varies in a stroke.
+    Edges are hard: draw larger than needed and reduce.
     """
     whole = max(1, round(width))
     for stroke in strokes:

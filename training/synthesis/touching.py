@@ -1,7 +1,7 @@
 """Strings of real digits of one hand, moved together until their ink is one piece.
 
-The boxes around the ink of neighbours overlap, as no contour can separate: what a pen that does not
-leave the paper, or a box that is too small, makes of digits.
+The bounding boxes of neighbours overlap, so that no contour separates them: this happens when the
+pen stays on the paper, or when a box is too small for its digits.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import numpy as np
 
 from pipeline.types import Image
 
-_HALF = 128  # of 255: what is as strong is ink
-_DEEPEST = 0.4  # of the narrower digit's width may lie within the other's
+_HALF = 128  # of 255: ink is at least this strong
+_DEEPEST = 0.4  # share of the narrower digit's width that may overlap the other
 
 
 def join_digits(digits: Sequence[Image], scale: float, rng: np.random.Generator) -> Image | None:
     """Return `digits`, (28, 28) uint8 with ink 255 on 0, as one piece of ink: (h, w) uint8.
 
-    They stand from left to right, `scale` times as large. None where they do not become one piece.
+    They stand from left to right, `scale` times as large. Returns None if they stay apart.
     """
     inks = [_ink(digit, scale) for digit in digits]
     if not all(ink.size for ink in inks):
         return None
     rows = 2 * max(ink.shape[0] for ink in inks)
     canvas = np.zeros((rows, sum(ink.shape[1] for ink in inks) + 4), np.uint8)
-    start, end = 0, 0  # of the digit before
+    start, end = 0, 0  # of the previous digit
     for ink in inks:
         tall, wide = ink.shape
         y = rows - tall - round(rng.uniform(0, 0.12) * tall)
@@ -47,20 +47,20 @@ def join_digits(digits: Sequence[Image], scale: float, rng: np.random.Generator)
 
 
 def _ink(image: Image, scale: float) -> Image:
-    """One digit at its size, cut to its ink."""
+    """Return one digit in its final size, cropped to its ink."""
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     sized = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=way), np.uint8)
     return _cut(sized, np.asarray(sized >= _HALF, np.uint8))
 
 
 def _cut(image: Image, ink: Image) -> Image:
-    """Cut `image` to where `ink` is not 0; to nothing where it is 0 everywhere."""
+    """Crop `image` to where `ink` is not 0; to an empty image if it is 0 everywhere."""
     x, y, w, h = cv2.boundingRect(ink)
     return image[y : y + h, x : x + w]
 
 
 def _place(canvas: Image, ink: Image, y: int, start: int, end: int) -> int:
-    """The first column, from the right, at which `ink` touches what is there, boxes overlapping."""
+    """Return the rightmost column at which `ink` touches other ink and their boxes overlap."""
     tall, wide = ink.shape
     ink_there = np.asarray(canvas >= _HALF, np.uint8)
     there = np.asarray(cv2.dilate(ink_there, np.ones((3, 3), np.uint8))) > 0

@@ -1,6 +1,6 @@
-"""Who writes a strip: real digits of one hand, or a pen that draws them.
+"""The writers of strips: real digits of one hand, possibly redrawn with another pen.
 
-Only sets that may train shipped weights are taken.
+Only sets that may train weights that we ship are accepted.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from training.datasets import DigitSet, check_may_train
 
 Floats = NDArray[np.float32]
 
-_CANDIDATES = 5  # digits of a pool of which the one nearest to the style is taken
-_FINE = 3  # multiple of the resolution at which a pen goes over a published digit
-_BLOT = 2.4  # half a stroke's width, in pixels of 20
-_POOL_WRITERS = 40  # a writer with fewer digits is one of the pool
+_CANDIDATES = 5  # digits drawn from a pool, of which the nearest to the style is used
+_FINE = 3  # multiple of the resolution at which a published digit is redrawn
+_BLOT = 2.4  # half the width of a stroke, in pixels of a digit of 20
+_POOL_WRITERS = 40  # writers with fewer digits are pooled
 
 
 class Archive:
-    """Real digits, found by writer and digit.
+    """Real digits, indexed by writer and digit.
 
-    `sets` are `training.datasets.DigitSet`; raises ConfigError for one that may not train.
+    Raises ConfigError if one of the `training.datasets.DigitSet` in `sets` must not train.
     """
 
     def __init__(self, sets: Sequence[DigitSet]) -> None:
@@ -35,13 +35,13 @@ class Archive:
         self._pools = [
             [np.flatnonzero(digits.labels == digit) for digit in range(10)] for digits in sets
         ]
-        sizes = np.sqrt([len(digits) for digits in sets])  # a small set is not worn out
+        sizes = np.sqrt([len(digits) for digits in sets])  # so that a small set is not overused
         self._shares = sizes / sizes.sum()
         self._styles = [_styles(digits.images) for digits in sets]
         self._writers = [_by_writer(digits) for digits in sets]
 
     def hand(self, rng: np.random.Generator) -> ArchiveHand:
-        """Draw one writer; of a set without writers, digits that could be of one hand."""
+        """Draw one writer; from a set without writer ids, digits that could be of one hand."""
         number = int(rng.choice(len(self._sets), p=self._shares))
         digits, styles = self._sets[number], self._styles[number]
         anchor = styles[int(rng.integers(len(styles)))]
@@ -76,14 +76,14 @@ class ArchiveHand:
 def go_over(image: Image, pen: float) -> Image | None:
     """Redraw a digit with a pen of another width, keeping the middle of its strokes.
 
-    `image` is (28, 28), ink 255 on 0; `pen` the width in its pixels. Returns the digit cut to its
-    ink at three times the resolution. What lies within half a pen of the ridge of the distance
-    transform is ink. None where the strokes are so thick that loops have closed.
+    `image` is (28, 28), ink 255 on 0; `pen` is the width in its pixels. Pixels within half a pen of
+    the ridge of the distance transform become ink. Returns the digit at three times the resolution,
+    cropped to its ink, or None if the strokes are so thick that loops have closed.
     """
     x, y, w, h = cv2.boundingRect(cv2.threshold(image, 60, 255, cv2.THRESH_BINARY)[1])
     ink = cv2.copyMakeBorder(image[y : y + h, x : x + w], 2, 2, 2, 2, cv2.BORDER_CONSTANT)
     large = cv2.resize(ink, None, fx=_FINE, fy=_FINE, interpolation=cv2.INTER_CUBIC)
-    # A stroke's edge is where it is about half as dark as its middle: faint ones stay whole.
+    # The edge of a stroke is where it is half as dark as its middle, so faint strokes stay whole.
     peak = cv2.dilate(large, np.ones((11, 11), np.uint8))
     edge = cv2.convertScaleAbs(peak, alpha=0.55)
     mask = cv2.compare(cv2.blur(large, (3, 3)), np.maximum(edge, 30), cv2.CMP_GT)
@@ -100,13 +100,13 @@ def go_over(image: Image, pen: float) -> Image | None:
 
 
 def cut_to_ink(image: Image) -> Image:
-    """Cut the rows and columns around the ink away."""
+    """Crop an image to its ink."""
     x, y, w, h = cv2.boundingRect(cv2.threshold(image, 60, 255, cv2.THRESH_BINARY)[1])
     return image[y : y + h, x : x + w] if w else image
 
 
 def _by_writer(digits: DigitSet) -> list[list[NDArray[np.intp]]]:
-    """For each writer, where each of the ten digits stands."""
+    """Return, for each writer, the indices of each of the ten digits."""
     if digits.writers is None:
         return []
     order = np.argsort(digits.writers, kind="stable")
@@ -116,7 +116,7 @@ def _by_writer(digits: DigitSet) -> list[list[NDArray[np.intp]]]:
 
 
 def _styles(images: Image) -> Floats:
-    """(n, 2) slant and weight of each image, in comparable units."""
+    """Return the slant and the weight of each image, (n, 2), in comparable units."""
     out = np.empty((len(images), 2), np.float32)
     rows = np.arange(images.shape[1], dtype=np.float32)
     for start in range(0, len(images), 4096):
