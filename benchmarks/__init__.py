@@ -1,7 +1,7 @@
-"""Speed and accuracy, measured in one run and reported with the command that made them."""
+"""Benchmarks of speed and accuracy; each report names the command that made it."""
 
 import os
 
-# One reader uses one core, as in a worker; said before any library has made its threads.
+# One reader uses one core, as in a worker. Set before any library starts its threads.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"

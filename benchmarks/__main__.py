@@ -1,8 +1,8 @@
 """Speed, memory and accuracy in one run: `make bench`, or `python -m benchmarks [SECTION ...]`.
 
-Sections: `pipeline` (milliseconds a page by stage), `system` (pages a second of the whole,
-memory, and its ratio to the pipeline alone), `readers` (the same strips read by Counterfoil,
-Tesseract and RapidOCR). Figures mean something only on a machine that does nothing else.
+Sections: `pipeline` (milliseconds per page by stage), `system` (pages per second of the whole
+system, its memory, and its ratio to the pipeline alone), `readers` (the same strips read by
+Counterfoil, Tesseract and RapidOCR). Run them on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ SECTIONS = ("pipeline", "system", "readers")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure what was asked for and show it; return the exit status."""
+    """Measure the sections and show them; return the exit status."""
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     cv2.setNumThreads(1)
-    # The report alone on stdout; progress, on a terminal or not, on stderr.
+    # The report goes to stdout, progress to stderr.
     progress = Console(stderr=True, highlight=False)
     about = machine()
     try:
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
         figures = {name: section.figures for name, section in sections.items()}
         print(json.dumps({"command": command, "machine": about} | figures, indent=1))
     else:
-        # Tables are as wide as they are where nobody looks at them.
+        # Without a terminal, tables get their full width.
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
         for section in sections.values():
             console.print(section.as_table())
@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"{', '.join(SECTIONS)} (default: all)",
     )
     parser.add_argument(
-        "--groups", type=_positive, default=20, help="groups of eight pages, a kind"
+        "--groups", type=_positive, default=20, help="groups of eight pages, for each kind of page"
     )
     parser.add_argument("--pages", type=_positive, default=400, help="cheques for the whole system")
     parser.add_argument("--limit", type=_positive, help="courtesy amounts (default: all)")
@@ -131,7 +131,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _section(name: str) -> str:
     if name not in SECTIONS:
-        raise argparse.ArgumentTypeError(f"there is no {name}; sections are {', '.join(SECTIONS)}")
+        raise argparse.ArgumentTypeError(
+            f"there is no section {name!r}; choose from {', '.join(SECTIONS)}"
+        )
     return name
 
 

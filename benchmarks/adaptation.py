@@ -1,11 +1,11 @@
-"""Site adaptation, proved on the amounts of real cheques by cross-validation.
+"""Cross-validation of site adaptation on the amounts of real cheques.
 
     python -m benchmarks.adaptation --folds 5 [--write]
 
-Each fold adapts the bundled zero-shot weights on the other folds, as `counterfoil train adapt`
-does, and reads its own strings, which these weights have not seen; the bundled weights read the
-same strings in the same run. The adapted weights are thrown away. What a fold has found is kept in
---work, so that a run cut short goes on where it stopped.
+For each fold, the bundled weights are adapted on the other folds as `counterfoil train adapt` does.
+The adapted and the bundled weights then read the strings of the fold, which neither has seen. The
+adapted weights are discarded. The results of a fold are kept in --work, so that an interrupted run
+continues where it stopped.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from training.evaluation.metrics import Release, released_within, releases, wils
 from training.strip.train import Pool, load_pool, save_pool
 
 HERE = Path(__file__).parent
-_FOLDS_BY = 7  # the seed that deals files to folds
+_FOLDS_BY = 7  # the seed that assigns files to folds
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         progress.print(f"The benchmark failed: {exc}", markup=False)
         return exc.exit_code
     except KeyboardInterrupt:
-        progress.print("Stopped; the same command goes on behind the folds that are done.")
+        progress.print("Stopped. The same command continues after the folds that are done.")
         return 130
     section = _section(results, fields.remarks)
     show("adaptation", options, arguments, about, [section], section.figures)
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _deal(fields: Sequence[Correction], folds: int) -> list[list[Correction]]:
-    """Deal files to folds: which goes where follows from the seed and the files' names alone."""
+    """Assign files to folds; the seed and the names of the files alone determine the folds."""
     files = sorted({field.file for field in fields})
     order = np.random.default_rng(_FOLDS_BY).permutation(len(files))
     fold_of = {files[place]: number % folds for number, place in enumerate(order)}
@@ -95,7 +95,7 @@ def _fold(
     sha256: str,
     progress: Console,
 ) -> dict[str, Any]:
-    """Return what one fold finds, from the folder of work where it is known there."""
+    """Return the results of one fold, from the work folder if they are there."""
     tuning = Tuning(passes=options.passes)
     asked = {"folds": len(folds), "fold": number, "weights": sha256, "tuning": asdict(tuning)}
     path = options.work / f"fold-{number}.json"
@@ -187,7 +187,7 @@ def _section(results: Sequence[dict[str, Any]], remarks: Sequence[str]) -> Secti
         notes=(
             "Exact: the whole string of digits under the grammar `digits`; interval: Wilson, 95 %. "
             "No string is read by weights that saw it. The same banks, and perhaps the same hands, "
-            "are in several folds, as they are at a site. Seconds: of fine-tuning and converting.",
+            "are in several folds, as at a real site. Seconds: for fine-tuning and conversion.",
             *remarks,
         ),
     )
@@ -216,11 +216,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_data_option(parser)
     parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--only", type=int, help="one fold alone, counted from 0")
+    parser.add_argument("--only", type=int, help="run one fold only, counted from 0")
     parser.add_argument("--passes", type=int, default=Tuning().passes, help="over the strings")
     parser.add_argument("--weights", type=Path, default=SHIPPED, help="folder to adapt from")
     parser.add_argument(
-        "--work", type=Path, default=Path("runs/adaptation"), help="where what is done is kept"
+        "--work",
+        type=Path,
+        default=Path("runs/adaptation"),
+        help="folder for the results of each fold",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--write", action="store_true", help="write the report to --out as well")

@@ -1,4 +1,4 @@
-"""What the benchmarks of single readers share: options, the readers by name, and the report."""
+"""What the benchmarks by reader share: options, the readers by name, and the report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 
 
 def parser(module: str, description: str | None, out: str) -> argparse.ArgumentParser:
-    """Return the options that each of these benchmarks has; the report goes to results/`out`."""
+    """Return a parser with the common options; the report goes to results/`out`."""
     options = argparse.ArgumentParser(
         prog=f"python -m benchmarks.{module}",
         description=description,
@@ -44,7 +44,7 @@ def run(
     arguments: Sequence[str] | None,
     measure: Callable[[dict[str, Reads]], list[Section]],
 ) -> int:
-    """Measure with the readers that were asked for, and show it; return the exit status."""
+    """Measure with the requested readers and show the results; return the exit status."""
     cv2.setNumThreads(1)
     about = machine()
     progress = Console(stderr=True, highlight=False)
@@ -54,7 +54,7 @@ def run(
         known = readers_by_name(loaded)
         names = options.reader or list(known)
         if unknown := [name for name in names if name not in known]:
-            progress.print(f"There is no reader {unknown[0]}; there are: {', '.join(known)}.")
+            progress.print(f"There is no reader {unknown[0]!r}. Choose from {', '.join(known)}.")
             return 2
         with progress.status("reading"):
             sections = measure({name: known[name] for name in names})
@@ -74,7 +74,7 @@ def show(
     sections: Sequence[Section],
     figures: Json,
 ) -> None:
-    """Print the sections, or `figures` where --json asks for them; --write writes to --out."""
+    """Print the sections, or `figures` with --json; with --write, write the report to --out."""
     given = sys.argv[1:] if arguments is None else arguments
     command = shlex.join(["python", "-m", f"benchmarks.{module}", *given])
     if options.json:

@@ -1,11 +1,11 @@
-"""Where `cheque-in` finds the date and the amount on real cheques, however they lie.
+"""How well `cheque-in` finds the date and the amount on real cheques, in any orientation.
 
     python -m benchmarks.cheques [--data DIR] [--sheet PNG] [--write]
 
-The boxes of the labels were drawn by hand around the field with what is printed beside it, and one
-is beside it altogether, so that their overlap is a rough measure; `--sheet` draws what was found on
-every cheque, to be looked at. Each cheque is also turned, and mirrored, and pages of other kinds
-are shown to the template.
+The labelled boxes were drawn by hand around a field and the print beside it, and one of them
+misses its field, so the overlap is a rough measure. `--sheet` draws the boxes found on every
+cheque, for inspection. Each cheque is also turned and mirrored, and the template is tried on other
+pages.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from pipeline.types import Box, Image, Page
 
 RESULTS = Path(__file__).parent / "results" / "cheques.md"
 FIELDS = ("date", "amount")
-SIZE = (1600, 750)  # of the page that is timed
+SIZE = (1600, 750)  # pixels, of the page that is timed
 TIMES = 30
 
 
 def outcome(page: Page, template: Template) -> tuple[Placement | None, str]:
-    """Return where the template lies on a page, or why nowhere."""
+    """Return the placement of the template on a page, or the code of the refusal."""
     try:
         placement = register(page, template)
     except TemplateError as exc:
@@ -48,13 +48,13 @@ def outcome(page: Page, template: Template) -> tuple[Placement | None, str]:
 
 
 def refusal(page: Page, template: Template, readers: Readers) -> str | None:
-    """Return the code of the error that a page is read with, or None."""
+    """Return the code of the error of a page, or None if it is read."""
     error = read_pages([page], template, readers)[0].error
     return None if error is None else error.code
 
 
 def overlap(folder: Path, template: Template) -> Iterator[str]:
-    """Yield a row for each field: what the labelled boxes and those found have in common."""
+    """Yield a row for each field: the overlap of the labelled boxes with those found."""
     shared: dict[str, list[tuple[float, float]]] = {name: [] for name in FIELDS}
     for item in json.loads((folder / "labels.json").read_text("utf-8")):
         page = decode_page((folder / item["file"]).read_bytes())
@@ -76,7 +76,7 @@ def overlap(folder: Path, template: Template) -> Iterator[str]:
 
 
 def ways_round(pages: list[Page], template: Template) -> Iterator[str]:
-    """Yield a row for each way that a page may lie: how many come out as they should."""
+    """Yield a row for each orientation: how many pages are handled correctly."""
     for mirrored in (False, True):
         for turn in range(4):
             right = 0
@@ -89,7 +89,7 @@ def ways_round(pages: list[Page], template: Template) -> Iterator[str]:
 
 
 def others(data: Path) -> Iterator[tuple[str, Page]]:
-    """Yield pages that are no Indian cheques."""
+    """Yield pages that are not Indian cheques."""
     forms = data / "forms"
     yield "NIST form", decode_page((forms / "nist_hsf_w4164.png").read_bytes())
     for path in sorted((data / "checks_us" / "images").iterdir()):
@@ -107,7 +107,7 @@ def others(data: Path) -> Iterator[tuple[str, Page]]:
 
 
 def timed(page: Page, template: Template, model: Model) -> Iterator[str]:
-    """Yield the milliseconds of CPU that each stage takes on one page, the fastest of many."""
+    """Yield the CPU milliseconds of each stage on one page: least and median of many runs."""
     grey = cv2.resize(page.grey, SIZE, interpolation=cv2.INTER_AREA)
     page = Page(np.asarray(grey, np.uint8))
     placement = register(page, template)
@@ -126,7 +126,7 @@ def timed(page: Page, template: Template, model: Model) -> Iterator[str]:
 
 
 def sheet(paths: list[Path], template: Template) -> Image:
-    """Return the right upper part of every cheque with the fields as found."""
+    """Return the top right part of every cheque with the boxes found."""
     tiles = []
     for path in paths:
         page = decode_page(path.read_bytes())

@@ -2,12 +2,12 @@
 
     python -m benchmarks.courtesy --half even [--reader glyph] [--write]
 
-The 1,080 courtesy amounts are split: the even half (labels 0, 2, 4 …) is there to be looked at
-while readers are developed, the odd half is read once, at the end. No image of either trains.
-Some labels are plainly wrong. Those of the even half that a person found so, with what stands on
-the image, are in courtesy_errata.json; all figures are as labelled, and some also with these.
-`counterfoil evaluate DATA/courtesy_amounts --select 0:2 --out report.html` shows the same figures
-with curves and pictures.
+The 1,080 courtesy amounts are split: the even half (labels 0, 2, 4 …) is the development set, and
+the odd half is held out. No image of either half trains. Some labels are plainly wrong. A person
+corrected those of the even half from the images, in courtesy_errata.json. All figures use the
+original labels; some are also given with the corrections. `counterfoil evaluate
+DATA/courtesy_amounts --select 0:2 --out report.html` shows the same figures with curves and
+pictures.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def measure(readers: dict[str, Reads], data: Path, half: str, limit: int | None)
         found = Figures(name, read_fields(reads, examples, ANY_DIGITS, Comparison()), Comparison())
         figures[name] = found.as_json()
         rows += _rows(found)
-        if half == "even":  # of the other half no label has been looked at
+        if half == "even":  # nobody has looked at the labels of the other half
             mended = _mended(found)
             figures[f"{name}, labels mended"] = mended.as_json()
             rows += _mended_rows(mended)
@@ -57,12 +57,12 @@ def measure(readers: dict[str, Reads], data: Path, half: str, limit: int | None)
         rows=tuple(rows),
         figures=figures,
         notes=(
-            "Exact: the whole string of digits, nothing overlooked; interval: Wilson, 95 %. "
-            "Released: the most that can be released with no more than that share wrong, at the "
-            "threshold that fits these very strings; in brackets the wrong ones, and the one-sided "
-            "95 % Clopper-Pearson bound of their share. Proven: the most of which that bound keeps "
-            "the budget. Calibration error: over bins of equally many strings. Milliseconds: "
-            "median of wall-clock time on one thread, without decoding the image.",
+            "Exact: the whole string of digits, without exceptions; interval: Wilson, 95 %. "
+            "Released: the most that can be released with at most that share wrong, at the "
+            "threshold that fits these very strings; in brackets the number of wrong ones and the "
+            "one-sided 95 % Clopper-Pearson bound of their share. Proven: the most for which that "
+            "bound keeps the budget. Calibration error: over bins of equally many strings. "
+            "Milliseconds: median of wall-clock time on one thread, without decoding the image.",
             f"{len(examples)} strings can prove no share wrong below "
             f"{100 * upper_bound(0, len(examples)):.2f} %.",
         ),
@@ -88,7 +88,7 @@ def _rows(found: Figures) -> list[tuple[str, str]]:
 
 
 def _mended(found: Figures) -> Figures:
-    """The same readings held against the labels as a person read them again."""
+    """Return the same readings, compared with the corrected labels."""
     errata: dict[str, str] = json.loads(ERRATA.read_text(encoding="utf-8"))
     outcomes = []
     for outcome in found.outcomes:

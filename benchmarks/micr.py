@@ -1,11 +1,11 @@
-"""What the E-13B reader reads: on the real cheques, and on rendered lines by resolution.
+"""Accuracy of the E-13B reader on real cheques, and on rendered lines by resolution.
 
     python -m benchmarks.micr [--data DIR] [--rendered 60] [--write] [IMAGE ...]
 
-With images, prints what is read on each and nothing else. Without, reads the real Indian cheques
-(all of whose truth is in `TRUTH` and, at 640 pixels, in their file names: the cheque number) and
-rendered pages, each resolution with as many lines, and counts. Beside the network stand matched
-filters on the same cells: the drawn character with the highest correlation.
+With images as arguments, prints only the line read on each. Without, reads the real Indian cheques
+and rendered pages, with the same number of lines for each resolution, and counts. `TRUTH` has the
+content of the real lines; at 640 pixels the cheque number is in the file name. For comparison,
+matched filters read the same cells: the drawn character with the highest correlation.
 """
 
 from __future__ import annotations
@@ -45,21 +45,21 @@ TRUTH = {
 
 
 def truth_of(path: Path) -> str:
-    """Return the line on a real cheque: its number is the file's name."""
+    """Return the line on a real cheque, whose number is in the name of the file."""
     number = path.stem.removeprefix("Cheque-")
     return TRUTH[number[:4]].format(number)
 
 
 @dataclass(slots=True)
 class Tally:
-    """What was read of one set."""
+    """The counts of one set."""
 
     name: str
     count: int = 0
     exact: int = 0  # whole lines
     fields: int = 0  # that the lines hold
     right: int = 0
-    wrong: int = 0  # given with another value, or not on the cheque at all
+    wrong: int = 0  # read with another value, or not on the cheque at all
     seconds: float = 0.0  # of CPU time, one thread
 
     def read(self, page: Page, truth: str, model: Model) -> MicrReading | None:
@@ -103,7 +103,7 @@ def real(data: Path, model: Model) -> Iterator[str]:
 
 
 def rendered(dpi: int, count: int, model: Model, *, worn: bool) -> str:
-    """Return the row of that many rendered pages at a resolution."""
+    """Return the row of `count` rendered pages at one resolution."""
     tally = Tally(f"rendered, {dpi} dpi, {'worn' if worn else 'clean'}")
     for number in range(count):
         rng = np.random.default_rng([7, dpi, worn, number])
@@ -116,7 +116,7 @@ def rendered(dpi: int, count: int, model: Model, *, worn: bool) -> str:
 
 
 def filters_beside_network(model: Model) -> str:
-    """Return how network and matched filters tell rendered cells, and reject what is no E-13B."""
+    """Compare the network with matched filters on rendered cells and on cells of other things."""
     cells = render_cells(200, 99)
     character = cells.labels < len(CHARACTERS)
     drawn = np.stack([_template(c) for c in CLASSES[: len(CHARACTERS)]])
@@ -126,7 +126,7 @@ def filters_beside_network(model: Model) -> str:
     lines = []
     for name, scores in (("network", network), ("matched filters", filtered)):
         highest, right = scores.max(axis=1), scores.argmax(axis=1) == cells.labels
-        # As many characters are accepted by either: those of the highest scores.
+        # Both accept the same number of characters: those with the highest scores.
         limit = np.sort(highest[character])[-sure]
         accepted = highest >= limit
         lines.append(

@@ -1,11 +1,11 @@
-"""Strips that hold no number: how often does a reader see one there, and how sure is it?
+"""Strips without a number: how often does a reader see one, and with what confidence?
 
     python -m benchmarks.no_number [--reader glyph] [--sheet strips.png] [--write]
 
-One set is drawn: empty boxes and combs, handwritten words and fillings, signatures, smudges,
-print (as the strip reader's training has them, from another seed), and stamps, bar codes and
-guilloche (which it has not). The other is cut from real cheques away from their number fields:
-payee, amount in words, signature, the bank's name.
+One set is drawn. It has empty boxes and combs, handwritten words and fillings, signatures, smudges
+and print (which the training of the strip reader also has, from another seed), and stamps, bar
+codes and guilloche (which it does not have). The other set is cropped from real cheques, away from their
+number fields: payee, amount in words, signature, the name of the bank.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from training.synthesis.paper import blank_paper, guilloche
 from training.synthesis.printing import print_text
 from training.synthesis.strips import StripSynthesizer
 
-EACH = 125  # strips of a kind, of eight kinds
+EACH = 125  # strips of each of the eight kinds
 _SEED = 30
 _FROM_TRAINING = ("empty", "words", "filling", "signature", "smudge", "print")
 _STAMPS = ("PAID", "RECEIVED", "CANCELLED", "COPY", "CLEARING", "POSTED", "VERIFIED", "URGENT")
@@ -49,7 +49,7 @@ class NoNumber:
 
 
 def drawn(each: int = EACH) -> list[NoNumber]:
-    """Draw `each` strips of each of eight kinds; always the same."""
+    """Draw `each` strips of each of the eight kinds; they are always the same."""
     kinds = dict.fromkeys(("empty", "words", "filling", "signature", "smudge", "print"), 0)
     synthesizer = StripSynthesizer(empties=1.0, seed=_SEED)
     rng = np.random.default_rng(_SEED)
@@ -68,7 +68,7 @@ def drawn(each: int = EACH) -> list[NoNumber]:
 
 
 def stamp(rng: np.random.Generator) -> Image:
-    """A rubber stamp over a strip of paper: a word in a ring or a frame, turned and worn."""
+    """Return a strip with a rubber stamp: a word in a ring or a frame, rotated and worn."""
     rows, columns = int(rng.integers(36, 80)), int(rng.integers(120, 300))
     page = np.full((rows, columns, 3), 255, np.uint8)
     word = str(rng.choice(_STAMPS))
@@ -87,7 +87,7 @@ def stamp(rng: np.random.Generator) -> Image:
 
 
 def bar_code(rng: np.random.Generator) -> Image:
-    """Bars of one to four units, without the digits below."""
+    """Return a strip with bars of one to four units, without digits below."""
     rows, unit = int(rng.integers(30, 80)), float(rng.uniform(1.2, 3.5))
     widths = rng.integers(1, 5, int(rng.integers(30, 80)))
     edges = np.round(np.cumsum(widths) * unit).astype(int)
@@ -100,7 +100,7 @@ def bar_code(rng: np.random.Generator) -> Image:
 
 
 def engraving(rng: np.random.Generator) -> Image:
-    """A part of a sheet of security paper, printed strongly, as the field of a cheque may be."""
+    """Return part of a sheet of strongly printed security paper, as in the field of a cheque."""
     sheet = blank_paper(220, 900, (236, 240, 234), rng)
     depth = float(rng.uniform(0.25, 0.8))
     guilloche(sheet, (40, 90, 120), rng, depth=depth)
@@ -120,7 +120,7 @@ def _captured(page: np.ndarray, height: float, rng: np.random.Generator) -> Imag
 
 
 def real(data: Path) -> list[NoNumber]:
-    """Cut strips out of the real cheques where no number field is."""
+    """Crop strips from the real cheques where there is no number field."""
     folder = data / "cheques_in"
     if not (folder / "labels.json").is_file():
         raise InputError(f"there are no cheques in {folder}.", hint="Name the folder with --data.")

@@ -1,10 +1,10 @@
-"""How the NIST form is read after it is turned, scaled, shifted, blurred and dirtied.
+"""Accuracy on the NIST form when it is rotated, scaled, shifted, blurred or dirty.
 
     python -m benchmarks.registration [--data DIR] [--write]
 
-Prints a table: for each distortion the template's score and how many of the 28 fields are read
-exactly. With `--write` it goes to `benchmarks/results/registration.md`. All distortions are
-fixed, so that the figures repeat.
+Prints the score of the placement for each distortion, and how many of the 28 fields are read
+exactly. `--write` also writes the table to `benchmarks/results/registration.md`. The distortions
+are fixed, so the figures are reproducible.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RESULTS = Path(__file__).parent / "results" / "registration.md"
 
 @dataclass(frozen=True, slots=True)
 class Distortion:
-    """What happens to a scan. Shifts are in shares of the page's width and height."""
+    """A distortion of a scan. Shifts are shares of the page's width and height."""
 
     turn: float = 0.0  # degrees, about the middle of the page
     scale: float = 1.0  # of the resolution
@@ -38,7 +38,7 @@ class Distortion:
     shrink: float = 1.0  # of the page on its sheet
     blur: float = 0.0  # pixels of the scan, standard deviation
     noise: float = 0.0  # grey levels, standard deviation
-    paper: int = 255  # grey of the paper; ink is at 30 where it is not white
+    paper: int = 255  # grey of the paper; if it is not white, ink is 30
     bitonal: bool = False
 
     def __str__(self) -> str:
@@ -81,7 +81,7 @@ ALL = OTHERS[:1] + TURNS + SCALES + SHIFTS + OTHERS[1:] + COMBINED
 
 
 def distort(grey: Image, how: Distortion) -> Image:
-    """Return `grey`, (h, w), distorted; where nothing was scanned is paper."""
+    """Return `grey`, (h, w), distorted; areas outside the scan become paper."""
     height, width = grey.shape
     middle = (width / 2, height / 2)
     shrink = np.diag([how.shrink, how.shrink, 1.0])
@@ -110,7 +110,7 @@ def distort(grey: Image, how: Distortion) -> Image:
 
 
 def measure(data: Path) -> list[tuple[str, float | None, int, str]]:
-    """Return for each distortion its name, the score, the fields read exactly, and the rest."""
+    """Return for each distortion its name, the score, the exact fields, and the mistakes."""
     grey = cv2.imread(str(data / "forms" / "nist_hsf_w4164.png"), cv2.IMREAD_GRAYSCALE)
     if grey is None:
         raise SystemExit(f"There is no NIST form in {data / 'forms'}.")

@@ -1,4 +1,4 @@
-"""What a section of the benchmark found, and how it is shown: a table, JSON, Markdown."""
+"""The results of a benchmark as a table, as JSON and as Markdown."""
 
 from __future__ import annotations
 

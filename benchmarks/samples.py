@@ -1,4 +1,4 @@
-"""The bundled scans as pages to measure on, and any number of cheques with bytes of their own."""
+"""The bundled scans as samples, and any number of cheques with distinct bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAMPLES = Path(__file__).parent.parent / "demo" / "samples"
 @dataclass(frozen=True, slots=True)
 class Sample:
     image: bytes
-    fields: dict[str, str]  # what is written there, by field name
+    fields: dict[str, str]  # the content, by field name
 
 
 def cheques() -> list[Sample]:
@@ -50,7 +50,7 @@ def nist() -> list[Sample]:
 
 
 def indian_cheques(data: Path) -> list[Sample]:
-    """Return the three Indian cheques as grey JPEG 1600 wide; none where `data` lacks them."""
+    """Return the three Indian cheques as grey JPEGs 1600 wide, or none if `data` lacks them."""
     folder = data / "cheques_in" / "fullres"
     if not folder.is_dir():
         return []
@@ -65,7 +65,7 @@ def indian_cheques(data: Path) -> list[Sample]:
 
 
 def numbered(jpeg: bytes, number: int) -> bytes:
-    """Return the same picture with a comment of its own behind the start marker: other bytes."""
+    """Return the same picture with different bytes: a comment follows the start marker."""
     comment = f"copy {number}".encode()
     return jpeg[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2) + comment + jpeg[2:]
 
@@ -82,7 +82,7 @@ def write_cheques(folder: Path, count: int) -> dict[str, dict[str, str]]:
 
 
 def temporary(purpose: str) -> tempfile.TemporaryDirectory[str]:
-    """Return a folder that goes away with the block that uses it."""
+    """Return a temporary folder for a `with` block."""
     return tempfile.TemporaryDirectory(prefix=f"counterfoil-bench-{purpose}-")
 
 

@@ -2,9 +2,10 @@
 
     python -m benchmarks.search [--count 40] [--out benchmarks/results/search.md]
 
-Posteriors are drawn: noise, with the characters of a legal string at equal distances and blanks
-between them raised by so many logits. CPU time of one thread, medians; a share of searches that
-were cut short is told, too. Noise without any string stands for what is no number at all.
+The posteriors are noise in which the characters of a legal string, at equal distances and with
+blanks between them, are raised by a number of logits. Noise without a string stands for a strip
+without a number. Times are medians of CPU time on one thread. The last column counts searches that
+reached their limit.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ RAISED = (14.0, 9.0, 6.0, 0.0)
 def posterior(
     text: str, frames: int, raised: float, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return (frames, classes + 1) probabilities in which `text` stands out so far."""
+    """Return (frames, classes + 1) probabilities in which `text` is raised by `raised` logits."""
     logits = rng.normal(size=(frames, len(CLASSES) + 1))
     logits[:, -1] += raised
     for frame, character in zip(
@@ -58,7 +59,7 @@ def row(grammar: Grammar, text: str, frames: int, raised: float, count: int) -> 
         times.append(1e3 * (time.process_time() - begin))
         cut += not found.exact
         best.append(found.values[0].probability if found.values else 0.0)
-    # The first one lays out the product of grammar and classes, once a process.
+    # The first search builds the product of grammar and classes, once in each process.
     return (
         f"| `{grammar.name}` | {frames} | {raised:g} | {np.median(best[1:]):.2g} | "
         f"{np.median(times[1:]):.2f} | {max(times[1:]):.2f} | {cut}/{count + 1} |"

@@ -1,19 +1,19 @@
 """Exact match of five-digit strings over digit height, noise and shadow.
 
-    python benchmarks/segmentation.py [--count 400] [--out benchmarks/results/segmentation.md]
+    python -m benchmarks.segmentation [--count 400] [--out benchmarks/results/segmentation.md]
 
-Strings are composed side by side from digits of MNIST's test set with real gaps, and read by the
-whole glyph reader. With `--split train` the digits come from the training set: to choose anything
-use these, the test digits are for the figure alone. Chosen on training digits:
-the limits between print and numbers in `pipeline.placing.layout` and `pipeline.read`, and what
+Strings are composed from digits of MNIST's test set, side by side with realistic gaps, and read by
+the glyph reader alone. With `--split train` the digits come from the training set: use these for every choice;
+the test digits are for the final figure alone. Chosen on training digits were the limits between
+print and numbers in `pipeline.placing.layout` and `pipeline.read`, and what
 fragments and thin lines cost in `pipeline.readers.segment`. The older constants of
 `pipeline.cleaning.ink` and `pipeline.readers.segment` (stroke and block, smoothing, margins over
 noise, the other priors of pieces) were chosen while looking at strings of test digits, so that the
 figure on these may flatter them a little.
 
-The same digits, each alone and as published, tell what the network itself gets wrong: the rest is
-the fault of thresholding and segmentation. With `--amounts` the courtesy
-amounts of real cheques are read as well, as they are.
+The glyph network also reads the same digits one by one, as published: this separates its errors
+from those of thresholding and segmentation. With `--amounts` the courtesy amounts of real cheques
+are read as well.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.data import add_data_option
 from pipeline.fields import clean_fields
@@ -70,7 +68,7 @@ class Cell:
 def measure(
     digits: Image, labels: Image, readers: Readers, count: int, heights: tuple[int, ...] = HEIGHTS
 ) -> Iterator[Cell]:
-    """Read `count` strings in every cell; each cell draws its own digits, always the same."""
+    """Read `count` strings in every cell; the digits of a cell are always the same."""
     normal = np.stack([normalise_glyph(digit) for digit in digits])
     alone = readers.glyph.probabilities(normal).argmax(axis=1) == labels
     for height in heights:
@@ -90,7 +88,7 @@ def measure(
 
 
 def read(grey: Image, readers: Readers) -> str:
-    """Return what one strip reads as."""
+    """Return the value read in one strip."""
     box = Box(0, 0, grey.shape[1], grey.shape[0])
     strip = FieldStrip(Strip("strip", box, grey), ANY_DIGITS, ruled=False)
     (seen,) = read_glyphs([strip], clean_fields([strip]), readers.glyph)
@@ -133,7 +131,7 @@ def courtesy_amounts(folder: Path, readers: Readers) -> str:
     spent = 1e3 * (time.process_time() - begin) / len(items)
     low, high = wilson(right, len(items))
     return (
-        f"Courtesy amounts of real cheques, even half, as they are: {right}/{len(items)} = "
+        f"Courtesy amounts of real cheques, even half, unchanged: {right}/{len(items)} = "
         f"{100 * right / len(items):.1f} % ({100 * low:.1f} to {100 * high:.1f} %), "
         f"{spent:.1f} CPU ms each.\n"
     )
@@ -152,7 +150,7 @@ def main() -> None:
     with np.load(arguments.data / "mnist.npz") as mnist:
         digits, labels = mnist[f"x_{arguments.split}"], mnist[f"y_{arguments.split}"]
     if arguments.split == "train":
-        digits, labels = digits[:10_000], labels[:10_000]  # as many as there are to test
+        digits, labels = digits[:10_000], labels[:10_000]  # as many as in the test set
     readers = load_readers()
     cells = []
     for cell in measure(digits, labels, readers, arguments.count, tuple(arguments.heights)):
@@ -165,7 +163,7 @@ def main() -> None:
         print(sentence)
         text += "\n" + sentence
     if arguments.out:
-        command = f"python benchmarks/segmentation.py --count {arguments.count}"
+        command = f"python -m benchmarks.segmentation --count {arguments.count}"
         command += f" --heights {' '.join(map(str, arguments.heights))}"
         command += " --amounts" if arguments.amounts else ""
         command += f" --split {arguments.split}" if arguments.split != "test" else ""
@@ -175,7 +173,7 @@ def main() -> None:
             f"# Five-digit strings of MNIST {arguments.split} digits, exact match\n\n"
             f"`{command}`\nwith the weights {weights}. A digit of MNIST fills 20 of the 28 rows of "
             "its frame. Network alone: the share of\nstrings whose five digits it reads right one "
-            "by one, as published; segmentation can do better but by luck.\nSome constants were "
+            "by one, as published; only by luck is the exact share higher.\nSome constants were "
             "chosen on strings of test digits (`benchmarks/segmentation.py` says which).\n\n" + text
         )
 

@@ -1,4 +1,4 @@
-"""Milliseconds a page in `pipeline` on one core, stage by stage, in groups as a worker reads."""
+"""Milliseconds per page in `pipeline` on one core, by stage, in groups as a worker reads them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ONCE_A_GROUP = ("clean", "read")
 def measure(
     readers: Readers, groups: int, data: Path | None, say: Callable[[str], None]
 ) -> Section:
-    """Read so many groups of eight of each kind of page. The first of each kind is not counted.
+    """Read `groups` groups of eight pages of each kind, and one more first that does not count.
 
     Without `data`, the folder of the real sets, the real cheques are left out.
     """
@@ -58,20 +58,20 @@ def measure(
             )
         )
     return Section(
-        title="Milliseconds a page in the pipeline, one core",
+        title="Milliseconds per page in the pipeline, one core",
         columns=("page", *STAGES, "all, wall", "all, CPU", "fields exact"),
         rows=tuple(rows),
         figures=figures,
         notes=(
-            f"Medians of {groups} groups of {GROUP} pages (`all` a page of a group; `clean` and "
-            "`read` are one batch a group). Exact: of the distinct pages, fields whose truth is "
-            "known.",
+            f"Medians of {groups} groups of {GROUP} pages, divided by {GROUP} (`clean` and `read` "
+            "are one batch for each group). Exact: fields with known truth, over the distinct "
+            "pages.",
         ),
     )
 
 
 def amount_and_date(template: Template) -> Template:
-    """Return a template of cheques with these two fields alone."""
+    """Return the template with only these two fields."""
     fields = tuple(spec for spec in template.fields if spec.name in ("amount", "date"))
     return replace(template, fields=fields, micr=None)
 
@@ -92,7 +92,7 @@ class Stopwatch:
 def measure_kind(
     template: Template, samples: Sequence[Sample], readers: Readers, groups: int
 ) -> dict[str, float]:
-    """Return medians in milliseconds a page by stage, "wall" and "cpu", and fields read right."""
+    """Return medians in milliseconds per page by stage, "wall" and "cpu", and fields read right."""
     asked = {spec.name for spec in template.fields}
     pages = cycle(samples)
     stages: dict[str, list[float]] = {stage: [] for stage in STAGES}
@@ -102,7 +102,7 @@ def measure_kind(
         wall_before, cpu_before = time.perf_counter(), time.process_time()
         stopwatch = Stopwatch()
         read_pages(group, template, readers, on_stage=stopwatch)
-        if number == 0:  # loads tables, touches memory
+        if number == 0:  # warms up
             continue
         wall.append(1e3 * (time.perf_counter() - wall_before) / GROUP)
         cpu.append(1e3 * (time.process_time() - cpu_before) / GROUP)

@@ -2,9 +2,9 @@
 
     python -m benchmarks.strip_reader [--repeats 200] [--write]
 
-Strips are drawn by pen and normalised; `network` is the int8 network on one thread, a strip alone
-and in batches of eight, `normalise` what comes before it, from 48 pixels high. Times are medians
-of one run, and the least, since machines are shared. A doubtful strip takes four looks.
+Strips are drawn and normalised. `network` is the int8 network on one thread, with one strip and in
+batches of eight; `normalise` is the step before it, from strips 48 pixels high. Times are the
+median and the least of one run, since machines are shared. A doubtful strip takes four looks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RESULTS = Path(__file__).parent / "results" / "strip-reader.md"
 
 
 def draw(count: int) -> dict[int, list[tuple[Image, Image]]]:
-    """Return `count` strips as scanned and as normalised, for each width that is padded to."""
+    """Return `count` strips, scanned and normalised, for each padded width."""
     found: dict[int, list[tuple[Image, Image]]] = {width: [] for width in WIDTHS}
     synthesizer, rng = StripSynthesizer(), np.random.default_rng(1)
     while min(len(strips) for strips in found.values()) < count:
@@ -51,8 +51,8 @@ def _normalise(greys: Sequence[Image]) -> list[Image]:
 
 
 def timed(work: Callable[[], object], repeats: int, strips: int) -> tuple[float, float]:
-    """Return CPU milliseconds a strip: median and least."""
-    work()  # the first lays out the tensors
+    """Return CPU milliseconds per strip: median and least."""
+    work()  # the first run allocates the tensors
     times = []
     for _ in range(repeats):
         begin = time.process_time()

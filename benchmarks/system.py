@@ -1,4 +1,4 @@
-"""The whole system on this machine: cheques over HTTP until the last is read, and its price."""
+"""The whole system on one machine: from the first upload over HTTP to the last page read."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from pipeline.readers.loaded import Readers
 TEMPLATE = "demo-cheque"
 WORKERS = 2
 ROLES = ("worker", "api", "intake", "dispatcher", "broker")
-# Each look costs the API a few milliseconds; when the last page was read the database knows.
+# Each poll costs the API a few milliseconds. The database knows when the last page was read.
 _POLL_SECONDS = 1.0
 _STALLED_SECONDS = 120.0
 
 
 def measure(readers: Readers, pages: int, groups: int, say: Callable[[str], None]) -> Section:
-    """Upload and read so many cheques with two page-reading processes; compare with `pipeline`."""
+    """Upload and read `pages` cheques with two page-reading processes; compare with `pipeline`."""
     say("system: the pipeline alone on the same pages")
     alone = measure_kind(bundled_template(TEMPLATE), cheques(), readers, groups)
     with temporary("system") as folder:
@@ -38,7 +38,7 @@ def measure(readers: Readers, pages: int, groups: int, say: Callable[[str], None
         scans.mkdir()
         truth = write_cheques(scans, pages)
         say("system: starting")
-        # No COUNTERFOIL_* of this shell: always the embedded column, always an empty home.
+        # Ignore COUNTERFOIL_* of the shell: always the embedded services and an empty home.
         settings = load_settings({}, home=home, port=0, workers=WORKERS, log_level="WARNING")
         with Stack(settings) as stack, Client(stack.url, stack.api_key) as client:
             batch = client.create_batch(name="benchmark", template=TemplateChoice(name=TEMPLATE))
@@ -47,7 +47,7 @@ def measure(readers: Readers, pages: int, groups: int, say: Callable[[str], None
             before = {role: cpu_seconds(pid) for role, pid in roots.items()}
             own_before = time.process_time()
             with MemoryWatch(lambda: tree(roots["worker"])[1:]) as memory:
-                begin = time.time()  # the clock that SQLite has
+                begin = time.time()  # the clock that SQLite uses
                 client.add_files(batch["id"], uploads)
                 uploaded = time.time() - begin
                 client.close_batch(batch["id"])
@@ -97,8 +97,8 @@ def measure(readers: Readers, pages: int, groups: int, say: Callable[[str], None
         rows=rows,
         figures=figures,
         notes=(
-            "Embedded: API, broker, SQLite, directory, dispatcher, workers and the client that "
-            "uploads share the machine. RSS counts shared pages in each process.",
+            "Embedded: API, broker, SQLite, directory, dispatcher, workers and the uploading "
+            "client share the machine. RSS counts shared pages in each process.",
         ),
     )
 
@@ -117,7 +117,7 @@ def _wait(client: Client, batch_id: str, pages: int, say: Callable[[str], None])
             seen, moved = ended, time.monotonic()
             say(f"system: {ended} of {pages} pages")
         if time.monotonic() - moved > _STALLED_SECONDS:
-            raise SystemExit(f"The system stands still at {ended} of {pages} pages.")
+            raise SystemExit(f"The system made no progress after {ended} of {pages} pages.")
         time.sleep(_POLL_SECONDS)
 
 

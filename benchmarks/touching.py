@@ -2,9 +2,9 @@
 
     python -m benchmarks.touching [--count 1000] [--reader glyph] [--sheet touching.png] [--write]
 
-The digits of a string are of one writer of MNIST's test set (QMNIST's ids); no digit of these
-writers trains. They are moved together until their ink is one connected piece and the boxes
-around the ink of neighbours overlap, as no contour can separate. Everything follows from the seed.
+The digits of a string are by one writer of MNIST's test set (QMNIST's ids), none of whose digits
+train. They are moved together until their ink is one connected piece and the bounding boxes of
+neighbours overlap, so that no contour separates them. The seed determines everything.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from training.synthesis.touching import join_digits
 
 Floats = NDArray[np.float32]
 
-HEIGHTS = (16.0, 64.0)  # pixels of a digit, evenly on a log scale
+HEIGHTS = (16.0, 64.0)  # pixels: height of a digit, uniform on a log scale
 LENGTHS = {"single digits": 1, "pairs": 2, "triples": 3}
 NOISE = 4.0
 _SEED = 20
@@ -48,9 +48,9 @@ class Touching:
 
 
 def compose(digits: DigitSet, length: int, rng: np.random.Generator) -> Touching:
-    """Compose one string of `length` digits that touch, of one writer."""
+    """Compose one string of `length` touching digits by one writer."""
     if digits.writers is None:
-        raise ConfigError(f"The set {digits.name!r} does not say who wrote its digits.")
+        raise ConfigError(f"The set {digits.name!r} does not record who wrote its digits.")
     while True:
         writer = int(rng.choice(np.unique(digits.writers)))
         own = np.flatnonzero(digits.writers == writer)
@@ -73,7 +73,7 @@ def draw(digits: DigitSet, length: int, count: int) -> list[Touching]:
 
 
 def measure(readers: dict[str, Reads], sets: dict[str, list[Touching]]) -> Section:
-    """Read every set with each reader, its length unknown and known."""
+    """Read every set with each reader, with unknown and with known length."""
     rows, figures = [], {}
     for kind, strips in sets.items():
         for name, reads in readers.items():
@@ -105,8 +105,8 @@ def measure(readers: dict[str, Reads], sets: dict[str, list[Touching]]) -> Secti
         rows=tuple(rows),
         figures=figures,
         notes=(
-            "Digits of MNIST's test set, those of a string of one writer, 16 to 64 pixels high, "
-            f"on plain paper with noise σ = {NOISE:g}. The ink is one piece, and the boxes of "
+            "Digits of MNIST's test set, one writer for each string, 16 to 64 pixels high, on "
+            f"plain paper with noise σ = {NOISE:g}. The ink is one piece, and the bounding boxes of "
             "neighbours overlap. Interval: Wilson, 95 %.",
         ),
     )
