@@ -4,8 +4,8 @@
 
 One set is drawn. It has empty boxes and combs, handwritten words and fillings, signatures, smudges
 and print (which the training of the strip reader also has, from another seed), and stamps, bar
-codes and guilloche (which it does not have). The other set is cropped from real cheques, away from their
-number fields: payee, amount in words, signature, the name of the bank.
+codes and guilloche (which it does not have). The other set is cropped from real cheques, away from
+their number fields: payee, amount in words, signature, the name of the bank.
 """
 
 from __future__ import annotations

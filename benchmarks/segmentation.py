@@ -3,9 +3,9 @@
     python -m benchmarks.segmentation [--count 400] [--out benchmarks/results/segmentation.md]
 
 Strings are composed from digits of MNIST's test set, side by side with realistic gaps, and read by
-the glyph reader alone. With `--split train` the digits come from the training set: use these for every choice;
-the test digits are for the final figure alone. Chosen on training digits were the limits between
-print and numbers in `pipeline.placing.layout` and `pipeline.read`, and what
+the glyph reader alone. With `--split train` the digits come from the training set: use these for
+every choice; the test digits are for the final figure alone. Chosen on training digits were the
+limits between print and numbers in `pipeline.placing.layout` and `pipeline.read`, and what
 fragments and thin lines cost in `pipeline.readers.segment`. The older constants of
 `pipeline.cleaning.ink` and `pipeline.readers.segment` (stroke and block, smoothing, margins over
 noise, the other priors of pieces) were chosen while looking at strings of test digits, so that the
@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -138,7 +137,10 @@ def courtesy_amounts(folder: Path, readers: Readers) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.segmentation",
+        description=__doc__.splitlines()[0] if __doc__ else "",
+    )
     add_data_option(parser)
     parser.add_argument("--count", type=int, default=400, help="strings in each cell")
     parser.add_argument("--split", choices=("train", "test"), default="test", help="whose digits")

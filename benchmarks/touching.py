@@ -106,8 +106,8 @@ def measure(readers: dict[str, Reads], sets: dict[str, list[Touching]]) -> Secti
         figures=figures,
         notes=(
             "Digits of MNIST's test set, one writer for each string, 16 to 64 pixels high, on "
-            f"plain paper with noise σ = {NOISE:g}. The ink is one piece, and the bounding boxes of "
-            "neighbours overlap. Interval: Wilson, 95 %.",
+            f"plain paper with noise σ = {NOISE:g}. The ink is one piece, and the bounding boxes "
+            "of neighbours overlap. Interval: Wilson, 95 %.",
         ),
     )
 
