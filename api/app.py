@@ -19,12 +19,12 @@ from pipeline.types import Image
 from storage.base import ObjectStore
 from storage.open import open_store
 
-# Two pages of 50 megapixels in the making: the rest of the threads wait for their turn.
+# Bounds the memory: a page of 50 megapixels takes 50 MB and more while it is decoded.
 DECODING_AT_ONCE = 2
 # Decoded pages that one process keeps: some 50 cheques, or 7 pages of A4 at 300 dpi.
 PAGE_IMAGES_BYTES = 64 << 20
-# Of a refused upload this much is read, so that its sender gets to see the answer; behind it
-# the connection is closed.
+# So much of a refused upload is read and dropped, so that its sender gets to see the answer.
+# After that the connection is closed.
 DRAINED_BYTES = 64 << 20
 CHUNK = 256 * 1024
 
@@ -39,7 +39,7 @@ _DOCS_POLICY = "default-src 'none'; style-src 'self'; frame-ancestors 'none'; ba
 
 
 def create_app(settings: Settings) -> Flask:
-    """Return the application. Connects to nothing before the first request."""
+    """Return the application. It connects to nothing before the first request."""
     app = Flask("api", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.url_map.converters["id"] = openapi.IdConverter
@@ -73,7 +73,7 @@ def _page_images(settings: Settings, store: ObjectStore) -> PageImages:
     def decode(key: str) -> Image:
         return decode_page(store.read(key), max_pixels=settings.max_page_pixels).grey
 
-    # One byte a pixel: the largest page that may come can be kept.
+    # A decoded pixel is one byte, so that the largest allowed page fits.
     max_bytes = max(PAGE_IMAGES_BYTES, settings.max_page_pixels)
     return PageImages(decode, max_bytes=max_bytes, at_once=DECODING_AT_ONCE)
 
@@ -97,7 +97,7 @@ def _finish(response: Response) -> Response:
 
 
 def _drain(response: Response) -> None:
-    """Read what is left of a refused upload: a client that still writes never reads the answer."""
+    """Read the rest of a refused upload, because a client that still sends reads no answer."""
     source = request.environ["wsgi.input"]
     terminated = request.environ.get("wsgi.input_terminated", False)
     if request.content_length is None and not terminated:

@@ -14,13 +14,16 @@ REALM = 'Bearer realm="counterfoil"'
 
 
 def authenticate() -> None:
-    """Put the caller into `flask.g`, or answer 401. Runs before every view under /v1."""
+    """Put the caller into `flask.g`. Runs before every view under /v1.
+
+    Raises ProblemError (401) without a valid key.
+    """
     given = request.authorization
     token = (given.token or "") if given and given.type == "bearer" else ""
-    # Keys are short and plain; anything else never reaches the database.
     if not token:
         raise _refused("This address needs an API key.", "key-missing", REALM)
     key = None
+    # Keys are short and of printable ASCII; nothing else reaches the database.
     if token.isascii() and token.isprintable() and len(token) <= 200:
         with services().db.reading() as session:
             key = tenants.authenticate(session, token)
@@ -28,7 +31,7 @@ def authenticate() -> None:
                 g.caller = Caller(key.tenant_id, key.name)
     if key is None:
         raise _refused(
-            "The API key is not known, or was revoked.",
+            "The API key is unknown or revoked.",
             "key-refused",
             f'{REALM}, error="invalid_token"',
         )
@@ -39,6 +42,6 @@ def _refused(detail: str, code: str, challenge: str) -> ProblemError:
         HTTPStatus.UNAUTHORIZED,
         code,
         detail,
-        hint="Send the header 'Authorization: Bearer <key>'; 'counterfoil keys' makes one.",
+        hint="Send the header 'Authorization: Bearer <key>'; 'counterfoil keys' creates keys.",
         headers={"WWW-Authenticate": challenge},
     )

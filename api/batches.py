@@ -1,22 +1,28 @@
-"""Batches and what is in them: look, list, close, cancel, retry, delete."""
+"""Batches and their contents: show, list, close, cancel, retry, delete."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from typing import TypeVar
 
 from flask import Blueprint, Response
+from pydantic import BaseModel
 
 from api import serializers
 from api.context import caller, services
 from api.openapi import operation, parse_query
 from api.schemas import (
+    BatchField,
     BatchList,
     BatchObject,
     DocumentList,
+    DocumentObject,
     FieldList,
     FieldsQuery,
     ListQuery,
     PageList,
+    PageObject,
     PagesQuery,
     Retried,
     RetryReceipt,
@@ -28,39 +34,30 @@ from db.transitions import retry
 
 blueprint = Blueprint("batches", __name__)
 
+_View = TypeVar("_View")
+_Object = TypeVar("_Object", BatchObject, DocumentObject, PageObject, BatchField)
+
 
 @blueprint.get("/batches")
 @operation("batches", {200: BatchList}, query=ListQuery)
 def list_batches() -> Response:
     """List the batches, newest first."""
-    query = parse_query(ListQuery)
-    with services().db.reading() as session:
-        found = queries.list_batches(
-            session, caller().tenant_id, after=query.after, limit=query.limit
-        )
-    items = [serializers.batch_object(batch) for batch in found]
-    return serializers.answer(BatchList(items=items, next=serializers.cursor(items, query.limit)))
+    return _list(queries.list_batches, serializers.batch_object, BatchList, ListQuery)
 
 
 @blueprint.get("/batches/<id:batch_id>")
 @operation("batches", {200: BatchObject})
 def get_batch(batch_id: str) -> Response:
-    """Return a batch: its state, its counts, how far it is."""
+    """Return a batch: its state, its counts and its progress."""
     return _batch(batch_id)
 
 
 @blueprint.get("/batches/<id:batch_id>/documents")
 @operation("batches", {200: DocumentList}, query=ListQuery)
 def list_documents(batch_id: str) -> Response:
-    """List the files of a batch in the order in which they came."""
-    query = parse_query(ListQuery)
-    with services().db.reading() as session:
-        found = queries.list_documents(
-            session, caller().tenant_id, batch_id, after=query.after, limit=query.limit
-        )
-    items = [serializers.document_object(document) for document in found]
-    return serializers.answer(
-        DocumentList(items=items, next=serializers.cursor(items, query.limit))
+    """List the files of a batch in the order of their upload."""
+    return _list(
+        queries.list_documents, serializers.document_object, DocumentList, ListQuery, batch_id
     )
 
 
@@ -68,42 +65,20 @@ def list_documents(batch_id: str) -> Response:
 @operation("results", {200: PageList}, query=PagesQuery)
 def list_pages(batch_id: str) -> Response:
     """List the pages of a batch with their fields and readings."""
-    query = parse_query(PagesQuery)
-    with services().db.reading() as session:
-        found = queries.list_pages(
-            session,
-            caller().tenant_id,
-            batch_id,
-            after=query.after,
-            limit=query.limit,
-            state=query.state,
-        )
-    items = [serializers.page_object(page) for page in found]
-    return serializers.answer(PageList(items=items, next=serializers.cursor(items, query.limit)))
+    return _list(queries.list_pages, serializers.page_object, PageList, PagesQuery, batch_id)
 
 
 @blueprint.get("/batches/<id:batch_id>/fields")
 @operation("results", {200: FieldList}, query=FieldsQuery)
 def list_fields(batch_id: str) -> Response:
-    """List the fields of a batch; with `state=review` those that wait for a person."""
-    query = parse_query(FieldsQuery)
-    with services().db.reading() as session:
-        found = queries.list_fields(
-            session,
-            caller().tenant_id,
-            batch_id,
-            after=query.after,
-            limit=query.limit,
-            state=query.state,
-        )
-    items = [serializers.batch_field(field) for field in found]
-    return serializers.answer(FieldList(items=items, next=serializers.cursor(items, query.limit)))
+    """List the fields of a batch; with `state=review`, those that wait for a person."""
+    return _list(queries.list_fields, serializers.batch_field, FieldList, FieldsQuery, batch_id)
 
 
 @blueprint.post("/batches/<id:batch_id>/close")
 @operation("batches", {202: BatchObject}, problems=(409,))
 def close_batch(batch_id: str) -> Response:
-    """Say that no more files will come, so that the batch can end. Safe to repeat."""
+    """Declare that no more files will come, so that the batch can end. Safe to repeat."""
     with services().db.transaction() as session:
         transitions.close_batch(session, tenant_id=caller().tenant_id, batch_id=batch_id)
     return _batch(batch_id, HTTPStatus.ACCEPTED)
@@ -112,7 +87,7 @@ def close_batch(batch_id: str) -> Response:
 @blueprint.post("/batches/<id:batch_id>/cancel")
 @operation("batches", {200: BatchObject}, problems=(409,))
 def cancel_batch(batch_id: str) -> Response:
-    """End a batch now. What was read stays, the rest will not be read. Safe to repeat."""
+    """End a batch now. Pages that were read stay, the others are not read. Safe to repeat."""
     with services().db.transaction() as session:
         transitions.cancel_batch(session, tenant_id=caller().tenant_id, batch_id=batch_id)
     return _batch(batch_id)
@@ -121,10 +96,10 @@ def cancel_batch(batch_id: str) -> Response:
 @blueprint.post("/batches/<id:batch_id>/retry")
 @operation("batches", {202: RetryReceipt}, problems=(409,))
 def retry_batch(batch_id: str) -> Response:
-    """Try again what was set aside, with all its attempts. Bad files and pages stay failed.
+    """Retry the pages and files that the server failed on, with all their attempts.
 
-    Set aside are pages in state `quarantined`, and files that failed through a fault of the
-    server.
+    These are pages in state `quarantined`, and files that could not be opened through a fault of
+    the server. Pages and files that failed because their bytes are bad stay failed.
     """
     with services().db.transaction() as session:
         retried = retry.retry_batch(session, tenant_id=caller().tenant_id, batch_id=batch_id)
@@ -142,12 +117,28 @@ def retry_batch(batch_id: str) -> Response:
 @blueprint.delete("/batches/<id:batch_id>")
 @operation("batches", {204: None})
 def delete_batch(batch_id: str) -> Response:
-    """Delete a batch with its scans and readings. The scans go within moments."""
+    """Delete a batch with its scans and readings. The scans are gone within seconds."""
     with services().db.transaction() as session:
         transitions.delete_batch(session, tenant_id=caller().tenant_id, batch_id=batch_id)
     response = Response(status=HTTPStatus.NO_CONTENT)
     response.headers.pop("Content-Type", None)
     return response
+
+
+def _list(
+    find: Callable[..., Sequence[_View]],
+    as_object: Callable[[_View], _Object],
+    answer: Callable[..., BaseModel],
+    query: type[ListQuery],
+    *of: str,
+) -> Response:
+    """Answer one list. `of` is the id of the batch, for what is listed within a batch."""
+    asked = parse_query(query)
+    with services().db.reading() as session:
+        found = find(session, caller().tenant_id, *of, **asked.model_dump())
+    items = [as_object(one) for one in found]
+    more = len(items) == asked.limit
+    return serializers.answer(answer(items=items, next=items[-1].id if more else None))
 
 
 def _batch(batch_id: str, status: HTTPStatus = HTTPStatus.OK) -> Response:

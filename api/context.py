@@ -1,4 +1,4 @@
-"""What a request needs from the application: built once in `create_app`, never at import."""
+"""The services of the application, built once in `create_app`, and the caller of a request."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Services:
     store: ObjectStore
     store_check: StoreCheck
     page_images: PageImages
-    streams: threading.BoundedSemaphore  # event streams, so that they never take every thread
+    streams: threading.BoundedSemaphore  # event streams must not occupy every thread
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: every query carries this tenant."""
+    """Whoever sent the request. Every query carries this tenant."""
 
     tenant_id: str
     key_name: str

@@ -1,4 +1,4 @@
-"""The progress of a batch as Server-Sent Events, out of the event table."""
+"""The history and progress of a batch as Server-Sent Events, read from the event table."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ blueprint = Blueprint("events", __name__)
 
 POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 15.0  # below the idle limit of any proxy
-LONGEST_SECONDS = 600.0  # then the client comes back with its Last-Event-ID
+LONGEST_SECONDS = 600.0  # then the client reconnects with its Last-Event-ID
 EVENTS_AT_ONCE = 500
 
 
 @blueprint.get("/batches/<id:batch_id>/events")
 @operation(
     "batches",
-    {200: "text/event-stream"},
+    {200: ("text/event-stream",)},
     headers=(Header("Last-Event-ID", "Send only the events after this one."),),
 )
 def stream_events(batch_id: str) -> Response:
     """Follow a batch by Server-Sent Events.
 
-    Each event of the batch's history comes with its id. `progress` events carry the batch object
-    whenever it has changed. When nothing is left to read, an `end` event comes and the stream
-    ends. Polling the batch does as well, and is the way where no stream is to be had (503).
+    Every event of the batch's history has an id. A `progress` event carries the batch object each
+    time it has changed. When no page is left to read, the stream ends with an `end` event. Where
+    no stream is available (503), poll the batch.
     """
     found = services()
     tenant_id = caller().tenant_id
@@ -50,17 +50,17 @@ def stream_events(batch_id: str) -> Response:
             HTTPStatus.SERVICE_UNAVAILABLE,
             "too-many-streams",
             "Too many progress streams are open.",
-            hint="Poll the batch instead, or come back later.",
+            hint="Poll the batch instead, or try again later.",
             headers={"Retry-After": "5"},
         )
     events = stream_with_context(_events(found, tenant_id, batch_id, after))
     response = Response(_Stream(found, events), content_type="text/event-stream; charset=utf-8")
-    response.headers["X-Accel-Buffering"] = "no"  # nginx would hold events back
+    response.headers["X-Accel-Buffering"] = "no"  # else nginx delays events
     return response
 
 
 class _Stream:
-    """Gives the stream's place back however the answer ends; even if it was never begun."""
+    """The body of the answer. It frees its place among the streams even if it is never read."""
 
     def __init__(self, found: Services, events: Iterator[str]) -> None:
         self._found = found
@@ -80,8 +80,8 @@ class _Stream:
 
 
 def _events(found: Services, tenant_id: str, batch_id: str, after: int) -> Iterator[str]:
-    began = spoke = time.monotonic()
-    said = ""
+    began = sent_at = time.monotonic()
+    sent = ""
     yield "retry: 2000\n\n"
     while time.monotonic() - began < LONGEST_SECONDS:
         try:
@@ -92,19 +92,19 @@ def _events(found: Services, tenant_id: str, batch_id: str, after: int) -> Itera
             yield _event("end", json.dumps({"deleted": True}))
             return
         except TransientError:
-            return  # the client comes back by itself
+            return  # the client reconnects by itself
         for event in events:
             after = event.id
             payload = event.payload | {"at": event.created_at.isoformat()}
             yield _event(event.kind, json.dumps(payload), event.id)
         progress = _progress(batch)
-        if progress != said:
-            said = progress
+        if progress != sent:
+            sent = progress
             yield _event("progress", progress)
-            spoke = time.monotonic()
-        elif time.monotonic() - spoke >= HEARTBEAT_SECONDS:
-            yield ": still here\n\n"
-            spoke = time.monotonic()
+            sent_at = time.monotonic()
+        elif time.monotonic() - sent_at >= HEARTBEAT_SECONDS:
+            yield ": heartbeat\n\n"
+            sent_at = time.monotonic()
         if len(events) == EVENTS_AT_ONCE:
             continue
         if batch.state not in WORKING_BATCHES:

@@ -1,7 +1,7 @@
-"""A multipart body as a sequence of parts, each a stream: nothing is ever whole in memory.
+"""A multipart body as a sequence of parts, each of them a stream.
 
-Werkzeug's own `request.files` first spools every file to a temporary file; here a file goes from
-the socket straight into the object store.
+Werkzeug's `request.files` first writes every file to a temporary file. Here a file goes from the
+socket straight into the object store, and no file is ever whole in memory.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Part:
 def iter_parts(source: Source, boundary: str) -> Iterator[Part]:
     """Yield the parts of a multipart/form-data body in the order in which they arrive.
 
-    What a consumer leaves unread of a part is skipped. Raises ProblemError (400) where the body
-    is no multipart body or ends early, also out of `Part.stream.read`.
+    What the caller leaves unread of a part is skipped. If the body is no multipart body or ends
+    early, ProblemError (400) is raised, here or by `Part.stream.read`.
     """
     if not boundary.isascii() or not 0 < len(boundary) <= 200:
         raise malformed("its Content-Type names no boundary")
@@ -59,7 +59,7 @@ def iter_parts(source: Source, boundary: str) -> Iterator[Part]:
             continue
         raw = _PartBody(events)
         filename = event.filename if isinstance(event, File) else None
-        # Buffered, so that a `read(n)` is short only at the end: S3 parts have a least size.
+        # Buffered, so that `read(n)` returns less only at the end: S3 parts have a minimum size.
         yield Part(event.name or "", filename, io.BufferedReader(raw, CHUNK))
         raw.skip()
 
@@ -68,8 +68,8 @@ def malformed(why: str) -> ProblemError:
     return ProblemError(
         HTTPStatus.BAD_REQUEST,
         "malformed-upload",
-        f"The upload is no complete multipart/form-data body: {why}.",
-        hint="Nothing of it was kept; send it again.",
+        f"The upload is not a complete multipart/form-data body: {why}.",
+        hint="Nothing of it was kept. Send it again.",
     )
 
 
@@ -93,14 +93,14 @@ class _Events:
         return None if isinstance(event, Epilogue) else event
 
     def _finish(self) -> None:
-        # Werkzeug would gather whatever follows the last boundary in memory.
+        # Read here, because Werkzeug would collect all that follows the last boundary in memory.
         while self._read():
             pass
 
     def _read(self) -> bytes:
         try:
             return self._source.read(CHUNK)
-        except OSError as exc:  # else a store would take the client's fault for its own
+        except OSError as exc:  # else it would pass for a fault of the store that reads from here
             raise malformed("the connection broke") from exc
 
 

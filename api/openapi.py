@@ -1,7 +1,7 @@
-"""The OpenAPI 3.1 document, made from the views and the models of `api.schemas`.
+"""The OpenAPI 3.1 document, generated from the routes and the models of `api.schemas`.
 
-`@operation` notes beside a view what its signature does not say. /docs renders the document on
-the server, so that it needs no script and no network.
+`@operation` states what the signature of a view does not say. /docs renders the document on the
+server, so that the page needs no script and no network.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _View = TypeVar("_View", bound=Callable[..., Any])
 _Q = TypeVar("_Q", bound=BaseModel)
 
 TAGS = {
-    "batches": "What people upload together and follow together.",
-    "results": "Pages, fields and what was read in them.",
-    "exports": "The whole batch as a file, or into a table.",
-    "service": "How the server is.",
+    "batches": "Files that are uploaded together and followed together.",
+    "results": "Pages, their fields and what was read in them.",
+    "exports": "A whole batch, as a file or into a database table.",
+    "service": "The state of the server, and this documentation.",
 }
 
 blueprint = Blueprint(
@@ -38,9 +38,13 @@ blueprint = Blueprint(
 
 
 class IdConverter(BaseConverter):
-    """`<id:batch_id>`: 32 hex digits; anything else is nobody's id, and so a 404."""
+    """`<id:batch_id>` matches 32 hex digits; any other text is no id, so that the answer is 404."""
 
     regex = "[0-9a-f]{32}"
+
+
+# Of a response: a JSON object, another content by its media types, or nothing.
+Content = type[BaseModel] | tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,25 +53,26 @@ class Header:
 
     name: str
     description: str
-    pattern: str | None = None  # that its value matches
+    pattern: str | None = None  # regular expression that its value matches
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
     tag: str
-    responses: Mapping[int, type[BaseModel] | str | None]  # model, media type of bytes, nothing
+    responses: Mapping[int, Content]
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
-    request_body: Mapping[str, Any] | None = None  # media type -> schema, beside `body`
-    problems: tuple[int, ...] = ()
+    request_body: Mapping[str, Any] | None = None  # media type -> schema, in addition to `body`
+    problems: tuple[int, ...] = ()  # status codes, besides those that every operation may answer
     headers: tuple[Header, ...] = ()
-    public: bool = False
+    public: bool = False  # needs no API key
 
 
-def operation(
-    tag: str, responses: Mapping[int, type[BaseModel] | str | None], **more: Any
-) -> Callable[[_View], _View]:
-    """Describe a view for the document. The first line of its docstring is the summary."""
+def operation(tag: str, responses: Mapping[int, Content], **more: Any) -> Callable[[_View], _View]:
+    """Describe a view for the document. `more` are the other members of `Operation`.
+
+    The first line of the view's docstring is the summary, the rest the description.
+    """
 
     def note(view: _View) -> _View:
         view.__dict__["operation"] = Operation(tag, responses, **more)
@@ -77,21 +82,21 @@ def operation(
 
 
 def parse_query(model: type[_Q]) -> _Q:
-    """Read the query string into `model`. Raises ValidationError, which is answered with 422."""
+    """Return the query string as a `model`. Raises ValidationError, which is answered with 422."""
     return model.model_validate(request.args.to_dict())
 
 
 @blueprint.get("/openapi.json")
-@operation("service", {200: "application/json"}, public=True)
+@operation("service", {200: ("application/json",)}, public=True)
 def openapi_json() -> Response:
     """Return this document."""
     return jsonify(document(current_app))
 
 
 @blueprint.get("/docs")
-@operation("service", {200: "text/html"}, public=True)
+@operation("service", {200: ("text/html",)}, public=True)
 def docs() -> str:
-    """Show the API for people."""
+    """Show this documentation as a web page."""
     return render_template("docs.html", spec=document(current_app), tags=TAGS)
 
 
@@ -216,7 +221,7 @@ def _header(header: Header) -> dict[str, Any]:
 
 
 def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A query parameter is there or is not; there is no way to write null in it."""
+    """Return the schema without null, which a query string cannot express."""
     schema = {k: v for k, v in schema.items() if k not in ("title", "description")}
     options = [o for o in schema.pop("anyOf", ()) if o != {"type": "null"}]
     if options:
@@ -232,8 +237,8 @@ def _responses(
     responses: dict[str, Any] = {}
     for status, model in about.responses.items():
         answer: dict[str, Any] = {"description": HTTPStatus(status).phrase}
-        if isinstance(model, str):
-            answer["content"] = {media: {} for media in model.split("|")}
+        if isinstance(model, tuple):
+            answer["content"] = {media: {} for media in model}
         elif model is not None:
             schema = names[model, "serialization"]
             answer["content"] = {"application/json": {"schema": schema}}

@@ -1,7 +1,7 @@
-"""Decoded pages, kept for a while, and the small images cut out of them.
+"""A cache of decoded pages, and the small images that are made from them.
 
-A person who keys a page asks for the crops of all its fields at once: the page is decoded for the
-first and kept for the others.
+Whoever verifies a page asks for the crops of all its fields at once. The page is decoded for the
+first crop and kept for the others.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ MARGIN = 0.35  # of the field's height, on each side: a stroke may leave its box
 
 
 class PageImages:
-    """The pages that were asked for last, at most `max_bytes` of them. Threads may share it.
+    """The most recently used pages, at most `max_bytes` in all. Safe for threads.
 
-    `decode` returns the page of an object key, (height, width) uint8; at most `at_once` run at a
-    time. The key names a batch and the hash of the bytes, so what it stands for never changes,
-    and whoever may see the batch may see the page.
+    `decode` returns the page of an object key, (height, width) uint8; at most `at_once` threads
+    run it at a time. A key names the batch and the hash of the bytes: its page never changes, and
+    no key is shared between tenants.
     """
 
     def __init__(self, decode: Callable[[str], Image], *, max_bytes: int, at_once: int) -> None:
         self._decode = decode
         self._max_bytes = max_bytes
         self._turn = threading.BoundedSemaphore(at_once)
-        self._lock = threading.Lock()  # of all that follows
-        self._kept: OrderedDict[str, Image] = OrderedDict()  # the one used last at the end
+        self._lock = threading.Lock()  # guards the members below
+        self._kept: OrderedDict[str, Image] = OrderedDict()  # the most recently used last
         self._kept_bytes = 0
         self._coming: dict[str, Future[Image]] = {}
 
     def get(self, key: str) -> Image:
-        """Return a page, not to be written to. Raises what `decode` raises.
+        """Return a page, as a read-only array. Raises what `decode` raises.
 
-        Threads that ask for the same page at once wait for one decoding.
+        Threads that ask for the same page at the same time share one decoding.
         """
         with self._lock:
             if key in self._kept:
@@ -79,9 +79,9 @@ class PageImages:
 def crop(page: Image, box: tuple[float, float, float, float], turn: int) -> Image:
     """Cut a field out of its page with a margin, and turn it upright.
 
-    `box` is x, y, width and height in pixels of the page; `turn` counts quarter turns clockwise.
-    What of the margin lies off the page is left out. Raises NotFoundError (`crop-not-found`)
-    where the whole box does.
+    `box` is x, y, width and height in pixels of the page; `turn` is the number of quarter turns
+    clockwise that bring the page upright. The crop ends at the edge of the page. Raises
+    NotFoundError (`crop-not-found`) if nothing is left of it.
     """
     x, y, w, h = box
     margin = MARGIN * (w if turn % 2 else h) + 4
@@ -93,6 +93,6 @@ def crop(page: Image, box: tuple[float, float, float, float], turn: int) -> Imag
 
 
 def scale_to_width(page: Image, width: int) -> Image:
-    """Return a copy of the page that is `width` pixels wide."""
+    """Return a copy of the page, `width` pixels wide, with the same ratio of sides."""
     height = max(1, round(page.shape[0] * width / page.shape[1]))
     return np.asarray(cv2.resize(page, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,4 +1,4 @@
-"""One page, its image, its fields and their crops; and what a person says about a field."""
+"""A page, its image, its fields and their crops; and the verification of a field by a person."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ JPEG_QUALITY = 85
 _MEDIA_TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
 _ENCODING = {".jpg": [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY], ".png": []}
 
-# An image belongs to its id for good: pages and readings are added, never changed.
+# The image of an id never changes: pages and readings are only added.
 _CACHE = "private, max-age=31536000, immutable"
 
 
@@ -45,16 +45,16 @@ def get_page(page_id: str) -> Response:
 
 
 @blueprint.get("/pages/<id:page_id>/image")
-@operation("results", {200: "image/jpeg|image/png", 304: None}, query=ImageQuery)
+@operation("results", {200: ("image/jpeg", "image/png"), 304: None}, query=ImageQuery)
 def page_image(page_id: str) -> Response:
-    """Return the scan of a page, as browsers show it.
+    """Return the scan of a page as an image that browsers show.
 
-    The original bytes; or with `width`, once the page has been read, a smaller grey copy.
+    These are the original bytes; with `width`, once the page has been read, a smaller grey copy.
     """
     width = parse_query(ImageQuery).width
     page = _page(page_id)
     key = _image_key(page)
-    # Bytes that the pipeline has not got through are never decoded here.
+    # Only bytes that the pipeline has decoded before are decoded here.
     if width is None or page.state != PageState.READ or (page.width or 0) <= width:
         return _cacheable(f"{page.sha256}", lambda: _streamed(services(), key, page.media_type))
 
@@ -72,9 +72,9 @@ def get_field(field_id: str) -> Response:
 
 
 @blueprint.get("/fields/<id:field_id>/crop")
-@operation("results", {200: "image/png", 304: None})
+@operation("results", {200: ("image/png",), 304: None})
 def field_crop(field_id: str) -> Response:
-    """Return the image of a field, cut out of its page with a margin, upright."""
+    """Return the image of a field, cut out of its page with a margin and turned upright."""
     with services().db.reading() as session:
         field = queries.get_field(session, caller().tenant_id, field_id)
         page = queries.page_with_fields(session, caller().tenant_id, field.page_id)
@@ -92,9 +92,10 @@ def field_crop(field_id: str) -> Response:
 @blueprint.post("/fields/<id:field_id>/verify")
 @operation("results", {200: BatchField}, body=Verification, problems=(409, 413))
 def verify_field(field_id: str) -> Response:
-    """Release a value in a person's name, or say that nobody can read it.
+    """Release a value as a person reads it, or mark the field as unreadable.
 
-    A later one corrects it; the batch's events keep both. The name is that of the API key.
+    A later request corrects an earlier one, and the batch's events keep both. The person is
+    recorded under the name of the API key.
     """
     request.max_content_length = MAX_JSON_BYTES
     try:
@@ -103,7 +104,7 @@ def verify_field(field_id: str) -> Response:
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "invalid-request",
-            "Send either 'value', of 1 to 1,000 characters, or 'unreadable': true.",
+            "Send either 'value', with 1 to 1,000 characters, or 'unreadable': true.",
         ) from exc
     tenant_id, who = caller().tenant_id, caller().key_name
     with services().db.transaction() as session:
@@ -138,7 +139,7 @@ def _image_key(page: PageView) -> str:
 
 
 def _cacheable(tag: str, make: Callable[[], Response]) -> Response:
-    """Return what `make` makes, or 304 where the caller has the image of this tag already."""
+    """Return the image that `make` makes, or 304 if the caller has the one of this tag already."""
     known = request.if_none_match.contains_weak(tag)
     response = Response(status=HTTPStatus.NOT_MODIFIED) if known else make()
     response.set_etag(tag)

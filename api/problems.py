@@ -1,4 +1,4 @@
-"""Every error as a problem detail (RFC 9457): a sentence that says what to do, never internals."""
+"""Every error as a problem detail (RFC 9457): a sentence that says what to do, no internals."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RETRY_SECONDS = 5
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
-# First match wins, so the narrower class stands before its base.
+# The first match wins, so a class must stand before its base.
 _STATUS: tuple[tuple[type[CounterfoilError], HTTPStatus], ...] = (
     (ObjectTooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (StorageFullError, HTTPStatus.INSUFFICIENT_STORAGE),
@@ -42,7 +42,7 @@ _STATUS: tuple[tuple[type[CounterfoilError], HTTPStatus], ...] = (
 
 
 class ProblemError(Exception):
-    """An answer that is a problem, decided by the API itself."""
+    """A refusal of a request by the API itself."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class ProblemError(Exception):
 
 
 def request_id() -> str:
-    """Return this request's id: the caller's `X-Request-ID` if it is a sane one, else a new one."""
+    """Return the request's id: the caller's `X-Request-ID` if it is well-formed, else a new one."""
     if "request_id" not in g:
         given = request.headers.get("X-Request-ID", "")
         g.request_id = given if _REQUEST_ID.fullmatch(given) else new_id()
@@ -123,7 +123,7 @@ def _from_tree(error: CounterfoilError) -> Response:
                 log.warning("temporary failure", code=error.code, error=str(error))
                 headers["Retry-After"] = str(RETRY_SECONDS)
             return problem(status, error.code, error.message, hint=error.hint, headers=headers)
-    # A ConfigError's text may name hosts and buckets: that is for the log.
+    # The text of a ConfigError may name hosts and buckets, so it goes to the log alone.
     log.error("refused by configuration", code=error.code, error=str(error), exc_info=error)
     code = "misconfigured" if isinstance(error, ConfigError) else "internal-error"
     return _internal(code)
@@ -151,7 +151,7 @@ def _from_http(error: HTTPException) -> Response:
     if isinstance(error, MethodNotAllowed):
         allowed = ", ".join(sorted(error.valid_methods or ()))
         headers["Allow"] = allowed
-        detail = f"This address does not answer to {request.method}, only to {allowed}."
+        detail = f"This address does not accept {request.method}, only {allowed}."
     if isinstance(error, RequestEntityTooLarge):
         code = "request-too-large"
         detail = (
@@ -170,6 +170,6 @@ def _internal(code: str) -> Response:
     return problem(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         code,
-        "Something went wrong on the server; it was logged.",
-        hint=f"Tell whoever runs it this request id: {request_id()}.",
+        "Something went wrong on the server. Its log has the details.",
+        hint=f"Tell the operator of the server this request id: {request_id()}.",
     )

@@ -1,4 +1,4 @@
-"""What goes in and out over HTTP. The OpenAPI document is made from these models."""
+"""The JSON objects and query strings of the HTTP API. OpenAPI is generated from these models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from db.models import BatchState, DocumentState, FieldState, PageState
 ID_PATTERN = "^[0-9a-f]{32}$"
 MAX_LIMIT = 1000
 
-# PostgreSQL keeps no NUL in text, so that it is refused at the edge and not by the database.
+# PostgreSQL stores no NUL in text. It is refused here, before the database would refuse it.
 Label = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00]*$")]
 Value = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[^\x00]+$")]
 Threshold = Annotated[
@@ -21,14 +21,14 @@ Threshold = Annotated[
     Field(
         gt=0,
         le=1,
-        description="Confidence from which a value is released without a person."
-        " Left out: every field waits for a person.",
+        description="A value with this confidence or a higher one is released without a person."
+        " Without it, every field waits for a person.",
     ),
 ]
 
 
 class Body(BaseModel):
-    """A JSON request: unknown members and wrong types are refused."""
+    """A JSON request. Unknown members and wrong types are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -48,14 +48,14 @@ class TemplateOptions(Body):
 
 
 class BatchOptions(TemplateOptions):
-    name: Label = Field("", description="A label for people.")
+    name: Label = Field("", description="A name for people to read.")
     release_threshold: Threshold | None = None
 
 
 class NewBatch(BatchOptions):
-    """A batch without files; send them to `links.documents`, then close it."""
+    """A batch without files. Send them to `links.documents`, then close the batch."""
 
-    keep_open: Literal[True] = Field(True, description="Files come later, so it stays open.")
+    keep_open: Literal[True] = Field(True, description="The batch stays open for files.")
 
 
 class UploadForm(BatchOptions):
@@ -63,7 +63,7 @@ class UploadForm(BatchOptions):
 
     model_config = ConfigDict(strict=False)
 
-    keep_open: bool = Field(False, description="More files will come in further requests.")
+    keep_open: bool = Field(False, description="The batch stays open for more files.")
 
 
 class DocumentForm(TemplateOptions):
@@ -71,29 +71,31 @@ class DocumentForm(TemplateOptions):
 
 
 class VerifiedValue(Body):
-    value: Value = Field(description="What a person reads in the crop.")
+    value: Value = Field(description="The value as a person reads it.")
 
 
 class Unreadable(Body):
-    unreadable: Literal[True] = Field(description="Nobody can read it.")
+    unreadable: Literal[True] = Field(description="Nobody can read the field.")
 
 
 class Verification(RootModel[VerifiedValue | Unreadable]):
-    """What a person says: one or the other."""
+    """The decision of a person: a value, or that the field is unreadable."""
 
 
 class ExportOrder(Body):
-    target: str = Field(max_length=200, description="Name of a database that the server knows.")
+    target: str = Field(
+        max_length=200, description="Name of a database in the server's setting `export_targets`."
+    )
     table: str = Field(
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$", description="Made if it is not there."
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$", description="Created if it does not exist."
     )
 
 
 class ListQuery(Query):
     after: str | None = Field(
-        None, pattern=ID_PATTERN, description="Cursor: the `next` of the page of results before."
+        None, pattern=ID_PATTERN, description="Cursor: the member `next` of the previous answer."
     )
-    limit: int = Field(100, ge=1, le=MAX_LIMIT, description="Items in one answer.")
+    limit: int = Field(100, ge=1, le=MAX_LIMIT, description="Most items in one answer.")
 
 
 class PagesQuery(ListQuery):
@@ -105,13 +107,13 @@ class FieldsQuery(ListQuery):
 
 
 class ExportQuery(Query):
-    format: Literal["csv", "jsonl", "xlsx"] = Field("csv", description="Form of the file.")
+    format: Literal["csv", "jsonl", "xlsx"] = Field("csv", description="Format of the file.")
     bom: bool = Field(False, description="CSV only: begin with a byte order mark, for Excel.")
 
 
 class ImageQuery(Query):
     width: int | None = Field(
-        None, ge=16, le=4096, description="Scale down to this width, in pixels (grey JPEG)."
+        None, ge=16, le=4096, description="Width of a smaller copy, in pixels (grey JPEG)."
     )
 
 
@@ -170,7 +172,7 @@ class UploadedFile(Answer):
     sha256: str
     size: int
     state: DocumentState
-    duplicate: bool = Field(description="The same bytes are in the batch already: nothing added.")
+    duplicate: bool = Field(description="The batch had these bytes already; nothing was added.")
 
 
 class RejectedFile(Answer):
@@ -180,7 +182,7 @@ class RejectedFile(Answer):
 
 
 class BatchReceipt(BatchObject):
-    """The batch, and what became of each file of this request."""
+    """The batch, with the result for each file of the request."""
 
     uploaded: list[UploadedFile]
     rejected: list[RejectedFile]
@@ -192,7 +194,7 @@ class Retried(Answer):
 
 
 class RetryReceipt(BatchObject):
-    """The batch, and how much of it is tried again."""
+    """The batch, with the numbers of files and pages that are retried."""
 
     retried: Retried
 
@@ -234,10 +236,10 @@ class FieldObject(Answer):
     confidence: float | None
     alternatives: list[Alternative]
     box: tuple[float, float, float, float] | None = Field(
-        description="x, y, width, height in pixels of the upright page."
+        description="x, y, width and height, in pixels of the page as scanned."
     )
     decision: Decision
-    rule: str | None = Field(description="What made `value` differ from `raw`.")
+    rule: str | None = Field(description="The rule that made `value` differ from `raw`.")
     reader: str | None
     model_sha256: str | None
     released_by: str | None
@@ -245,7 +247,7 @@ class FieldObject(Answer):
 
 
 class BatchField(FieldObject):
-    """A field in a list of its batch: with the page that it stands on."""
+    """A field in a list of its batch, with the id of its page."""
 
     page_id: str
     links: dict[str, str]
@@ -260,15 +262,15 @@ class PageObject(Answer):
     template: str | None
     state: PageState
     turn: int = Field(
-        description="Quarter turns clockwise that bring the page upright. Boxes are those of the "
-        "page as scanned; crops of fields are upright."
+        description="Number of quarter turns clockwise that bring the page upright. Boxes are in"
+        " pixels of the page as scanned; crops of fields are upright."
     )
     fields: list[FieldObject]
     error: ErrorObject | None
 
 
 class ExportedPage(Answer):
-    """A line of a JSON Lines export. A file that has no pages is a line without `id` and `page`."""
+    """A line of a JSON Lines export. Of a file without pages, `id` and `page` are null."""
 
     id: str | None
     document_id: str
@@ -339,8 +341,8 @@ class Readiness(Answer):
     store: ServiceState
     broker: ServiceState
     backlog_seconds: float | None = Field(
-        description="Age of the oldest message that the dispatcher has not passed on: above some"
-        " seconds no dispatcher runs, or the broker is away. Null: the database is away."
+        description="Age of the oldest message that the dispatcher has not sent. More than a few"
+        " seconds: no dispatcher runs, or the broker is away. Null: the database is away."
     )
 
 
@@ -349,7 +351,7 @@ class Problem(Answer):
 
     model_config = ConfigDict(extra="allow")
 
-    type: str = Field(description="`/problems/<code>`: stable, for machines.")
+    type: str = Field(description="`/problems/<code>`, stable, for machines.")
     title: str
     status: int
     code: str

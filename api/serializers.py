@@ -1,10 +1,8 @@
-"""Rows of the database as the objects of the HTTP API."""
+"""Results of queries as the JSON objects of the HTTP API."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from http import HTTPStatus
-from typing import TypeVar
 
 from flask import Response, url_for
 from pydantic import BaseModel
@@ -25,18 +23,9 @@ from core.policy import Decision
 from db.models import LOST_PAGES, BatchState, DocumentState, FieldState, PageState
 from db.views import BatchProgress, DocumentView, FieldView, PageView
 
-_T = TypeVar("_T", bound=BaseModel)
-
 
 def answer(model: BaseModel, status: HTTPStatus = HTTPStatus.OK) -> Response:
     return Response(model.model_dump_json() + "\n", status, content_type="application/json")
-
-
-def cursor(
-    items: Sequence[BatchObject | DocumentObject | PageObject | FieldObject], limit: int
-) -> str | None:
-    """Return the cursor behind a list: None where it is the last."""
-    return items[-1].id if len(items) == limit else None
 
 
 def batch_object(batch: BatchProgress) -> BatchObject:
@@ -97,7 +86,7 @@ def batch_field(field: FieldView) -> BatchField:
 
 
 def page_object(page: PageView) -> PageObject:
-    # A page that waits for its next attempt keeps the fault of the last one; that is no error yet.
+    # A page that waits for its next attempt keeps the fault of the last one, which is no error yet.
     ended = page.state in LOST_PAGES
     return PageObject(
         id=page.id,

@@ -1,4 +1,4 @@
-"""Templates: the bundled ones, and the one that a request names or brings."""
+"""Templates: the bundled ones, and the one that a request names or contains."""
 
 from __future__ import annotations
 
@@ -22,21 +22,19 @@ def list_templates() -> Response:
 
 
 def requested_template(options: TemplateOptions) -> Template | None:
-    """Return the template that a request names or brings; None: it does neither.
-
-    Raises TemplateError.
-    """
+    """Return the template that a request names or contains, or None. Raises TemplateError."""
     name, text = options.template, options.template_text
     if name and text:
         raise TemplateError(
-            "A template comes either by name or as a file.", hint="Leave one of them out."
+            "A request gives a template either by name or as a file.",
+            hint="Leave one of them out.",
         )
     try:
         if text:
             return parse_template(text)
         return bundled_template(name) if name else None
     except TemplateError as exc:
-        # The pipeline's messages are made to follow a file's name and a colon.
+        # The parser's messages are written to follow the name of a file and a colon.
         message = exc.message[:1].upper() + exc.message[1:]
         hint = f"{exc.hint} Or send your own as 'template_file'." if name else exc.hint
         raise TemplateError(message, hint=hint, code=exc.code) from exc

@@ -69,14 +69,14 @@ class IncomingFile:
 
 
 class MultipartForm(Generic[_Options]):
-    """The form of one request. Take all of `files()` first, then ask for the options."""
+    """The form of one request. Read all of `files()` before asking for the options."""
 
     def __init__(self, request: Request, model: type[_Options], *, max_files: int) -> None:
         self._request = request
         self._model = model
         self._max_files = max_files
         self._fields: dict[str, str] = {}
-        self._options: _Options | None = None  # as `_fields` say; None: not checked yet
+        self._options: _Options | None = None  # made of `_fields`; None: not checked yet
         self._template: Template | None = None
         self._template_of: tuple[str | None, str | None] = (
             None,
@@ -84,7 +84,7 @@ class MultipartForm(Generic[_Options]):
         )  # name and text of `_template`
 
     def files(self) -> Iterator[IncomingFile]:
-        """Yield the files in the order in which they arrive, and keep the form fields.
+        """Yield the files in the order in which they arrive, and collect the form fields.
 
         Raises ProblemError for a body that is no multipart form (415, 400), for more than
         `max_files` files (413) and for a wrong form field (422).
@@ -108,13 +108,13 @@ class MultipartForm(Generic[_Options]):
             if count > self._max_files:
                 raise _too_many_files(self._max_files)
             if count == 1:
-                self.options()  # A mistake in the form should not cost its sender the upload.
+                self.options()  # Refuses a wrong form before its sender has uploaded the files.
             yield file
 
     def options(self) -> _Options:
-        """Return the form fields, checked once. An empty one counts as left out.
+        """Return the form fields, checked once. Raises ValidationError, TemplateError.
 
-        Browsers send empty fields. Raises ValidationError, TemplateError.
+        An empty field counts as absent, because browsers send the fields that were left empty.
         """
         if self._options is None:
             values = {name: text for name, text in self._fields.items() if text}
@@ -129,7 +129,7 @@ class MultipartForm(Generic[_Options]):
         return self._options
 
     def template(self) -> Template | None:
-        """Return the template that the form names or brings, parsed once. Raises as `options`."""
+        """Return the template that the form names or contains, parsed once. Raises as `options`."""
         self.options()
         return self._template
 
@@ -147,7 +147,7 @@ class MultipartForm(Generic[_Options]):
             self._fields[part.name] = data.decode()
         except UnicodeDecodeError as exc:
             raise _bad_field(f"The form field '{part.name}' is not UTF-8 text.") from exc
-        self._options = None  # fields may come behind the files
+        self._options = None  # checked before, if this field follows a file
 
 
 def _label(filename: str) -> str:
@@ -159,7 +159,7 @@ def _too_many_files(limit: int) -> ProblemError:
     return ProblemError(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "too-many-files",
-        f"There are more than {limit:,} files in this request; nothing of it was taken.",
+        f"There are more than {limit:,} files in this request. Nothing of it was stored.",
         hint="Create the batch with keep_open=true, add the files in several requests"
         " and close it.",
         limit=limit,

@@ -51,13 +51,12 @@ IDEMPOTENCY_KEY = Header(
     pattern="^[!-~]{1,200}$",
 )
 
-
 _Options = TypeVar("_Options", bound=TemplateOptions)
 
 
 @dataclass(slots=True)
 class _Received:
-    """What became of the files of one request."""
+    """The files of one request: those in the store, and those that were refused."""
 
     stored: list[NewDocument] = field(default_factory=list)
     rejected: list[RejectedFile] = field(default_factory=list)
@@ -76,11 +75,11 @@ class _Received:
     headers=(IDEMPOTENCY_KEY,),
 )
 def create_batch() -> Response:
-    """Create a batch, with its files.
+    """Create a batch, with files or without.
 
     The answer comes when every byte is stored durably. Files that cannot be taken are listed
-    under `rejected` with the reason; the others are taken. A JSON request creates a batch without
-    files.
+    under `rejected` with the reason; the others are taken. A JSON request creates an open batch
+    without files.
     """
     key = _idempotency_key()
     _refuse_when_full()
@@ -97,7 +96,7 @@ def create_batch() -> Response:
             raise _no_files(received)
         return _record_batch(batch_id, options, form.template(), options.keep_open, received, key)
     except BaseException:
-        # No row will ever name these bytes. A crash here leaves them; they harm nothing.
+        # No row names these bytes. A crash before this line leaves them, which harms nothing.
         _discard(batch_id)
         raise
 
@@ -133,7 +132,7 @@ def add_documents(batch_id: str) -> Response:
         with services().db.transaction() as session:
             template_id = _template_id(session, template) or batch.template_id
             uploaded = _add_documents(session, batch_id, template_id, received)
-    except NotFoundError:  # deleted meanwhile, and its objects perhaps before ours came
+    except NotFoundError:  # the batch was deleted meanwhile, perhaps before these objects came
         with services().db.transaction() as session:
             forget_objects(session, batch_id)
         raise
@@ -145,7 +144,7 @@ def _form(model: type[_Options]) -> MultipartForm[_Options]:
 
 
 def _store_files(batch_id: str, files: Iterable[IncomingFile]) -> _Received:
-    """Stream files into the store, under the batch's namespace."""
+    """Stream files into the store, in the namespace of the batch."""
     limit = services().settings.max_file_bytes
     received = _Received()
     for file in files:
@@ -239,8 +238,8 @@ def _add_documents(
 def _request_hash(
     options: BatchOptions, template: Template | None, keep_open: bool, received: _Received
 ) -> str:
-    """Name what was asked for: a replay must ask for the same."""
-    said = {
+    """Return a hash of the whole request: a repeated one must be the same."""
+    asked = {
         "name": options.name,
         "template": template and [template.name, template.text],
         "release_threshold": options.release_threshold,
@@ -248,7 +247,7 @@ def _request_hash(
         "files": [[file.filename, file.sha256] for file in received.stored],
         "rejected": [[file.filename, file.code] for file in received.rejected],
     }
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
 def _discard(batch_id: str) -> None:
@@ -265,7 +264,7 @@ def _idempotency_key() -> str | None:
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "bad-idempotency-key",
-            "An Idempotency-Key is 1 to 200 printable ASCII characters.",
+            "An Idempotency-Key consists of 1 to 200 printable ASCII characters.",
         )
     return key
 
@@ -278,14 +277,16 @@ def _refuse_when_full() -> None:
         raise ProblemError(
             HTTPStatus.TOO_MANY_REQUESTS,
             "too-many-pages-waiting",
-            f"More than {limit:,} pages wait to be read.",
-            hint="Send more when some of them are done.",
+            f"More than {limit:,} pages are waiting to be read.",
+            hint="Send more when some of them have been read.",
             headers={"Retry-After": str(RETRY_SECONDS)},
         )
 
 
 def _no_files(received: _Received) -> ProblemError:
-    detail = "None of the files can be taken." if received.rejected else "There is no file in it."
+    detail = (
+        "None of the files can be taken." if received.rejected else "The request has no file in it."
+    )
     return ProblemError(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "no-usable-file",

@@ -1,4 +1,4 @@
-"""Rows as CSV, JSON Lines and XLSX; whatever a scan or a file name holds, no cell is a formula."""
+"""Rows as CSV, JSON Lines and XLSX. No text of a scan or a file name becomes a formula."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ COLUMNS = tuple(column.name for column in fields(ExportRow))
 CHUNK = 64 * 1024  # characters written at once
 BOM = "\ufeff"
 
-# What spreadsheets take for the beginning of a formula (OWASP, "CSV Injection").
+# Spreadsheets take these for the beginning of a formula (OWASP, "CSV Injection").
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _PLAIN_NUMBER = re.compile(r"[+-][0-9][0-9.,]*")
 
-_SHEET_ROWS = 1_048_576  # of Excel's format
-_CELL_CHARACTERS = 32_767  # likewise
+_SHEET_ROWS = 1_048_576  # the limits of Excel's format
+_CELL_CHARACTERS = 32_767
 _WIDTHS = {"batch": 34, "file": 36, "label": 20, "value": 18, "raw": 18, "error": 48}
 
 
 def csv_chunks(rows: Iterable[ExportRow], *, bom: bool) -> Iterator[str]:
-    """Yield CSV as RFC 4180 says, UTF-8. Numbers stand as they were read, zeros in front too."""
+    """Yield CSV (RFC 4180). Numbers are as they were read, with their leading zeros."""
     buffer = io.StringIO()
     if bom:
         buffer.write(BOM)
@@ -44,13 +44,13 @@ def csv_chunks(rows: Iterable[ExportRow], *, bom: bool) -> Iterator[str]:
 
 
 def json_lines(pages: Iterable[ExportedPage]) -> Iterator[str]:
-    """Yield one JSON object a page."""
+    """Yield one JSON object for each page."""
     for page in pages:
         yield page.model_dump_json() + "\n"
 
 
 def write_xlsx(path: Path, rows: Iterable[ExportRow]) -> None:
-    """Write a workbook in which every cell is text. Memory does not grow with the rows."""
+    """Write a workbook in which every cell is text, in bounded memory."""
     options = {
         "constant_memory": True,
         "tmpdir": str(path.parent),
@@ -60,21 +60,13 @@ def write_xlsx(path: Path, rows: Iterable[ExportRow]) -> None:
     }
     with xlsxwriter.Workbook(str(path), options) as book:
         head = book.add_format({"bold": True})
-        sheet, line = None, _SHEET_ROWS
-        for cells in _with_head(rows):
-            if sheet is None or line == _SHEET_ROWS:
+        sheet, line = _sheet(book, head), 1
+        for row in rows:
+            if line == _SHEET_ROWS:
                 sheet, line = _sheet(book, head), 1
-            if cells is None:
-                continue
-            for column, cell in enumerate(cells):
+            for column, cell in enumerate(_cells(row)):
                 sheet.write_string(line, column, cell[:_CELL_CHARACTERS])
             line += 1
-
-
-def _with_head(rows: Iterable[ExportRow]) -> Iterator[tuple[str, ...] | None]:
-    yield None  # so that an empty batch has a sheet too
-    for row in rows:
-        yield _cells(row)
 
 
 def _sheet(book: xlsxwriter.Workbook, head: object) -> xlsxwriter.worksheet.Worksheet:

@@ -1,4 +1,4 @@
-"""A batch as a file, or into a table of a database that the server knows by name."""
+"""Exports of a batch: a file to download, or rows in a database table."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ _TYPES = {
 
 
 @blueprint.get("/batches/<id:batch_id>/export")
-@operation("exports", {200: "text/csv|application/jsonl|" + _TYPES["xlsx"]}, query=ExportQuery)
+@operation("exports", {200: ("text/csv", _TYPES["jsonl"], _TYPES["xlsx"])}, query=ExportQuery)
 def export_file(batch_id: str) -> Response:
     """Download a batch as CSV, JSON Lines or XLSX.
 
-    One row a field; JSON Lines has one object a page. Pages and files that could not be read
-    are there too, with the reason. In XLSX every cell is text; in CSV a cell that a spreadsheet
-    would take for a formula begins with an apostrophe.
+    CSV and XLSX have one row for each field, JSON Lines has one object for each page. Pages and
+    files that could not be read are included, with the reason. In XLSX every cell is text. In CSV
+    a cell that a spreadsheet would take for a formula begins with an apostrophe.
     """
     query = parse_query(ExportQuery)
-    with services().db.reading() as session:  # a foreign batch is a 404, not a broken stream
+    with services().db.reading() as session:  # an unknown batch is a 404, not a broken stream
         queries.get_batch(session, caller().tenant_id, batch_id)
     if request.method == "HEAD":
         response = Response(content_type=_TYPES[query.format])
@@ -59,9 +59,9 @@ def export_file(batch_id: str) -> Response:
 @blueprint.post("/batches/<id:batch_id>/exports")
 @operation("exports", {200: ExportReceipt}, body=ExportOrder, problems=(409, 413))
 def export_to_table(batch_id: str) -> Response:
-    """Write a batch into a table of a database that the server knows by name.
+    """Write a batch into a table of a database that the server's settings name.
 
-    Rows of the same batch that are there already are replaced, in one transaction.
+    Rows of the same batch that are in the table already are replaced, in one transaction.
     """
     request.max_content_length = MAX_JSON_BYTES
     order = ExportOrder.model_validate_json(request.get_data(cache=False))
@@ -70,10 +70,12 @@ def export_to_table(batch_id: str) -> Response:
         queries.get_batch(session, tenant_id, batch_id)
         targets = services().settings.export_targets
         if order.target not in targets:
-            known = ", ".join(sorted(targets)) or "none; the setting export_targets names them"
+            known = ", ".join(sorted(targets))
             raise InputError(
                 f"There is no export target '{order.target}'.",
-                hint=f"There are: {known}.",
+                hint=f"There are: {known}."
+                if known
+                else "There are none: the server's setting COUNTERFOIL_EXPORT_TARGETS names them.",
                 code="unknown-export-target",
             )
         rows = export_table(
@@ -100,7 +102,7 @@ def _workbook(batch_id: str) -> Response:
         path = Path(folder) / "export.xlsx"
         with services().db.reading() as session:
             write_xlsx(path, iter_rows(session, caller().tenant_id, batch_id))
-        stream = path.open("rb")  # outlives its name, so that no crash leaves the file behind
+        stream = path.open("rb")  # stays readable; no crash leaves the deleted file behind
     response = Response(_chunks(stream), content_type=_TYPES["xlsx"])
     response.content_length = os.fstat(stream.fileno()).st_size
     response.call_on_close(stream.close)

@@ -1,6 +1,6 @@
-"""A batch as rows: one a field, and one for each page or file that has none, with the reason.
+"""A batch as rows: one for each field, and one for each page or file without fields.
 
-So nothing that was uploaded is silently missing in what comes out.
+The latter state the reason, so that no uploaded file is missing from an export without a word.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _DOCUMENTS_AT_ONCE = 500
 
 
 def iter_rows(s: Session, tenant_id: str, batch_id: str) -> Iterator[ExportRow]:
-    """Yield every row of a batch. Memory does not grow with the batch. Raises NotFoundError."""
+    """Yield every row of a batch, in bounded memory. Raises NotFoundError."""
     for page in queries.iter_export_rows(s, tenant_id, batch_id):
         yield from _page_rows(page)
     for document in _without_pages(s, tenant_id, batch_id):
@@ -28,7 +28,10 @@ def iter_rows(s: Session, tenant_id: str, batch_id: str) -> Iterator[ExportRow]:
 
 
 def iter_pages(s: Session, tenant_id: str, batch_id: str) -> Iterator[ExportedPage]:
-    """Yield every page of a batch, and each file that has none as a page without a number."""
+    """Yield every page of a batch, then each file without pages as a page without a number.
+
+    Memory is bounded. Raises NotFoundError.
+    """
     for page in queries.iter_export_rows(s, tenant_id, batch_id):
         yield ExportedPage(**dict(serializers.page_object(page)))
     for document in _without_pages(s, tenant_id, batch_id):

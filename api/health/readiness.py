@@ -1,4 +1,4 @@
-"""Asking a service whether it is there."""
+"""Checks whether a service answers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from core.log import get_logger
 
 log = get_logger(__name__)
 
-STORE_SECONDS = 15.0  # the store's check writes an object, so that its answer is kept this long
-FAULT_SECONDS = 1.0  # a fault is looked at again soon
+STORE_SECONDS = 15.0  # the check of the store writes an object, so its result is kept so long
+FAULT_SECONDS = 1.0  # a failed check is repeated soon
 
 _OK = ServiceState(state="ok")
 
 
 class StoreCheck:
-    """The store's last check, so that probes every second cost it nothing."""
+    """The last check of the store, kept so that a probe every second costs the store nothing."""
 
     def __init__(self, check: Callable[[], None]) -> None:
         self._check = check
@@ -39,11 +39,11 @@ class StoreCheck:
 
 
 def probe(what: str, check: Callable[[], object]) -> ServiceState:
-    """Run `check` and say whether it went well; what went wrong is for the log alone."""
+    """Run `check` and return whether the service `what` answered. The log alone gets the reason."""
     try:
         check()
     except (CounterfoilError, redis.RedisError, OSError) as exc:
-        # Hosts and paths stay in the log: this address asks for no key.
+        # It may name hosts and paths, and this address needs no key.
         log.warning("not ready", service=what, error=str(exc))
         return ServiceState(state="away", detail=f"The {what} does not answer.")
     return _OK

@@ -1,4 +1,4 @@
-"""Is the process alive, and is everything there that it needs?"""
+"""Whether the process is alive, and whether the services that it needs answer."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ BROKER_SECONDS = 2.0
 @blueprint.get("/healthz")
 @operation("service", {200: Health}, public=True)
 def healthz() -> Response:
-    """Say that the process is alive."""
+    """Report that the process is alive."""
     return serializers.answer(Health())
 
 
 @blueprint.get("/readyz")
 @operation("service", {200: Readiness, 503: Readiness}, public=True)
 def readyz() -> Response:
-    """Say whether database, store and broker are there."""
+    """Report whether database, store and broker answer."""
     found = services()
     states = {
         "database": probe("database", found.db.check),
@@ -40,7 +40,7 @@ def readyz() -> Response:
     }
     ready = all(state.state != "away" for state in states.values())
     status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
-    # Said, and no reason to be not ready: the API takes files all the same.
+    # A backlog does not make the API unready: it takes files all the same.
     backlog = _backlog_seconds() if states["database"].state == "ok" else None
     response = serializers.answer(Readiness(ready=ready, backlog_seconds=backlog, **states), status)
     if not ready:
@@ -60,7 +60,7 @@ def _backlog_seconds() -> float | None:
 def _broker(url: str | None) -> ServiceState:
     if url is None:
         return ServiceState(state="not configured")
-    # Celery writes a socket's URL in another way than redis-py.
+    # Celery and redis-py spell the URL of a socket differently.
     address = url.replace("redis+socket://", "unix://").replace("?virtual_host=", "?db=")
 
     def ping() -> None:
