@@ -31,7 +31,7 @@ from benchmarks.by_reader import show
 from benchmarks.data import add_data_option
 from benchmarks.report import Section, share
 from core.errors import CounterfoilError
-from pipeline.grammar.parse import ANY_DIGITS
+from pipeline.grammar.base import ANY_DIGITS
 from pipeline.readers.runtime import Model
 from training.adaptation.corrections import Correction, load_corrections
 from training.adaptation.fine_tune import (

@@ -21,7 +21,7 @@ from statistics import median
 
 from benchmarks.by_reader import parser, run
 from benchmarks.report import Section, share
-from pipeline.grammar.parse import ANY_DIGITS
+from pipeline.grammar.base import ANY_DIGITS
 from training.evaluation.labelled import Part, load_labelled
 from training.evaluation.measure import Comparison, Figures, read_fields
 from training.evaluation.metrics import (

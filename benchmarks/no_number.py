@@ -25,7 +25,7 @@ from benchmarks.report import Section, share
 from core.errors import InputError
 from pipeline.files.page import decode_page
 from pipeline.geometry import intersection
-from pipeline.grammar.parse import ANY_DIGITS
+from pipeline.grammar.base import ANY_DIGITS
 from pipeline.types import Box, Image, Page
 from training.evaluation.measure import cut
 from training.evaluation.metrics import HIGH_CONFIDENCE, wilson

@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.report import Section, share
 from benchmarks.samples import temporary
 from pipeline.files.page import decode_page
-from pipeline.grammar.parse import ANY_DIGITS
+from pipeline.grammar.base import ANY_DIGITS
 from pipeline.read import read_strip
 from pipeline.readers.base import BOTH, GLYPH, STRIP
 from pipeline.readers.loaded import Readers

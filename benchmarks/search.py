@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.grammar.parse import Grammar, parse_grammar
+from pipeline.grammar.base import Grammar
+from pipeline.grammar.parse import parse_grammar
 from pipeline.readers.ctc_search import likeliest_values
 
 CLASSES = "0123456789"

@@ -31,7 +31,7 @@ import numpy as np
 from benchmarks.data import add_data_option
 from pipeline.fields import clean_fields
 from pipeline.files.page import decode_page
-from pipeline.grammar.parse import ANY_DIGITS
+from pipeline.grammar.base import ANY_DIGITS
 from pipeline.readers.base import FieldStrip
 from pipeline.readers.glyph import read_glyphs
 from pipeline.readers.loaded import Readers, load_readers

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from benchmarks.by_reader import parser, run
 from benchmarks.report import Section, share
 from core.errors import ConfigError
-from pipeline.grammar.parse import ANY_DIGITS, parse_grammar
+from pipeline.grammar.base import ANY_DIGITS
+from pipeline.grammar.parse import parse_grammar
 from pipeline.types import Image, Page
 from training.datasets import DigitSet, load_mnist
 from training.evaluation.metrics import HIGH_CONFIDENCE, wilson

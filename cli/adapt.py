@@ -20,7 +20,8 @@ from cli.arguments import load_template
 from cli.output import counting_bars
 from core.errors import ConfigError
 from core.settings import load_settings
-from pipeline.grammar.parse import Grammar, parse_grammar
+from pipeline.grammar.base import Grammar
+from pipeline.grammar.parse import parse_grammar
 from pipeline.readers.runtime import Model
 from storage.site_models import (
     current_name,

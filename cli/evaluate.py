@@ -17,7 +17,8 @@ from cli.arguments import load_template
 from cli.output import counting_bars
 from cli.read import load_quietly
 from core.errors import ConfigError, InputError
-from pipeline.grammar.parse import Grammar, parse_grammar
+from pipeline.grammar.base import Grammar
+from pipeline.grammar.parse import parse_grammar
 from pipeline.placing.template import Template
 from pipeline.readers.base import BOTH
 from training.evaluation.labelled import LabelledSet, Part, load_labelled
@@ -133,7 +134,7 @@ def _with_remark(
     """Add a remark if labels hold characters outside the grammar: no reader can be right there."""
     if isinstance(target, Template):
         return labelled
-    allowed = target.values()
+    allowed = target.value_characters()
     beyond = sum(not set(comparison.plain(e.truth)) <= allowed for e in labelled.examples)
     if not beyond:
         return labelled

@@ -25,7 +25,8 @@ from cli.output import (
 from cli.picture import draw_readings, save_picture
 from core.errors import ConfigError, InputError
 from core.settings import Settings, load_settings
-from pipeline.grammar.parse import Grammar, parse_grammar
+from pipeline.grammar.base import Grammar
+from pipeline.grammar.parse import parse_grammar
 from pipeline.placing.template import Template
 from pipeline.read import read_pages, read_strip
 from pipeline.readers.loaded import Readers, load_readers

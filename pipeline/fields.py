@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from pipeline.cleaning.clean import CleanStrip, cell_count, clean_strip
-from pipeline.grammar.parse import Grammar
+from pipeline.grammar.base import Grammar
 from pipeline.readers.base import BOTH, GLYPH, MAX_ALTERNATIVES, STRIP, FieldStrip, Hypotheses
 from pipeline.readers.confidence import EvidenceWeights, candidates, rank
 from pipeline.readers.glyph import read_glyphs
@@ -156,7 +156,7 @@ def _is_seen(field: FieldStrip) -> bool:
 
 def cap_without_decimal_point(reading: FieldReading, grammar: Grammar) -> FieldReading:
     """Lower the confidence of a value without a decimal point where `grammar` allows one."""
-    if not reading.value or "." in reading.value or "." not in grammar.values():
+    if not reading.value or "." in reading.value or "." not in grammar.value_characters():
         return reading
     return replace(
         reading,

@@ -19,7 +19,7 @@ from pipeline.cleaning.clean import CleanStrip
 from pipeline.fields import clean_fields, read_fields
 from pipeline.files.page import decode_page
 from pipeline.geometry import transform_box, turn_box
-from pipeline.grammar.parse import ANY_DIGITS, Grammar
+from pipeline.grammar.base import ANY_DIGITS, Grammar
 from pipeline.lines import read_lines
 from pipeline.micr import read_micr_fields
 from pipeline.placing.layout import find_text_lines

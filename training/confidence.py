@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.fields import clean_fields
-from pipeline.grammar.parse import Grammar, parse_grammar
+from pipeline.grammar.base import Grammar
+from pipeline.grammar.parse import parse_grammar
 from pipeline.readers.base import FieldStrip
 from pipeline.readers.confidence import Evidence, EvidenceWeights, candidates, rank
 from pipeline.readers.glyph import read_glyphs

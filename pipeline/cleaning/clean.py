@@ -23,7 +23,7 @@ from pipeline.cleaning.comb import FEWEST, Comb, find_comb, lean_of
 from pipeline.cleaning.erase import erase_rules
 from pipeline.cleaning.ink import Ink, separate_ink
 from pipeline.cleaning.rules import Rule, Ruling, Sides, find_ruling, sides_of
-from pipeline.grammar.parse import Grammar
+from pipeline.grammar.base import Grammar
 from pipeline.types import Image
 
 

@@ -18,7 +18,7 @@ class Grouping(StrEnum):
     NONE = "none"  # 1000000.00
 
 
-# The sign, the grouping and the digits of the minor unit (ISO 4217).
+# By ISO 4217 code: the sign, the grouping and the number of digits of the minor unit.
 CURRENCIES: Final = {
     "AUD": ("$", Grouping.THOUSANDS, 2),
     "BRL": ("$", Grouping.POINTS, 2),
@@ -31,7 +31,7 @@ CURRENCIES: Final = {
     "USD": ("$", Grouping.THOUSANDS, 2),
     "UYU": ("$", Grouping.POINTS, 2),
 }
-TAILS: Final = ("/-", "/=", "=", "-")
+TAILS: Final = ("/-", "/=", "=", "-")  # marks that end an amount, against additions
 
 _SEPARATORS: Final = {
     Grouping.THOUSANDS: ",",
@@ -43,18 +43,18 @@ _SEPARATORS: Final = {
 
 @lru_cache(maxsize=128)
 def amounts(sign: str, grouping: Grouping, decimals: int, most: int) -> Automaton:
-    """Return the amounts of at most `most` digits before the decimal mark.
+    """Return the automaton of the amounts with at most `most` digits before the decimal mark.
 
-    `sign` may stand before, one of TAILS behind. The minor part is left out or has `decimals`
-    digits. There are no leading zeros but the one of 0.50.
+    `sign` may stand in front, one of TAILS at the end. The minor unit is left out or has `decimals`
+    digits. The only leading zero is that of 0.50.
     """
     separator = _SEPARATORS[grouping]
     mark = decimal_mark(grouping) if decimals else ""
     tails = (*TAILS, ".-") if grouping is Grouping.POINTS else TAILS
 
-    # A key: the part of the amount, and within it: of the major unit the digits so far, whether
-    # they are grouped and the digits of the group; of the minor unit its digits; of the tail what
-    # must still come.
+    # A key is the part of the amount, and what must be remembered within it: of the major unit, how
+    # many digits, whether they are grouped, and how many are in the last group; of the minor unit,
+    # how many digits; of the tail, what may still follow.
     def step(key: tuple[object, ...], c: str) -> tuple[object, ...] | None:
         match key:
             case ("start",) if c == sign:
@@ -68,7 +68,7 @@ def amounts(sign: str, grouping: Grouping, decimals: int, most: int) -> Automato
                 if c == separator and _may_end(grouping, grouped, size):
                     return ("major", count, True, 0)
                 if c == "-" and separator == "." and grouped and size == 0:
-                    return ("tail", frozenset({""}))  # the point was not a group's but of ".-"
+                    return ("tail", frozenset({""}))  # the point belongs to ".-", not to a group
             case ("minor", int(size)) if c in DIGITS:
                 return ("minor", size + 1) if size < decimals else None
             case ("tail", frozenset() as rests):
@@ -97,12 +97,12 @@ def amounts(sign: str, grouping: Grouping, decimals: int, most: int) -> Automato
 
 
 def decimal_mark(grouping: Grouping) -> str:
-    """Return the sign between the major and the minor unit."""
+    """Return the character between the major and the minor unit."""
     return "," if grouping is Grouping.POINTS else "."
 
 
 def _may_end(grouping: Grouping, grouped: bool, size: int) -> bool:
-    """Say whether a group of so many digits may have another one behind it."""
+    """Say whether another group may follow a group of `size` digits."""
     if grouping is Grouping.LAKHS:
         return size == 2 or (size == 1 and not grouped)
     return size == 3 or (0 < size < 3 and not grouped)

@@ -1,4 +1,4 @@
-"""Finite automata over characters: the exact form in which a grammar meets a search."""
+"""Finite automata over characters: the form of a grammar that the searches work with."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Key = TypeVar("Key", bound=Hashable)
 class Automaton:
     """A deterministic automaton; state 0 is the start.
 
-    `table` is (states, characters): the state after a character, -1 where none is legal.
-    `accepting` is (states,). From every state an accepting one can be reached.
+    `table` is (states, characters): the state that follows a character, -1 where the character is
+    not legal. `accepting` is (states,). An accepting state can be reached from every state.
     """
 
     characters: str
@@ -27,7 +27,7 @@ class Automaton:
     accepting: NDArray[np.bool_]
 
     def accepts(self, text: str) -> bool:
-        """Say whether `text` is one of the strings."""
+        """Say whether `text` is one of the automaton's strings."""
         state = 0
         for character in text:
             column = self.characters.find(character)
@@ -36,7 +36,7 @@ class Automaton:
         return bool(self.accepting[state])
 
     def lengths(self) -> tuple[int, int]:
-        """Return the length of the shortest string and of the longest; there must be a longest."""
+        """Return the lengths of the shortest and the longest string of a finite set."""
         states = np.zeros(len(self.table), np.bool_)
         states[0] = True
         lengths = []
@@ -49,7 +49,7 @@ class Automaton:
         return lengths[0], lengths[-1]
 
 
-# Any string of digits, the empty one too: what a search is free to find without a grammar.
+# Any string of digits, "" included: what a search finds without a grammar.
 FREE: Final = Automaton(DIGITS, np.zeros((1, len(DIGITS)), np.int32), np.ones(1, np.bool_))
 
 
@@ -59,14 +59,14 @@ def build_automaton(
     step: Callable[[Key, str], Key | None],
     accepts: Callable[[Key], bool],
 ) -> Automaton:
-    """Return the smallest automaton of a finite set of strings.
+    """Return the minimal automaton of a finite set of strings.
 
-    A key is what must be known of a prefix: `step` returns that of the prefix and one character
-    more, or None where nothing legal begins so; `accepts` says whether the prefix is legal as it
-    stands. Keys that allow the same endings become one state. Raises ValueError where no string
-    is legal. (Minimising without cycles, from the ends: Revuz 1992.)
+    A key is what must be remembered of a prefix. `step` returns the key after one more character,
+    or None where no legal string begins so; `accepts` says whether the prefix itself is legal. Keys
+    that allow the same endings become one state. Raises ValueError where no string is legal.
+    (Minimising an acyclic automaton from its ends: Revuz 1992.)
     """
-    # A state is whether it accepts and what follows each character; -1 is no state.
+    # A state is whether it accepts, and the state that follows each character; -1 is no state.
     states: dict[tuple[bool, tuple[int, ...]], int] = {}
     numbers: dict[Key, int] = {}
 
@@ -85,7 +85,7 @@ def build_automaton(
 
     if visit(start) < 0:
         raise ValueError("no string is legal")
-    # The start was numbered last: no cycle leads back to it.
+    # The start was numbered last, since no cycle leads back to it; it becomes state 0.
     table = np.array([after for _, after in states], np.int32)[::-1]
     table = np.where(table >= 0, len(table) - 1 - table, -1).astype(np.int32)
     return Automaton(characters, table, np.array([ends for ends, _ in states])[::-1].copy())

@@ -1,4 +1,4 @@
-"""The dates of a window, with day, month and year in a given order, as an automaton."""
+"""Dates between two days, with day, month and year in a given order, as an automaton."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ _DAYS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 @lru_cache(maxsize=128)
 def dates(form: str, first: datetime.date, last: datetime.date) -> Automaton:
-    """Return the dates from `first` to `last`, written as `form`, one of FORMATS.
+    """Return the automaton of the dates from `first` to `last`, written as `form`, one of FORMATS.
 
-    A separator may stand between two parts. Two digits of a year leave the century open: the date
-    is legal if it is one in any year of the window that ends so. Raises ValueError where no date
-    is left.
+    A separator may stand between two parts. A year of two digits leaves the century open: such a
+    date is legal if it lies in the window in any century. Raises ValueError where no date is legal.
     """
     window = _Window(form, first, last)
     known: dict[Hashable, str] = {}
 
-    # A key: the digits so far, or the first ones met after which the same may follow; and whether
-    # a separator has just been seen.
+    # A key is the digits so far, or the first digits met after which the same may follow, and
+    # whether a separator has just been seen.
     def step(key: tuple[str, bool], character: str) -> tuple[str, bool] | None:
         text, parted = key
         if character in SEPARATORS:
@@ -46,15 +45,16 @@ def dates(form: str, first: datetime.date, last: datetime.date) -> Automaton:
 
 
 class _Window:
-    """What may follow the first digits of a date."""
+    """The dates of a window, and what may follow their first digits."""
 
     def __init__(self, form: str, first: datetime.date, last: datetime.date) -> None:
         self._form, self._first, self._last = form, first, last
 
     def future(self, text: str) -> Hashable | None:
-        """Return the same for two beginnings after which the same may follow; None for nothing.
+        """Return a key for what may follow the digits `text`, or None where nothing may.
 
-        It may differ for two such, where finding out is not worth it.
+        Beginnings with the same key have the same endings. Two with the same endings may have
+        different keys, where finding out costs more than it saves.
         """
         form, first, last = self._form, self._first, self._last
         letter = form[len(text) - 1]
@@ -97,14 +97,14 @@ class _Window:
 
 
 def _years(text: str, low: int, high: int) -> Hashable | None:
-    """Return the same for two beginnings of a year that leave the same open; None for nothing.
+    """Return a key for what may follow the first digits of a year, or None where nothing may.
 
-    Years lie between `low` and `high`; the first and the last may be bound by a day.
+    Years lie between `low` and `high`; the window may begin or end within these two.
     """
     span = 10 ** (4 - len(text))
     begin = int(text or 0) * span
     if begin + span <= low or begin > high:
         return None
     if low < begin and begin + span <= high and len(text) in (2, 4):
-        return calendar.isleap(begin)  # of a century it is what its first year is
+        return calendar.isleap(begin)  # of a century: its first year decides
     return text

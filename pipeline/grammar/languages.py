@@ -1,7 +1,7 @@
 """The sets of strings that a field may hold, each as an automaton.
 
-What must be remembered of a prefix is all there is to each: how many digits, a remainder, which
-bounds it still touches. Arguments are those of the grammars in `docs/templates.md`.
+Each is defined by what must be remembered of a prefix: how many digits, a remainder, which bounds
+it still touches. The arguments are those of the grammars in `docs/templates.md`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SCHEMES: Final[tuple[Scheme, ...]] = ("luhn", "mod11", "mod97", "aba")
 
 @lru_cache(maxsize=128)
 def digits(least: int, most: int) -> Automaton:
-    """Return all strings of `least` to `most` digits."""
+    """Return the automaton of all strings of `least` to `most` digits."""
     return build_automaton(
         DIGITS,
         0,
@@ -29,7 +29,7 @@ def digits(least: int, most: int) -> Automaton:
 
 @lru_cache(maxsize=128)
 def one_of(choices: tuple[str, ...]) -> Automaton:
-    """Return just these strings."""
+    """Return the automaton of these strings alone."""
     return build_automaton(
         "".join(sorted(set("".join(choices)))),
         frozenset(choices),
@@ -40,7 +40,7 @@ def one_of(choices: tuple[str, ...]) -> Automaton:
 
 @lru_cache(maxsize=128)
 def whole_numbers(low: int, high: int) -> Automaton:
-    """Return the numbers from `low` to `high`, written without leading zeros."""
+    """Return the automaton of the numbers from `low` to `high`, without leading zeros."""
     most = len(str(high))
 
     def step(key: int | frozenset[int], digit: str) -> int | frozenset[int] | None:
@@ -49,8 +49,8 @@ def whole_numbers(low: int, high: int) -> Automaton:
         if key == 0:
             return None
         number = 10 * max(key, 0) + int(digit)
-        # Of a prefix the number itself counts, or, where it touches neither bound any more, only
-        # how many digits may follow.
+        # The key of a prefix is the number itself, or, where it touches neither bound any more, how
+        # many digits may follow.
         inside = set()
         for more in range(most - len(str(number)) + 1 if number else 0):
             lowest = number * 10**more
@@ -70,11 +70,11 @@ def whole_numbers(low: int, high: int) -> Automaton:
 
 @lru_cache(maxsize=128)
 def checksum(scheme: Scheme, length: int) -> Automaton:
-    """Return the strings of `length` digits whose check digits are right.
+    """Return the automaton of the strings of `length` digits whose check digits are right.
 
-    luhn: ISO/IEC 7812-1, annex B. aba: weights 3, 7, 1, a sum that ten divides. mod97: the number
-    leaves 1 (ISO/IEC 7064, MOD 97-10). mod11: weights 1, 2, 3, ... from the right, a sum that
-    eleven divides, as in ISBN-10.
+    luhn: ISO/IEC 7812-1, annex B. aba: weights 3, 7, 1; ten divides the sum. mod97: the number
+    modulo 97 is 1 (ISO/IEC 7064, MOD 97-10). mod11: weights 1, 2, 3, ... from the right; eleven
+    divides the sum, as in ISBN-10.
     """
     modulus = {"luhn": 10, "aba": 10, "mod11": 11, "mod97": 97}[scheme]
 

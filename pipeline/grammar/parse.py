@@ -1,8 +1,4 @@
-"""What a field may hold: a small language in a template, and its meaning as a set of strings.
-
-A grammar states the strings that may stand on the paper. What is released for one is its value:
-the same without signs that carry no number, such as grouping commas.
-"""
+"""The grammar of a field from its text in a template, such as `date(DDMMYYYY,2000-2035)`."""
 
 from __future__ import annotations
 
@@ -10,19 +6,17 @@ import datetime
 import difflib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Final
 
 from core.errors import TemplateError
 from pipeline.grammar.amounts import CURRENCIES, Grouping, amounts, decimal_mark
-from pipeline.grammar.automaton import DIGITS, Automaton
+from pipeline.grammar.automaton import DIGITS
+from pipeline.grammar.base import ANY_DIGITS, MAX_DIGITS, Grammar, make_grammar
 from pipeline.grammar.dates import FORMATS, dates
 from pipeline.grammar.languages import SCHEMES, checksum, digits, one_of, whole_numbers
 
-MAX_DIGITS: Final = 64  # longer than any number that a person writes by hand into one field
 MAX_MAJOR: Final = 12  # digits of an amount before the decimal mark, if nothing else is stated
-MAX_CHOICES: Final = 500
+MAX_CHOICES: Final = 500  # of one_of
 
 KNOWN_GRAMMARS: Final = (
     "digits",
@@ -43,55 +37,11 @@ _DAY: Final = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _CHOICE: Final = re.compile(r"[0-9A-Za-z./-]{1,64}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Grammar:
-    """A set of legal strings.
-
-    `name` is its normal form as a template writes it (`digits(6)`); it is also the name of the
-    rule that a reading shows when this constraint changed the value, and says all that there is:
-    grammars of one name are one grammar. Lengths are in characters, as written. `spoken` has for
-    each character of the automaton what it adds to the value, one character or none.
-    """
-
-    name: str
-    automaton: Automaton = field(repr=False, compare=False)
-    spoken: dict[str, str] = field(repr=False, compare=False)
-    min_length: int = field(compare=False)
-    max_length: int = field(compare=False)
-    _plain: Automaton | None = field(default=None, repr=False, compare=False)
-
-    def accepts(self, text: str) -> bool:
-        """Say whether `text` may be written so: never the empty one, and only ASCII digits."""
-        return self.automaton.accepts(text)
-
-    def value(self, text: str) -> str:
-        """Return the value of a legal `text`: `1,00,000/-` is 100000."""
-        return "".join(self.spoken[character] for character in text)
-
-    def plainly(self) -> Grammar:
-        """Return the same values as a reader says them that reads signs without value as nothing.
-
-        Of an amount it says digits alone, and a point before the minor unit, whatever mark stands
-        on the paper.
-        """
-        return self if self._plain is None else _as_said(self.name, self._plain)
-
-    def values(self) -> set[str]:
-        """Return the characters that a value may hold."""
-        return set(self.spoken.values()) - {""}
-
-
-@lru_cache(maxsize=64)
-def _as_said(name: str, plain: Automaton) -> Grammar:
-    spoken = {character: character for character in "0123456789."} | dict.fromkeys("/-=", "")
-    least, most = plain.lengths()
-    return Grammar(f"{name} as said", plain, spoken, least, most)
-
-
 def parse_grammar(text: str) -> Grammar:
     """Return the grammar that `text` states, e.g. `digits(6)` or `date(DDMMYYYY)`.
 
-    Raises TemplateError (code "bad-grammar") with the known ones, and the nearest of them.
+    Raises TemplateError (code "bad-grammar"), which names the nearest known grammar or what is
+    wrong with the arguments.
     """
     match = _CALL.fullmatch(text)
     if match is None or match[1].lower() not in _PARSERS:
@@ -100,30 +50,21 @@ def parse_grammar(text: str) -> Grammar:
     return parse(text, [] if arguments is None else [part.strip() for part in arguments.split(",")])
 
 
-def _grammar(
-    name: str,
-    automaton: Automaton,
-    changed: dict[str, str] | None = None,
-    plain: Automaton | None = None,
-) -> Grammar:
-    spoken = {character: character for character in automaton.characters}
-    for character, value in (changed or {}).items():
-        if character in spoken:
-            spoken[character] = value
-    least, most = automaton.lengths()
-    return Grammar(name, automaton, spoken, least, most, plain)
-
-
 def _digits(text: str, arguments: list[str]) -> Grammar:
     if not arguments:
         return ANY_DIGITS
     if len(arguments) > 2 or not all(_COUNT.fullmatch(part) for part in arguments):
-        raise _wrong(text, "digits takes one whole number (the length) or two (least, most).")
+        raise _wrong(
+            text,
+            "digits takes one whole number (the length) or two (the shortest and the longest).",
+        )
     least, most = int(arguments[0]), int(arguments[-1])
     if not 1 <= least <= most <= MAX_DIGITS:
-        raise _wrong(text, f"the length must lie between 1 and {MAX_DIGITS}, the least first.")
+        raise _wrong(
+            text, f"the length must lie between 1 and {MAX_DIGITS}, the smaller number first."
+        )
     name = f"digits({least})" if least == most else f"digits({least},{most})"
-    return _grammar(name, digits(least, most))
+    return make_grammar(name, digits(least, most))
 
 
 def _amount(text: str, arguments: list[str]) -> Grammar:
@@ -131,14 +72,16 @@ def _amount(text: str, arguments: list[str]) -> Grammar:
     if arguments and "=" not in arguments[0]:
         currency = arguments.pop(0).upper()
         if currency not in CURRENCIES:
-            raise _wrong(text, f"known currencies are {', '.join(CURRENCIES)}.")
+            raise _wrong(text, f"the known currencies are {', '.join(CURRENCIES)}.")
     sign, usual, places = CURRENCIES.get(currency, ("", Grouping.THOUSANDS, 2))
     options = {"grouping": str(usual), "decimals": str(places), "digits": str(MAX_MAJOR)}
     stated = [[side.strip().lower() for side in part.split("=")] for part in arguments]
     if any(len(part) != 2 or part[0] not in options for part in stated) or len(
         {part[0] for part in stated}
     ) < len(stated):
-        raise _wrong(text, "amount takes a currency, grouping=, decimals= and digits=, each once.")
+        raise _wrong(
+            text, "amount takes a currency, grouping=, decimals= and digits=, each at most once."
+        )
     defaults = dict(options)
     options |= {part[0]: part[1] for part in stated}
     if options["grouping"] not in tuple(Grouping):
@@ -157,20 +100,22 @@ def _amount(text: str, arguments: list[str]) -> Grammar:
     if decimals:
         silent[decimal_mark(grouping)] = "."
     name = f"amount({','.join(parts)})" if parts else "amount"
-    return _grammar(name, automaton, silent, amounts("", Grouping.NONE, decimals, most))
+    return make_grammar(name, automaton, silent, amounts("", Grouping.NONE, decimals, most))
 
 
 def _date(text: str, arguments: list[str]) -> Grammar:
     if not 1 <= len(arguments) <= 2 or arguments[0].upper() not in FORMATS:
-        raise _wrong(text, f"date takes one format of {', '.join(FORMATS)}, and a window.")
+        raise _wrong(text, f"date takes a format ({', '.join(FORMATS)}), and a window if you like.")
     name, window = arguments[0].upper(), (datetime.date.min, datetime.date.max)
     if len(arguments) == 2:
         window = _window(text, arguments[1])
         first, last = window
         years = (first.month, first.day, last.month, last.day) == (1, 1, 12, 31)
         name += f",{first.year:04}-{last.year:04}" if years else f",{first}..{last}"
-    # No two dates lie so near each other that a window of any length were without one.
-    return _grammar(f"date({name})", dates(arguments[0].upper(), *window), dict.fromkeys("/-.", ""))
+    # A window is never empty: it holds at least its first day.
+    return make_grammar(
+        f"date({name})", dates(arguments[0].upper(), *window), dict.fromkeys("/-.", "")
+    )
 
 
 def _window(text: str, window: str) -> tuple[datetime.date, datetime.date]:
@@ -194,18 +139,18 @@ def _window(text: str, window: str) -> tuple[datetime.date, datetime.date]:
 def _checksum(text: str, arguments: list[str]) -> Grammar:
     scheme = next((known for known in SCHEMES if arguments and known == arguments[0].lower()), None)
     if scheme is None:
-        raise _wrong(text, f"checksum takes one of {', '.join(SCHEMES)}, and the length.")
+        raise _wrong(text, f"checksum takes a scheme ({', '.join(SCHEMES)}) and the length.")
     if scheme == "aba":
         if arguments[1:] not in ([], ["9"]):
-            raise _wrong(text, "aba has nine digits.")
-        return _grammar("checksum(aba)", checksum("aba", 9))
+            raise _wrong(text, "an aba number has nine digits.")
+        return make_grammar("checksum(aba)", checksum("aba", 9))
     most = 10 if scheme == "mod11" else MAX_DIGITS  # the eleventh weight would be 0
     if len(arguments) != 2 or not _COUNT.fullmatch(arguments[1]):
         raise _wrong(text, f"checksum({scheme},n) takes the length, check digits included.")
     length = int(arguments[1])
     if not 3 <= length <= most:
         raise _wrong(text, f"the length must lie between 3 and {most}.")
-    return _grammar(f"checksum({scheme},{length})", checksum(scheme, length))
+    return make_grammar(f"checksum({scheme},{length})", checksum(scheme, length))
 
 
 def _one_of(text: str, arguments: list[str]) -> Grammar:
@@ -214,19 +159,19 @@ def _one_of(text: str, arguments: list[str]) -> Grammar:
         raise _wrong(
             text, f"one_of takes 1 to {MAX_CHOICES} strings of letters, digits, '.', '/' and '-'."
         )
-    return _grammar(f"one_of({','.join(choices)})", one_of(choices))
+    return make_grammar(f"one_of({','.join(choices)})", one_of(choices))
 
 
 def _range(text: str, arguments: list[str]) -> Grammar:
     if len(arguments) != 2 or not all(map(_NUMBER.fullmatch, arguments)):
-        raise _wrong(text, "range takes two whole numbers of up to 18 digits, without leading 0.")
+        raise _wrong(
+            text, "range takes two whole numbers of up to 18 digits, without leading zeros."
+        )
     low, high = int(arguments[0]), int(arguments[1])
     if low > high:
-        raise _wrong(text, "the lower number comes first.")
-    return _grammar(f"range({low},{high})", whole_numbers(low, high))
+        raise _wrong(text, "the smaller number must come first.")
+    return make_grammar(f"range({low},{high})", whole_numbers(low, high))
 
-
-ANY_DIGITS: Final = _grammar("digits", digits(1, MAX_DIGITS))
 
 _PARSERS: Final[dict[str, Callable[[str, list[str]], Grammar]]] = {
     "digits": _digits,
@@ -240,12 +185,12 @@ _PARSERS: Final[dict[str, Callable[[str, list[str]], Grammar]]] = {
 
 def _unknown(text: str) -> TemplateError:
     near = _nearest(text)
-    hint = f"did you mean '{near}'?" if near else f"known are {', '.join(KNOWN_GRAMMARS)}."
-    return TemplateError(f"grammar '{_shown(text)}' is unknown;", hint=hint, code="bad-grammar")
+    hint = f"Did you mean '{near}'?" if near else f"Known are: {', '.join(KNOWN_GRAMMARS)}."
+    return TemplateError(f"the grammar '{_shown(text)}' is unknown.", hint=hint, code="bad-grammar")
 
 
 def _wrong(text: str, why: str) -> TemplateError:
-    return TemplateError(f"grammar '{_shown(text)}' is wrong:", hint=why, code="bad-grammar")
+    return TemplateError(f"the grammar '{_shown(text)}' is wrong: {why}", code="bad-grammar")
 
 
 def _shown(text: str) -> str:
@@ -253,7 +198,7 @@ def _shown(text: str) -> str:
 
 
 def _nearest(text: str) -> str | None:
-    """Return the legal grammar nearest to a misspelt one, with its own arguments if these fit."""
+    """Return the known grammar nearest to a misspelt one, with the given arguments if they fit."""
     word, _, rest = text[:80].strip().partition("(")
     near = difflib.get_close_matches(word.strip().lower(), _PARSERS, n=1, cutoff=0.65)
     if not near:

@@ -19,7 +19,8 @@ import yaml
 
 from core.errors import TemplateError
 from pipeline.geometry import from_fractions
-from pipeline.grammar.parse import Grammar, parse_grammar
+from pipeline.grammar.base import Grammar
+from pipeline.grammar.parse import parse_grammar
 from pipeline.placing.yaml_nodes import (
     compose,
     error_at,

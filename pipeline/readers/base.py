@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from pipeline.grammar.parse import Grammar
+from pipeline.grammar.base import Grammar
 from pipeline.types import Alternative, GlyphReading, Strip
 
 GLYPH: Final = "glyph"  # the names of the readers, as `FieldReading.reader` states them

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.grammar.parse import Grammar
+from pipeline.grammar.base import Grammar
 from pipeline.types import Alternative
 
 RIVAL: Final = 1e-4  # of the best one's probability: a rival less likely than this is not sought
@@ -223,7 +223,7 @@ def _lasting(before: Floats, own: list[float], blank: list[float]) -> tuple[Floa
 def _product(grammar: Grammar, classes: str) -> _Product:
     automaton = grammar.automaton
     known = [
-        (k, automaton.characters.index(c), grammar.spoken[c])
+        (k, automaton.characters.index(c), grammar.output[c])
         for k, c in enumerate(classes)
         if c in automaton.characters
     ]

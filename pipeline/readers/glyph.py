@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.cleaning.clean import CleanStrip, cell_count
 from pipeline.cleaning.ink import Ink, is_flat, separate_ink
-from pipeline.grammar.parse import Grammar
+from pipeline.grammar.base import Grammar
 from pipeline.readers.base import MAX_ALTERNATIVES, FieldStrip, Hypotheses
 from pipeline.readers.lattice import Path, best_paths, path_probabilities
 from pipeline.readers.runtime import Model

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.cleaning.clean import CleanStrip
-from pipeline.grammar.parse import Grammar
+from pipeline.grammar.base import Grammar
 from pipeline.readers.base import MAX_ALTERNATIVES, FieldStrip, Hypotheses
 from pipeline.readers.ctc_search import likeliest_values
 from pipeline.readers.normalise import ROWS, normalise_strip, stretch_strip
@@ -41,7 +41,7 @@ def read_ctc(
     """Read each strip, in order, from the grey image that cleaning left."""
     return read_images(
         [clean.grey for clean in cleaned],
-        [field.grammar.plainly() for field in fields],
+        [field.grammar.transcribed() for field in fields],
         model,
         uncleaned=[field.strip.grey for field in fields],
     )

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.grammar.parse import ANY_DIGITS, Grammar, parse_grammar
+from pipeline.grammar.base import ANY_DIGITS, Grammar
+from pipeline.grammar.parse import parse_grammar
 from pipeline.read import read_pages, read_strip
 from pipeline.readers.base import GLYPH
 from pipeline.readers.loaded import Readers, load_readers

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InputError
-from pipeline.grammar.parse import ANY_DIGITS, parse_grammar
+from pipeline.grammar.base import ANY_DIGITS
+from pipeline.grammar.parse import parse_grammar
 from storage.site_models import current_name
 from training.adaptation.corrections import (
     Correction,

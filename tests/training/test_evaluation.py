@@ -14,7 +14,7 @@ import pytest
 
 from cli.evaluate import parse_part
 from core.errors import ConfigError, InputError
-from pipeline.grammar.parse import ANY_DIGITS
+from pipeline.grammar.base import ANY_DIGITS
 from pipeline.placing.template import bundled_template
 from pipeline.readers.loaded import load_readers
 from pipeline.types import Box

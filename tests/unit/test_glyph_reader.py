@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.cleaning.ink import separate_ink
 from pipeline.fields import clean_fields
-from pipeline.grammar.parse import ANY_DIGITS
+from pipeline.grammar.base import ANY_DIGITS
 from pipeline.readers.base import FieldStrip, Hypotheses
 from pipeline.readers.glyph import EMPTY_BOX, beside_straight_runs, read_glyphs
 from pipeline.readers.loaded import Readers, load_readers

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from core.errors import TemplateError
 from pipeline.grammar.amounts import Grouping
 from pipeline.grammar.automaton import DIGITS
-from pipeline.grammar.parse import ANY_DIGITS, KNOWN_GRAMMARS, MAX_DIGITS, parse_grammar
+from pipeline.grammar.base import ANY_DIGITS, MAX_DIGITS
+from pipeline.grammar.parse import KNOWN_GRAMMARS, parse_grammar
 
 lengths = st.integers(1, MAX_DIGITS)
 digit_strings = st.text("0123456789", max_size=MAX_DIGITS + 2)
@@ -240,21 +241,21 @@ def test_from_every_state_a_legal_end_is_reached(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("digit(8)", "did you mean 'digits(8)'?"),
-        ("digist", "did you mean 'digits'?"),
-        ("dat(ddmmyyyy)", "did you mean 'date(DDMMYYYY)'?"),
-        ("roman", "known are digits, digits(n)"),
+        ("digit(8)", "Did you mean 'digits(8)'?"),
+        ("digist", "Did you mean 'digits'?"),
+        ("dat(ddmmyyyy)", "Did you mean 'date(DDMMYYYY)'?"),
+        ("roman", "Known are: digits, digits(n)"),
         ("digits(0)", "between 1 and 64"),
-        ("digits(9,3)", "the least first"),
+        ("digits(9,3)", "the smaller number first"),
         ("digits(1,2,3)", "one whole number"),
         ("digits(x)", "one whole number"),
         ("digits(99999)", "one whole number"),
-        ("date", "one format of DDMMYYYY"),
-        ("date(DDYYYY)", "one format of DDMMYYYY"),
-        ("digits(4", "did you mean 'digits(4)'?"),
-        ("amount(XYZ)", "known currencies are AUD"),
+        ("date", "a format (DDMMYYYY"),
+        ("date(DDYYYY)", "a format (DDMMYYYY"),
+        ("digits(4", "Did you mean 'digits(4)'?"),
+        ("amount(XYZ)", "the known currencies are AUD"),
         ("amount(INR,tails=2)", "amount takes a currency"),
-        ("amount(decimals=2,decimals=2)", "each once"),
+        ("amount(decimals=2,decimals=2)", "each at most once"),
         ("amount(decimals=9)", "from 0 to 4"),
         ("amount(digits=0)", "from 1 to 18"),
         ("amount(grouping=some)", "one of thousands"),
@@ -262,17 +263,17 @@ def test_from_every_state_a_legal_end_is_reached(name: str) -> None:
         ("date(DDMMYYYY,2035)", "a window is"),
         ("date(DDMMYYYY,2023-02-29..2024-01-01)", "a window is"),
         ("date(DDMMYYYY,0000-2000)", "a window is"),
-        ("checksum(crc,8)", "one of luhn, mod11"),
+        ("checksum(crc,8)", "a scheme (luhn, mod11"),
         ("checksum(luhn)", "takes the length"),
         ("checksum(mod11,11)", "between 3 and 10"),
         ("checksum(aba,8)", "nine digits"),
         ("one_of(1,,2)", "1 to 500 strings"),
         ("one_of", "1 to 500 strings"),
-        ("oneof(1,2)", "did you mean 'one_of(1,2)'?"),
-        ("range(5,1)", "lower number comes first"),
+        ("oneof(1,2)", "Did you mean 'one_of(1,2)'?"),
+        ("range(5,1)", "smaller number must come first"),
         ("range(01,5)", "whole numbers"),
-        ("", "known are"),
-        ("d" * 100_000, "known are"),
+        ("", "Known are"),
+        ("d" * 100_000, "Known are"),
     ],
 )
 def test_a_wrong_grammar_is_told_with_what_would_be_right(text: str, says: str) -> None:

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.grammar.parse import ANY_DIGITS, Grammar, parse_grammar
-from pipeline.readers.ctc_search import Posterior, _Search, likeliest_values
+from pipeline.grammar.base import ANY_DIGITS, Grammar
+from pipeline.grammar.parse import parse_grammar
+from pipeline.readers.ctc_search import Posterior, likeliest_values
 
 GRAMMARS = (
     "digits",
@@ -40,10 +41,26 @@ def by_hand(
 
 
 def legal_mass(posterior: Posterior, grammar: Grammar, *, classes: str) -> float:
-    """Return the probability of all legal strings together, as looking ahead sums it up."""
-    search = _Search(posterior, grammar, classes)
-    search.look_ahead()
-    return float((search._start[:-1] @ search._onward[:, 0]).sum())
+    """Return the probability of all legal strings together, by the forward algorithm."""
+    automaton = grammar.automaton
+    states, size = len(automaton.table), len(classes)
+    after = np.full((states, size), states)  # one state more, from which nothing is legal
+    for k, c in enumerate(classes):
+        if c in automaton.characters:
+            column = automaton.table[:, automaton.characters.index(c)]
+            after[:, k] = np.where(column >= 0, column, states)
+    # By state: the probability of the prefixes that end in a class, and, last, in a blank.
+    prefixes = np.zeros((states + 1, size + 1))
+    prefixes[0, -1] = 1
+    for frame in np.asarray(posterior, np.float64):
+        following = np.zeros_like(prefixes)
+        following[:, -1] = prefixes.sum(axis=1) * frame[-1]
+        following[:, :-1] = prefixes[:, :-1] * frame[:-1]
+        for k in range(size):
+            entering = prefixes[:-1].sum(axis=1) - prefixes[:-1, k]
+            np.add.at(following[:, k], after[:, k], entering * frame[k])
+        prefixes = following
+    return float(prefixes[:-1].sum(axis=1)[automaton.accepting].sum())
 
 
 @st.composite

@@ -144,8 +144,8 @@ def test_loose_anchors_need_frames_and_frames_need_a_place() -> None:
     ("old", "new", "says"),
     [
         ("digits(8)", "digit(8)",
-         "line 6: field 'amount': grammar 'digit(8)' is unknown; did you mean 'digits(8)'?"),
-        ("digits(8)", "digits(0)", "line 6: field 'amount': grammar 'digits(0)' is wrong:"),
+         "line 6: field 'amount': the grammar 'digit(8)' is unknown. Did you mean 'digits(8)'?"),
+        ("digits(8)", "digits(0)", "line 6: field 'amount': the grammar 'digits(0)' is wrong:"),
         ("digits(8)", "[digits]", "line 6: field 'amount': grammar must be text."),
         ("    grammar: digits(8)\n", "", "line 4: field 'amount' has no 'grammar'."),
         ("    box: [0.5, 0.25, 0.25, 0.05]\n", "", "line 4: field 'amount' has no 'box'."),
@@ -176,7 +176,7 @@ def test_loose_anchors_need_frames_and_frames_need_a_place() -> None:
         ("fields:", "anchors: stars\nfields:",
          "line 3: anchors: 'stars' is unknown. Known are: page, frames"),
         ("fields:", "frames: []\nfields:", "line 3: there must be 1 to 500 frames, not 0."),
-        ("digits(8)", "digits(8", "grammar 'digits(8' is unknown;"),
+        ("digits(8)", "digits(8", "the grammar 'digits(8' is unknown."),
         ("digits(8)", "&a digits(8)", "line 6: a template may not use YAML anchors and aliases"),
         ("digits(8)", "!!python/object/apply:os.system [x]", "grammar must be text."),
         ("digits(8)", "[digits", "this is not YAML"),
@@ -308,7 +308,7 @@ def test_the_command_lists_fields_or_names_the_mistake(tmp_path: Path) -> None:
     file.write_text(GOOD.replace("digits(8)", "digit(8)"), "utf-8")
     done = CliRunner().invoke(app, ["template", "check", str(file)])
     assert done.exit_code == TemplateError.exit_code
-    assert "line 6: field 'amount': grammar 'digit(8)' is unknown" in done.stderr
+    assert "line 6: field 'amount': the grammar 'digit(8)' is unknown" in done.stderr
     for other in (tmp_path / "none.yaml", tmp_path):
         done = CliRunner().invoke(app, ["template", "check", str(other)])
         assert done.exit_code == 3

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from core.errors import InputError
 from pipeline.files.page import decode_page
-from pipeline.grammar.parse import Grammar
+from pipeline.grammar.base import Grammar
 from pipeline.readers.normalise import normalise_strip
 from pipeline.types import Image
 from training.evaluation.labelled import Example, page_bytes

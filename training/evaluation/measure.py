@@ -16,7 +16,7 @@ import numpy as np
 
 from core.errors import InputError
 from pipeline.files.page import decode_page
-from pipeline.grammar.parse import Grammar
+from pipeline.grammar.base import Grammar
 from pipeline.placing.template import Template
 from pipeline.types import Box, FieldReading, Image, Page
 from training.evaluation.labelled import Example, page_bytes

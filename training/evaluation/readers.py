@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from pipeline.grammar.parse import Grammar
+from pipeline.grammar.base import Grammar
 from pipeline.placing.template import Template
 from pipeline.read import read_pages, read_strip
 from pipeline.readers.base import BOTH, GLYPH, STRIP
