@@ -7,7 +7,7 @@ the y axis, so that a positive angle turns clockwise on the screen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -65,6 +65,11 @@ def bounding_box(points: ArrayLike) -> Box:
 def transform_box(matrix: Matrix, box: Box) -> Box:
     """Return the smallest upright box around the mapped box."""
     return bounding_box(transform_points(matrix, corners(box)))
+
+
+def union(boxes: Iterable[Box]) -> Box:
+    """Return the smallest box around at least one box."""
+    return bounding_box(np.concatenate([corners(box) for box in boxes]))
 
 
 def from_fractions(box: Box, outer: Box) -> Box:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.cleaning.comb import Comb
+from pipeline.imageops import kth_smallest
 from pipeline.types import Image
 
 Labels = NDArray[np.uint16]
@@ -68,5 +69,4 @@ def _may_hold_captions(mask: Image, comb: Comb) -> bool:
 def _darkness(soft: Image, labels: Labels, label: int, box: NDArray[np.int32]) -> float:
     x, y, w, h = box.tolist()
     shades = soft[y : y + h, x : x + w][labels[y : y + h, x : x + w] == label]
-    most = (3 * len(shades)) // 4
-    return float(np.partition(shades, most)[most])  # of the inside: the edges are soft
+    return kth_smallest(shades, (3 * len(shades)) // 4)  # of the inside: the edges are soft

@@ -24,6 +24,7 @@ from pipeline.cleaning.erase import erase_rules
 from pipeline.cleaning.ink import Ink, separate_ink
 from pipeline.cleaning.rules import Rule, Ruling, Sides, find_ruling, sides_of
 from pipeline.grammar.base import Grammar
+from pipeline.imageops import as_image, fill_with_paper
 from pipeline.types import Image
 
 
@@ -126,13 +127,9 @@ def _painted(grey: Image, before: Image, after: Image, ruling: Ruling, sides: Si
     _fill_beyond(gone, sides, scale)
     paint = (gone > 0) & (kept == 0)
     paper &= ~paint
-    known = paper.astype(np.float32)
-    size = 2 * max(4, round(0.15 * shape[0])) + 1
-    share = np.asarray(cv2.blur(known, (size, size)))
-    tone = np.asarray(cv2.blur(grey * known, (size, size))) / np.maximum(share, 1e-3)
-    usual = cv2.mean(grey, paper.astype(np.uint8))[0]
-    painted: Image = np.where(paint, np.where(share > 0.02, tone, usual), grey).astype(np.uint8)
-    return painted
+    window = 2 * max(4, round(0.15 * shape[0])) + 1
+    mean = cv2.mean(grey, as_image(paper))[0]
+    return fill_with_paper(grey, paint, paper, window=window, least_share=0.02, otherwise=mean)
 
 
 def _at_size(mask: Image, shape: tuple[int, ...], scale: float) -> Image:

@@ -15,6 +15,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.imageops import (
+    as_image,
+    grouped_quantile,
+    histogram,
+    kth_smallest,
+    negative,
+    quantile,
+    relative_darkness,
+    resize,
+)
 from pipeline.types import Image
 
 STROKE = 5.0  # pixels: a stroke's width at the working scale
@@ -24,6 +34,7 @@ FIRST_PASS_PIXELS = 60_000
 NOISE_PIXELS = 50_000  # enough to measure the noise
 SMALL = 64  # pixels: lower strips are enlarged already to be measured
 BACKGROUND_REACH = 200  # pixels: a shadow is wider than this, a digit's ink is not
+LEAST_LIGHT = 16  # of 255: noise on darker paper would be ink
 MIN_CONTRAST = 16.0  # of 255: fainter marks are the texture of the paper
 _TONES = np.arange(256.0)
 NOISE_MARGIN = 4.5  # standard deviations: one false pixel in 150,000 before smoothing
@@ -58,7 +69,7 @@ def binarize(grey: Image) -> Image:
         return ink.mask
     size = (grey.shape[1], grey.shape[0])
     resized = cv2.resize(ink.mask, size, interpolation=cv2.INTER_LINEAR)
-    return _as_image(cv2.threshold(resized, 127, 255, cv2.THRESH_BINARY)[1])
+    return as_image(cv2.threshold(resized, 127, 255, cv2.THRESH_BINARY)[1])
 
 
 def separate_ink(grey: Image, *, enlarge: bool = True) -> Ink:
@@ -77,12 +88,13 @@ def separate_ink(grey: Image, *, enlarge: bool = True) -> Ink:
     scale = min(most, STROKE / stroke, (MAX_WORK_PIXELS / grey.size) ** 0.5)
     if 0.8 < scale < 1.25:
         scale = 1.0  # resampling would only cost time and sharpness
-    work = _resized(grey, scale)
+    work = resize(grey, scale)
     if light_on_dark:
-        work = _as_image(cv2.bitwise_not(work))
+        work = negative(work)
     # Little: the network reads a noisy stroke better than a blurred one (measured at 20 px).
     quiet = _smoothed(work, 0.15 * stroke * scale * min(1.0, sigma / 8))
-    darkness = _darkness(quiet, _paper_by_closing(quiet, thickest * scale))
+    paper = _paper_by_closing(quiet, thickest * scale)
+    darkness = relative_darkness(quiet, paper, least_light=LEAST_LIGHT)
     return _second_pass(darkness, stroke * scale, scale, light_on_dark) or _no_ink(grey)
 
 
@@ -91,7 +103,7 @@ def _second_pass(darkness: Image, stroke: float, scale: float, light_on_dark: bo
     if levels.contrast < max(MIN_CONTRAST, NOISE_MARGIN * levels.spread):
         return None
     table = np.clip((np.arange(256) - levels.floor) * (255 / levels.contrast), 0, 255)
-    shades = _as_image(cv2.LUT(darkness, table.astype(np.uint8)))
+    shades = as_image(cv2.LUT(darkness, table.astype(np.uint8)))
     noise = levels.spread / levels.contrast
     block = 2 * round(4 * max(stroke, 2.0)) + 1
     above = _above_mean(shades, block)
@@ -102,7 +114,7 @@ def _second_pass(darkness: Image, stroke: float, scale: float, light_on_dark: bo
     # Deep inside a blot the mean of the block sinks to ink: what is dark enough is ink anyhow.
     full = cv2.threshold(shades, 165, 255, cv2.THRESH_BINARY)[1]
     return Ink(
-        mask=_as_image(cv2.bitwise_or(mask, full)),
+        mask=as_image(cv2.bitwise_or(mask, full)),
         soft=shades,
         scale=scale,
         stroke=stroke,
@@ -126,12 +138,12 @@ def _above_mean(shades: Image, block: int) -> Image:
     wide = half.astype(np.float32)  # of bytes it takes twice as long
     mean = cv2.GaussianBlur(wide, (size, size), sigma, borderType=cv2.BORDER_REPLICATE)
     mean = cv2.resize(cv2.convertScaleAbs(mean), (columns, rows), interpolation=cv2.INTER_LINEAR)
-    return _as_image(cv2.subtract(shades, mean))
+    return as_image(cv2.subtract(shades, mean))
 
 
 def _darker(above: Image, constant: float) -> Image:
     """Return what is above the mean by `constant` of full ink or more."""
-    return _as_image(cv2.threshold(above, int(constant * 255) - 1, 255, cv2.THRESH_BINARY)[1])
+    return as_image(cv2.threshold(above, int(constant * 255) - 1, 255, cv2.THRESH_BINARY)[1])
 
 
 def _hysteresis(weak: Image, strong: Image) -> Image:
@@ -158,15 +170,16 @@ def _rough_pass(
     sigma = noise_of(grey)
     scale = min(2.0, max((most_pixels / grey.size) ** 0.5, min(1.0, SMALL / min(grey.shape))))
     scale = scale if scale < 1 or min(grey.shape) < SMALL else 1.0
-    small = _smoothed(_resized(grey, scale), 0.8 * max(scale, 1.0) * min(1.0, sigma / 6))
+    small = _smoothed(resize(grey, scale), 0.8 * max(scale, 1.0) * min(1.0, sigma / 6))
     paper = _paper_by_median(small, scale)
     standing_out = max(3 * sigma, 12.0)
     dark, light = cv2.subtract(paper, small), cv2.subtract(small, paper)
     light_on_dark = _above(light, standing_out) > _above(dark, standing_out)
     if light_on_dark:
-        small, paper = _as_image(cv2.bitwise_not(small)), _as_image(cv2.bitwise_not(paper))
-    darkness = _darkness(small, paper)
-    levels = _levels(darkness, _darkness(paper, small))
+        small, paper = negative(small), negative(paper)
+    darkness = relative_darkness(small, paper, least_light=LEAST_LIGHT)
+    lightness = relative_darkness(paper, small, least_light=LEAST_LIGHT)
+    levels = _levels(darkness, lightness)
     if levels.contrast < max(MIN_CONTRAST, NOISE_MARGIN * levels.spread):
         return None
     half = levels.floor + 0.5 * levels.contrast
@@ -183,7 +196,7 @@ def _rough_pass(
         ridge = depth[(depth > 0) & (depth >= np.asarray(cv2.dilate(depth, np.ones((3, 3)))))]
         stroke = max(1.0, min(stroke, 2 * float(np.median(ridge)) - 0.5))
     most = int(0.99 * (inside.size - 1))
-    thickest = max(stroke, 2 * float(np.partition(inside, most)[most]))
+    thickest = max(stroke, 2 * kth_smallest(inside, most))
     if page:
         thickest = min(thickest, 4 * stroke)
     return stroke / scale, thickest / scale, sigma, light_on_dark
@@ -203,8 +216,8 @@ def noise_of(grey: Image) -> float:
     # Rows apart are enough of a large image.
     step = max(1, grey.size // NOISE_PIXELS)
     response = np.abs(cv2.filter2D(grey, cv2.CV_16S, kernel)[::step])
-    below = np.cumsum(np.bincount(response.ravel()))  # a quarter of the time of a median
-    return float(np.searchsorted(below, (response.size + 1) // 2)) / (6 * 0.6745)
+    counts = np.cumsum(np.bincount(response.ravel()))  # a quarter of the time of a median
+    return quantile(counts, 0.5, "inverted_cdf") / (6 * 0.6745)
 
 
 def is_flat(grey: Image) -> bool:
@@ -215,7 +228,7 @@ def is_flat(grey: Image) -> bool:
     """
     if grey.size == 0 or min(grey.shape) < 3:
         return True
-    small = _resized(grey, min(1.0, (FIRST_PASS_PIXELS / grey.size) ** 0.5))
+    small = resize(grey, min(1.0, (FIRST_PASS_PIXELS / grey.size) ** 0.5))
     # Blurring by a pixel and a half leaves a fifth of white noise, and any stroke.
     noise = 0.2 * noise_of(small)
     smooth = _smoothed(small, 1.5)
@@ -239,51 +252,35 @@ class _Levels:
 
 def _levels(darkness: Image, lightness: Image | None = None) -> _Levels:
     """Measure `darkness`; `lightness` is the same of what is lighter than the paper, if any is."""
-    histogram = _histogram(darkness)
-    split = _otsu(histogram)
+    darker = histogram(darkness)
+    split = _otsu(darker)
     lighter = np.zeros(255, np.intp)
     if lightness is not None:
-        lighter = _histogram(lightness)[:0:-1]
-        histogram[0] -= lighter.sum()
-    below = np.cumsum(np.concatenate([lighter, histogram]))  # of the levels -255 to 255
+        lighter = histogram(lightness)[:0:-1]
+        darker[0] -= lighter.sum()
+    below = np.cumsum(np.concatenate([lighter, darker]))  # of the levels -255 to 255
     # Where ink is rare Otsu splits the noise of the paper; what noise does not reach is ink.
     floor = spread = 0.0
     for _ in range(2):
         paper = below[: 256 + split]
-        floor = _quantile(paper, 0.5) - 255
-        above = _quantile(paper, 0.84) - 255 - floor
+        floor = grouped_quantile(paper, 0.5) - 255
+        above = grouped_quantile(paper, 0.84) - 255 - floor
         # The soft edges of blurred strokes lie among the darker half of the paper; where they
         # are many, the lighter half knows better.
-        under = floor - (_quantile(paper, 0.16) - 255)
+        under = floor - (grouped_quantile(paper, 0.16) - 255)
         spread = min(above, 1.5 * under + 0.5)
         split = max(split, int(floor + max(NOISE_MARGIN * spread, MIN_CONTRAST)))
     floor = max(floor, 0.0)
     ink = below[255:] - below[min(255 + split, 510)]
     if ink[-1] <= 0:
         return _Levels(0.0, floor, spread)
-    return _Levels(_quantile(np.maximum(ink, 0), 0.8) - floor, floor, spread)
+    return _Levels(grouped_quantile(np.maximum(ink, 0), 0.8) - floor, floor, spread)
 
 
-def _histogram(image: Image) -> NDArray[np.intp]:
-    counts = cv2.calcHist([image], [0], None, [256], [0, 256])
-    return np.asarray(counts.ravel(), np.intp)
-
-
-def _quantile(below: NDArray[np.intp], share: float) -> float:
-    """Return the level below which `share` of the pixels are, with a fraction within its bin.
-
-    `below` are the numbers of pixels of each level or a lower one.
-    """
-    wanted = share * float(below[-1])
-    level = int(below.searchsorted(wanted))
-    before = float(below[level - 1]) if level else 0.0
-    return level - 0.5 + (wanted - before) / max(float(below[level]) - before, 1.0)
-
-
-def _otsu(histogram: NDArray[np.intp]) -> int:
+def _otsu(counts: NDArray[np.intp]) -> int:
     """Return the level that splits best in two (Otsu 1979)."""
-    weight = np.cumsum(histogram, dtype=np.float64)
-    mean = np.cumsum(histogram * _TONES)
+    weight = np.cumsum(counts, dtype=np.float64)
+    mean = np.cumsum(counts * _TONES)
     # On either side of an empty part nothing is divided: the variance between is 0.
     parted = np.maximum(weight * (weight[-1] - weight), 1.0)
     return int(np.argmax((mean[-1] / weight[-1] * weight - mean) ** 2 / parted))
@@ -293,11 +290,11 @@ def _paper_by_median(small: Image, scale: float) -> Image:
     """Return the paper's brightness under `small`: within a window, paper is the majority."""
     rows, columns = small.shape
     reach = min(BACKGROUND_REACH * scale, 0.75 * min(rows, columns))
-    shrink = min(1.0, 24 / max(reach, 1.0))
-    tiny = _resized(small, shrink)
-    kernel = 2 * round(reach * shrink / 2) + 1
+    reduction = min(1.0, 24 / max(reach, 1.0))
+    tiny = resize(small, reduction)
+    kernel = 2 * round(reach * reduction / 2) + 1
     paper = cv2.medianBlur(tiny, max(3, kernel))
-    return _as_image(cv2.resize(paper, (columns, rows), interpolation=cv2.INTER_LINEAR))
+    return as_image(cv2.resize(paper, (columns, rows), interpolation=cv2.INTER_LINEAR))
 
 
 def _paper_by_closing(grey: Image, thickest: float) -> Image:
@@ -308,32 +305,13 @@ def _paper_by_closing(grey: Image, thickest: float) -> Image:
     size = 2 * round(0.7 * thickest + 1) + 1
     kernel = np.ones((size, size), np.uint8)
     closed = cv2.morphologyEx(grey, cv2.MORPH_CLOSE, kernel, borderType=cv2.BORDER_REPLICATE)
-    return _as_image(cv2.blur(closed, (size, size), borderType=cv2.BORDER_REPLICATE))
-
-
-def _darkness(grey: Image, paper: Image) -> Image:
-    """Return what is missing of the paper's light, 0 none to 255 all: the same in a shadow."""
-    light = np.maximum(paper, 16)
-    return _as_image(cv2.divide(cv2.subtract(paper, grey), light, scale=255))
+    return as_image(cv2.blur(closed, (size, size), borderType=cv2.BORDER_REPLICATE))
 
 
 def _smoothed(grey: Image, sigma: float) -> Image:
-    return _as_image(cv2.GaussianBlur(grey, (0, 0), sigma)) if sigma > 0.25 else grey
-
-
-def _resized(grey: Image, scale: float) -> Image:
-    if scale == 1.0:
-        return grey
-    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return _as_image(cv2.resize(grey, size, interpolation=how))
+    return as_image(cv2.GaussianBlur(grey, (0, 0), sigma)) if sigma > 0.25 else grey
 
 
 def _no_ink(grey: Image) -> Ink:
     empty = np.zeros(grey.shape, np.uint8)
     return Ink(empty, empty, 1.0, 1.0, 0.0, 0.0, False)
-
-
-def _as_image(array: NDArray[np.generic] | cv2.typing.MatLike) -> Image:
-    image: Image = np.asarray(array, np.uint8)
-    return image

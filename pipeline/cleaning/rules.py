@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.imageops import median_high
 from pipeline.types import Image
 
 Mask = NDArray[np.bool_]
@@ -265,7 +266,7 @@ def trace(near: Image, top: int, thickness: float) -> tuple[Rule, float, float] 
         if len(x) < 8:
             return None
         slope, offset, off = _straight(x, y)
-    wobble = float(np.sqrt(_median(off * off)) * 1.48)
+    wobble = float(np.sqrt(median_high(off * off)) * 1.48)
     start, stop = int(x[0]), int(x[-1]) + 1
     middle = np.asarray(top + offset + slope * np.arange(start, stop), np.float64)
     if wobble > 0.5:
@@ -297,7 +298,7 @@ def _straight(x: NDArray[np.intp], y: Floats) -> tuple[float, float, Floats]:
     """Return slope and offset of the line through most of the points, and how far each is off."""
     step = max(1, len(x) // ENOUGH)
     some, own = x[::step].astype(np.float64), y[::step]
-    slope, offset = 0.0, _median(own)
+    slope, offset = 0.0, median_high(own)
     weights = 1 / (1 + (own - offset) ** 2)
     for _ in range(3):
         total = float(weights.sum())
@@ -316,15 +317,10 @@ def _straight(x: NDArray[np.intp], y: Floats) -> tuple[float, float, Floats]:
     return slope, offset, y - (slope * x + offset)
 
 
-def _median(values: Floats) -> float:
-    half = len(values) // 2
-    return float(np.partition(values, half)[half])
-
-
 def _thickness(shades: Image, row: int, drift: int, widest: int) -> float:
     """Return how thick the rule near `row` usually is."""
     reach = 4 * drift + widest
     window = shades[max(0, row - reach) : row + reach + 1]
     passing = cv2.reduce(shades[max(0, row - drift) : row + drift + 1], 0, cv2.REDUCE_MAX).ravel()
     sums = cv2.reduce(window, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()[passing >= _COVERED]
-    return _median(sums.astype(np.float64)) / 255 if len(sums) else 1.0
+    return median_high(sums.astype(np.float64)) / 255 if len(sums) else 1.0

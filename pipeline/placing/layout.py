@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.cleaning.ink import Ink, separate_ink
-from pipeline.geometry import reading_order
+from pipeline.geometry import reading_order, union
+from pipeline.imageops import as_image, fill_with_paper, resize
 from pipeline.readers.normalise import normalise_glyph
 from pipeline.types import Box, Image, Page, Strip
 
@@ -53,7 +54,7 @@ def find_text_lines(page: Page, probabilities: Probabilities | None = None) -> l
     digits higher than `HIGHEST` would only cost time.
     """
     scale = min(1.0, LONG_SIDE / max(page.grey.shape))
-    ink = separate_ink(_resized(page.grey, scale), enlarge=False)
+    ink = separate_ink(resize(page.grey, scale), enlarge=False)
     if not ink.mask.any():
         return []
     pieces, labels = _pieces(_without_rules(ink.mask, ink.stroke))
@@ -61,7 +62,7 @@ def find_text_lines(page: Page, probabilities: Probabilities | None = None) -> l
     lines = [[pieces[index] for index in group] for group in groups if len(group) <= LONGEST]
     if probabilities is not None:
         lines = _less_print(lines, labels, ink.soft, probabilities)
-    order = reading_order([_around([piece.box for piece in line]) for line in lines])[:MAX_LINES]
+    order = reading_order([union(piece.box for piece in line) for line in lines])[:MAX_LINES]
     return [
         _cut(page, lines[index], labels, ink, scale * ink.scale, f"line-{number}")
         for number, index in enumerate(order, start=1)
@@ -137,13 +138,6 @@ def _same_line(a: Box, b: Box) -> bool:
     )
 
 
-def _around(group: list[Box]) -> Box:
-    x, y = min(box.x for box in group), min(box.y for box in group)
-    right = max(box.x + box.w for box in group)
-    bottom = max(box.y + box.h for box in group)
-    return Box(x, y, right - x, bottom - y)
-
-
 def _without_rules(mask: Image, stroke: float) -> Image:
     """Return `mask` less its rules; of a stroke that crosses one, what lies within may suffer.
 
@@ -161,18 +155,18 @@ def _without_rules(mask: Image, stroke: float) -> Image:
         ends = near[y, x : x + w].any() and near[y + h - 1, x : x + w].any()
         drop[side] = 255 if ends or h >= length else 0
     upright = cv2.dilate(drop[labels], np.ones((1, 3), np.uint8))
-    level = _as_image(cv2.dilate(level, np.ones((3, 1), np.uint8)))
+    level = as_image(cv2.dilate(level, np.ones((3, 1), np.uint8)))
     rest = cv2.subtract(cv2.subtract(mask, level), upright)
     # Where ink goes on at either side of a rule, a stroke crosses it.
     across = round(1.5 * stroke) + 3
     for rules, kernel in ((level, (across, 3)), (upright, (3, across))):
         bridged = cv2.morphologyEx(rest, cv2.MORPH_CLOSE, np.ones(kernel, np.uint8))
         rest = cv2.bitwise_or(rest, cv2.bitwise_and(bridged, rules))
-    return _as_image(cv2.bitwise_and(rest, mask))
+    return as_image(cv2.bitwise_and(rest, mask))
 
 
 def _runs(mask: Image, rows: int, columns: int) -> Image:
-    return _as_image(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((rows, columns), np.uint8)))
+    return as_image(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((rows, columns), np.uint8)))
 
 
 def _pieces(mask: Image) -> tuple[list[_Piece], NDArray[np.int32]]:
@@ -193,7 +187,7 @@ def _cut(
     page: Page, line: list[_Piece], labels: NDArray[np.int32], ink: Ink, scale: float, name: str
 ) -> Strip:
     """Return the strip of `line`. `scale` takes pixels of the page to those of `labels`."""
-    box = _around([piece.box for piece in line])
+    box = union(piece.box for piece in line)
     heights = np.array([piece.box.h for piece in line])
     digit = float(np.median(heights[heights >= 0.5 * heights.max()])) / scale
     rows, columns = page.grey.shape
@@ -201,7 +195,7 @@ def _cut(
     left, top = max(0, int((box.x - margin) / scale)), max(0, int((box.y - margin) / scale))
     right = min(columns, int((box.x + box.w + margin) / scale) + 1)
     bottom = min(rows, int((box.y + box.h + margin) / scale) + 1)
-    grey = _resized(page.grey[top:bottom, left:right], min(1.0, HIGHEST / digit))
+    grey = resize(page.grey[top:bottom, left:right], min(1.0, HIGHEST / digit))
     # What of the ink is the line's own, at the size of the strip.
     y, x = max(0, int(top * scale) - 3), max(0, int(left * scale) - 3)
     part = np.s_[y : math.ceil(bottom * scale) + 3, x : math.ceil(right * scale) + 3]
@@ -223,27 +217,13 @@ def _placed(mask: NDArray[np.bool_], place: NDArray[np.float64], like: Image) ->
     moved = cv2.warpAffine(shades, place, like.shape[::-1], flags=how)
     side = 2 * round(1.3 / place[0, 0]) + 1
     grown = cv2.dilate((np.asarray(moved) > 127).astype(np.uint8), np.ones((side, side), np.uint8))
-    return _as_image(grown)
+    return as_image(grown)
 
 
 def _painted_over(grey: Image, own: Image, foreign: Image) -> Image:
     """Return `grey` with the paper around where `foreign` is and `own` is not."""
-    paper = ((own | foreign) == 0).astype(np.float32)
-    size = (2 * (min(grey.shape) // 2) + 1,) * 2
-    share = cv2.blur(paper, size)
-    mean = cv2.blur(paper * grey, size) / np.maximum(share, 1e-6)
-    light = float(np.median(grey[paper > 0])) if paper.any() else 255.0
-    fill = np.where(share > 1e-3, mean, light)
-    return _as_image(np.where((foreign > 0) & (own == 0), fill, grey).astype(np.uint8))
-
-
-def _resized(grey: Image, scale: float) -> Image:
-    if scale >= 1:
-        return grey
-    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
-    return _as_image(cv2.resize(grey, size, interpolation=cv2.INTER_AREA))
-
-
-def _as_image(array: NDArray[np.generic] | cv2.typing.MatLike) -> Image:
-    image: Image = np.asarray(array, np.uint8)
-    return image
+    paper = (own | foreign) == 0
+    window = 2 * (min(grey.shape) // 2) + 1
+    fill = (foreign > 0) & (own == 0)
+    light = float(np.median(grey[paper])) if paper.any() else 255.0
+    return fill_with_paper(grey, fill, paper, window=window, least_share=1e-3, otherwise=light)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.geometry import Matrix, Points, invert
+from pipeline.imageops import resize_to
 from pipeline.types import Image
 
 OUTLINE_LONG_SIDE: Final = (
@@ -71,8 +72,7 @@ def smooth_copy(grey: Image, window: int) -> tuple[Image, float]:
     """
     scale = max(1.0, max(grey.shape) / OUTLINE_LONG_SIDE)
     size = (max(1, round(grey.shape[1] / scale)), max(1, round(grey.shape[0] / scale)))
-    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA) if scale > 1 else grey
-    return np.asarray(cv2.blur(small, (window, window)), np.uint8), scale
+    return np.asarray(cv2.blur(resize_to(grey, size), (window, window)), np.uint8), scale
 
 
 def is_plausible(corners: Points, shape: tuple[int, ...]) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.geometry import Matrix, invert, rotation, scaling, transform_points, translation
+from pipeline.imageops import cumulative_histogram, negative, quantile
 from pipeline.types import Image
 
 RULES_LONG_SIDE: Final = 1280  # a line 0.6 mm wide on A4 is still 2 to 3 pixels wide
@@ -50,7 +51,7 @@ def find_page_rules(grey: Image) -> PageRules:
         box = transform_points(turn, [[0, 0], [size[0], 0], [0, size[1]], list(size)])
         turn = translation(*-box.min(axis=0)) @ turn
         canvas = np.ceil(np.ptp(box, axis=0)).astype(int)
-        paper = _percentiles(small, 50)[0]
+        paper = quantile(cumulative_histogram(small[::4, ::4]), 0.5, "lower")
         small = np.asarray(
             cv2.warpAffine(small, turn[:2], canvas.tolist(), borderValue=paper), np.uint8
         )
@@ -147,19 +148,12 @@ def downscale(grey: Image, ratio: float) -> tuple[Image, Matrix]:
     return small, to_page @ scaling(width / size[0], height / size[1]) @ translation(0.5, 0.5)
 
 
-def _percentiles(small: Image, *percentiles: float) -> list[float]:
-    """Return percentiles of a sample of the tones, as the nearest grey level."""
-    sample = small[::4, ::4].ravel()
-    below = np.bincount(sample, minlength=256).cumsum()
-    wanted = np.asarray(percentiles) / 100 * (sample.size - 1)
-    return [float(level) for level in np.searchsorted(below, wanted, side="right")]
-
-
 def _threshold(small: Image) -> Image:
     """Return a mask of the ink, 0 or 1."""
-    low, middle, high = _percentiles(small, 1, 50, 99)
+    counts = cumulative_histogram(small[::4, ::4])
+    low, middle, high = (quantile(counts, share, "lower") for share in (0.01, 0.5, 0.99))
     if high - middle > middle - low:  # paper is most of a page: this one is dark
-        small = np.asarray(cv2.bitwise_not(small), np.uint8)
+        small = negative(small)
     local = cv2.blur(small, (25, 25))
     margin = max(10.0, 0.12 * (high - low))
     _, ink = cv2.threshold(cv2.subtract(local, small), margin, 1, cv2.THRESH_BINARY)

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.imageops import as_image, cumulative_histogram, quantile
 from pipeline.types import Image
 
 FloatImage = NDArray[np.floating]
@@ -88,8 +89,8 @@ def find_ridges(grey: Image, page_width: float) -> RidgeMaps:
     window = 2 * round(_PAPER_WINDOW * page_width / 2) + 1
     dark = cv2.subtract(cv2.blur(grey, (window, window)), grey)
     # Relative to the darkest ink; on a page with hardly any, to what paper alone does not reach.
-    counts = np.cumsum(cv2.calcHist([dark], [0], None, [256], [0, 256]))
-    full = _SOLID * max(60.0, float(np.searchsorted(counts, 0.99 * dark.size)))
+    counts = cumulative_histogram(as_image(dark))
+    full = _SOLID * max(60.0, quantile(counts, 0.99, "inverted_cdf"))
     ink = cv2.LUT(dark, np.clip(np.arange(256) * (255 / full), 0, 255).astype(np.uint8))
     run, side = max(5, round(_MIN_RUN * page_width)), max(2, round(0.003 * page_width))
     rise = max(3, run // 2)

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from pipeline.geometry import (
     Matrix,
-    bounding_box,
     corners,
     intersection,
     invert,
@@ -27,7 +26,9 @@ from pipeline.geometry import (
     scaling,
     transform_points,
     translation,
+    union,
 )
+from pipeline.imageops import negative, resize
 from pipeline.placing.outline import rectify
 from pipeline.placing.page_rules import RULES_LONG_SIDE, PageRules, find_page_rules
 from pipeline.placing.sheet import find_sheet
@@ -121,13 +122,11 @@ def _marks(grey: Image, scale: float) -> tuple[Image, Image]:
 
     Faint lines become as strong as others, and no shadow is left.
     """
-    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
-    kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    copy = cv2.resize(grey, size, interpolation=kind)
+    copy = resize(grey, scale)
     if np.median(copy) < 100:  # light on dark
-        copy = cv2.bitwise_not(copy)
+        copy = negative(copy)
     thin = cv2.morphologyEx(copy, cv2.MORPH_BLACKHAT, np.ones((_THICK, _THICK), np.uint8))
-    return np.asarray(cv2.convertScaleAbs(thin, alpha=2.5), np.uint8), np.asarray(copy, np.uint8)
+    return np.asarray(cv2.convertScaleAbs(thin, alpha=2.5), np.uint8), copy
 
 
 def _made_level(image: Image, rules: PageRules) -> Image:
@@ -239,7 +238,7 @@ def _combs(boxes: Sequence[Box]) -> list[Proposal]:
     proposals: list[Proposal] = []
     for run in runs:
         kind = Kind.COMB if len(run) > 1 else Kind.BOX
-        proposal = Proposal(kind, _around(*run), len(run))
+        proposal = Proposal(kind, union(run), len(run))
         # Cells whose borders a stroke or a faint print has joined are two or three wide.
         while proposals and (joined := _joined(proposals[-1], proposal)) is not None:
             proposals.pop()
@@ -248,10 +247,6 @@ def _combs(boxes: Sequence[Box]) -> list[Proposal]:
     return [
         one for one in proposals if one.kind is Kind.COMB or one.box.w >= _WIDE * RULES_LONG_SIDE
     ]
-
-
-def _around(*boxes: Box) -> Box:
-    return bounding_box(np.concatenate([corners(box) for box in boxes]))
 
 
 def _joined(left: Proposal, right: Proposal) -> Proposal | None:
@@ -269,7 +264,7 @@ def _joined(left: Proposal, right: Proposal) -> Proposal | None:
         or any(abs(count - whole) > _ALIKE for count, whole in zip(cells, counts, strict=True))
     ):
         return None
-    return Proposal(Kind.COMB, _around(a, b), sum(counts))
+    return Proposal(Kind.COMB, union((a, b)), sum(counts))
 
 
 def _next_cell(run: Sequence[Box], box: Box) -> bool:

@@ -16,6 +16,7 @@ from pipeline.geometry import (
     transform_points,
     translation,
 )
+from pipeline.imageops import median_high
 from pipeline.placing.register import Placement
 from pipeline.placing.template import Template
 from pipeline.types import Box, Page, Strip
@@ -31,8 +32,7 @@ def cut_strips(page: Page, template: Template, placement: Placement) -> list[Str
     strip. A strip has the resolution of the scan, but is at most 256 pixels high. What lies outside
     the page is filled with the tone of the paper. Printed borders are still there.
     """
-    sample = page.grey[::8, ::8].ravel()
-    paper = float(np.partition(sample, sample.size // 2)[sample.size // 2])
+    paper = median_high(page.grey[::8, ::8].ravel())
     return [
         _cut_strip(page, placement.matrix, spec.name, placement.box(spec), paper)
         for spec in template.fields

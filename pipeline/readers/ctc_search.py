@@ -10,9 +10,10 @@ best. How long a character or a gap lasts is summed frame by frame, for each pre
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import count, groupby
+from itertools import count
 from typing import Final
 
 import numpy as np
@@ -90,6 +91,17 @@ def likeliest_values(
     return search.likeliest(most, EXPANSIONS)
 
 
+def decode_greedily(scores: NDArray[np.floating], characters: Sequence[str]) -> str:
+    """Return the text of the best path: the likeliest class of each frame, repeats merged.
+
+    `scores` are (frames, classes), logits or probabilities. `characters` are those of the classes,
+    "" for CTC's blank.
+    """
+    best = scores.argmax(axis=-1)
+    changes = best[np.flatnonzero(np.diff(best, prepend=-1))]
+    return "".join(characters[label] for label in changes.tolist())
+
+
 class _Search:
     """The product of a posterior and an automaton.
 
@@ -115,8 +127,7 @@ class _Search:
         self._start = np.ones(len(rows) + 1)
         np.cumprod(self._of[-1], out=self._start[1:])
         # Of the best path, where that is legal: no more than that of the best legal value.
-        labels = [label for label, _ in groupby(self._of.argmax(axis=0).tolist())]
-        path = "".join(classes[label] for label in labels if label < len(classes))
+        path = decode_greedily(self._of.T, (*classes, ""))
         legal = grammar.accepts(path)
         self.best_legal_path = float(self._of.max(axis=0).prod()) if legal else 0.0
 

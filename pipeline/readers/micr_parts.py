@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.geometry import union
 from pipeline.grammar.languages import checksum
 from pipeline.types import Box
 
@@ -73,15 +74,8 @@ def parse_parts(
 def _part(
     name: str, text: str, probabilities: Sequence[float], boxes: Sequence[Box | None]
 ) -> MicrPart:
-    box = _around([box for box in boxes if box is not None])
+    box = union(box for box in boxes if box is not None)
     wrong = name == "routing_number" and not checksum("aba", 9).accepts(text)
     if "?" in text or wrong:
         return MicrPart(name, None, 0.0, box, text)
     return MicrPart(name, text.replace("⑉", "-"), math.prod(probabilities), box, text)
-
-
-def _around(boxes: Sequence[Box]) -> Box:
-    left, top = min(box.x for box in boxes), min(box.y for box in boxes)
-    right = max(box.x + box.w for box in boxes)
-    bottom = max(box.y + box.h for box in boxes)
-    return Box(left, top, right - left, bottom - top)

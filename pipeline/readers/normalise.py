@@ -10,6 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.imageops import (
+    cumulative_histogram,
+    negative,
+    quantile,
+    relative_darkness,
+    resize_to,
+)
 from pipeline.types import Image
 
 SIDE = 28
@@ -24,6 +31,7 @@ _STEP = 16  # columns are a multiple of this: few widths, few plans of the netwo
 _SIDE = 8  # columns of paper at both ends: at the rim, a 1 looks like the border of a box
 _PAPER = 21  # pixels at 32 rows: within this window strokes are the minority
 _DARK = 80  # of 255: on darker paper the ink is light; a light edge on grey paper is no ink
+_LEAST_LIGHT = 32  # of 255: noise on darker paper would be ink
 _FAINT = 28.0  # of 255: ink fainter than this share of the paper is not amplified further
 _ROOM = 0.14  # of the height of the ink, left free around it
 _HEIGHT = 20.0  # rows of writing in a strip that is levelled,
@@ -41,7 +49,7 @@ def normalise_strip(grey: Image, level: bool = False) -> Image:
     """
     if grey.size == 0:
         return np.zeros((ROWS, _COLUMNS[0]), np.uint8)
-    whole = _flattened(_resized(grey, (max(4, round(grey.shape[1] * ROWS / len(grey))), ROWS)))
+    whole = _flattened(resize_to(grey, (max(4, round(grey.shape[1] * ROWS / len(grey))), ROWS)))
     top, bottom, left, right = _extent(whole)
     first, span = float(top), float(bottom - top)
     if level:
@@ -53,11 +61,11 @@ def normalise_strip(grey: Image, level: bool = False) -> Image:
     scale = ROWS / (span * unit)
     wide = max(4, round((right - left) * unit * scale))
     high = min(ROWS, max(1, round((rows.stop - rows.start) * scale)))
-    ink = _flattened(_resized(grey[rows, columns], (wide, high)))
+    ink = _flattened(resize_to(grey[rows, columns], (wide, high)))
     width = -(-(wide + 2 * _SIDE) // _STEP) * _STEP
     width = min(max(width, _COLUMNS[0]), _COLUMNS[1])
     if wide > width - 2 * _SIDE:
-        ink = _resized(ink, (width - 2 * _SIDE, high))
+        ink = resize_to(ink, (width - 2 * _SIDE, high))
     above = min(max(0, round((rows.start / unit - first) * ROWS / span)), ROWS - high)
     before = (width - ink.shape[1]) // 2
     return np.pad(ink, ((above, ROWS - high - above), (before, width - ink.shape[1] - before)))
@@ -67,8 +75,7 @@ def stretch_strip(strip: Image, times: float) -> Image:
     """Return a normalised strip `times` as wide, as far as it may be, its writing in the middle."""
     rows, columns = strip.shape
     wide = min(max(1, round(columns * times)), _COLUMNS[1])
-    way = cv2.INTER_AREA if wide < columns else cv2.INTER_LINEAR
-    ink = np.asarray(cv2.resize(strip, (wide, rows), interpolation=way), np.uint8)
+    ink = resize_to(strip, (wide, rows))
     room = max(_COLUMNS[0], -(-wide // _STEP) * _STEP) - wide
     return np.pad(ink, ((0, 0), (room // 2, room - room // 2)))
 
@@ -105,36 +112,16 @@ def _within(first: float, past: float, size: int) -> slice:
     return slice(start, min(max(start + 1, round(past)), size))
 
 
-def _resized(grey: Image, size: tuple[int, int]) -> Image:
-    """Return `grey` at `size`, (columns, rows)."""
-    smaller = grey.shape[0] > size[1] or grey.shape[1] > size[0]
-    way = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(grey, size, interpolation=way), np.uint8)
-
-
 def _flattened(small: Image) -> Image:
     """Return how much darker than its paper each pixel is (lighter, where the paper is dark)."""
     reach = _PAPER // 2
     padded = cv2.copyMakeBorder(small, reach, reach, reach, reach, cv2.BORDER_REFLECT)
     paper = np.asarray(cv2.medianBlur(padded, _PAPER), np.uint8)[reach:-reach, reach:-reach]
-    if quantile(paper, 0.5) < _DARK:
-        small, paper = _negative(small), _negative(paper)  # white on black
-    dark = cv2.subtract(paper, small)
-    share = np.asarray(cv2.divide(dark, np.maximum(paper, 32), scale=255), np.uint8)
-    full = max(quantile(share, 0.97), _FAINT)
+    if quantile(cumulative_histogram(paper), 0.5) < _DARK:
+        small, paper = negative(small), negative(paper)  # white on black
+    share = relative_darkness(small, paper, least_light=_LEAST_LIGHT)
+    full = max(quantile(cumulative_histogram(share), 0.97), _FAINT)
     return np.asarray(cv2.convertScaleAbs(share, alpha=255 / full), np.uint8)
-
-
-def quantile(image: Image, share: float) -> float:
-    """Return what `np.quantile` does of uint8 of any shape, by counting, which is quicker."""
-    below = np.cumsum(np.bincount(image.ravel(), minlength=256))
-    place = share * (image.size - 1)
-    low, high = np.searchsorted(below, (int(place), min(int(place) + 1, image.size - 1)), "right")
-    return float(low + (high - low) * (place - int(place)))
-
-
-def _negative(grey: Image) -> Image:
-    return np.asarray(cv2.bitwise_not(grey), np.uint8)
 
 
 def _extent(ink: Image) -> tuple[int, int, int, int]:
@@ -176,8 +163,7 @@ def normalise_glyph(ink: Image) -> Image:
             max(1, round(w * _INK_SIDE / longest)),
             max(1, round(h * _INK_SIDE / longest)),
         )
-        way = cv2.INTER_AREA if longest > _INK_SIDE else cv2.INTER_LINEAR
-        glyph = np.asarray(cv2.resize(glyph, size, interpolation=way), np.uint8)
+        glyph = resize_to(glyph, size)
     # A stroke thinner than a pixel after reduction comes out grey; the CNN learned it bright.
     peak = int(glyph.max())
     if 0 < peak < 255:

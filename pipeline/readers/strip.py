@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pipeline.cleaning.clean import CleanStrip
 from pipeline.grammar.base import Grammar
 from pipeline.readers.base import MAX_ALTERNATIVES, FieldStrip, Hypotheses
-from pipeline.readers.ctc_search import likeliest_values
+from pipeline.readers.ctc_search import decode_greedily, likeliest_values
 from pipeline.readers.normalise import ROWS, normalise_strip, stretch_strip
 from pipeline.readers.runtime import Model
 from pipeline.types import Alternative, Image
@@ -106,9 +106,7 @@ def _decode(images: Sequence[Image], grammars: Sequence[Grammar], model: Model) 
 
 
 def _hypotheses(posterior: NDArray[np.float32], grammar: Grammar, classes: str) -> Hypotheses:
-    best = posterior.argmax(axis=-1)
-    changes = best[np.flatnonzero(np.diff(best, prepend=-1))]
-    raw = "".join(classes[label] for label in changes if label < len(classes))
+    raw = decode_greedily(posterior, (*classes, ""))
     empty = float(np.prod(posterior[:, -1], dtype=np.float64))  # every step is blank
     if empty > _SURELY_EMPTY:
         return Hypotheses(raw, (), empty)

@@ -54,6 +54,15 @@ def test_a_box_is_the_bounding_box_of_its_corners(box: Box) -> None:
     assert _near(geometry.bounding_box(geometry.corners(box)), box)
 
 
+@given(st.lists(boxes, min_size=1, max_size=6))
+def test_a_union_is_the_smallest_box_that_holds_all(some: list[Box]) -> None:
+    whole = geometry.union(some)
+    assert whole.x == min(box.x for box in some)
+    assert whole.y == min(box.y for box in some)
+    assert whole.x + whole.w == pytest.approx(max(box.x + box.w for box in some))
+    assert whole.y + whole.h == pytest.approx(max(box.y + box.h for box in some))
+
+
 @given(boxes, st.floats(0.1, 10), coordinates, coordinates)
 def test_scaling_and_shifting_a_box_is_exact(box: Box, scale: float, dx: float, dy: float) -> None:
     matrix = geometry.translation(dx, dy) @ geometry.scaling(scale)

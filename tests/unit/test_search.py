@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.grammar.base import ANY_DIGITS, Grammar
 from pipeline.grammar.parse import parse_grammar
-from pipeline.readers.ctc_search import Posterior, likeliest_values
+from pipeline.readers.ctc_search import Posterior, decode_greedily, likeliest_values
 
 GRAMMARS = (
     "digits",
@@ -38,6 +38,14 @@ def by_hand(
         if grammar.accepts(text):
             values[grammar.value(text)] += float(np.prod(posterior[range(len(path)), path]))
     return dict(values), sum(values.values())
+
+
+@given(st.lists(st.integers(0, 2), max_size=12), st.booleans())
+def test_the_best_path_merges_repeats_and_drops_blanks(path: list[int], blank_first: bool) -> None:
+    scores = np.full((len(path), 3), -9.0)
+    scores[np.arange(len(path)), path] = 9
+    characters = ("", "1", ".") if blank_first else ("1", ".", "")
+    assert decode_greedily(scores, characters) == "".join(characters[k] for k, _ in groupby(path))
 
 
 def legal_mass(posterior: Posterior, grammar: Grammar, *, classes: str) -> float:

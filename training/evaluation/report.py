@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from pipeline.imageops import resize
 from pipeline.types import Image
 from training.evaluation.charts import reliability_diagram, risk_coverage
 from training.evaluation.labelled import LabelledSet
@@ -370,9 +371,7 @@ def _marked(read: str, truth: str) -> str:
 
 def _data_uri(image: Image) -> str:
     scale = min(1.0, _TALLEST / image.shape[0], _WIDEST / image.shape[1])
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    small = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
+    data = cv2.imencode(".jpg", resize(image, scale), [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
     return f"data:image/jpeg;base64,{base64.b64encode(data).decode('ascii')}"
 
 

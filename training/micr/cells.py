@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
+from pipeline.imageops import as_image, interpolation
 from pipeline.readers.micr import BLANK, CLASSES, OTHER
 from pipeline.readers.micr_line import (
     CELL_COLUMNS,
@@ -77,8 +78,8 @@ def _render(text: str, rng: np.random.Generator) -> tuple[Image, Cells, float]:
     dpi = float(np.exp(rng.uniform(np.log(80), np.log(320))))
     line = render_line(text, dpi, random_wear(rng), rng)
     scale = rng.uniform(1.9, 3.8) / line.cells.module[0]
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    grey = np.asarray(cv2.resize(line.grey, None, fx=scale, fy=scale, interpolation=way), np.uint8)
+    way = interpolation(scale)
+    grey = as_image(cv2.resize(line.grey, None, fx=scale, fy=scale, interpolation=way))
     dark = darkness(grey)
     full = float(np.percentile(dark, 98))
     inked = dark[dark > 0.5 * full]

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from core.errors import ConfigError, CounterfoilError
+from pipeline.imageops import interpolation
 from pipeline.types import Image
 from training.datasets import load_femnist, load_mnist, load_nsysu
 from training.synthesis.strips import StripSynthesizer
@@ -70,10 +71,11 @@ def lay_out(strips: Sequence[Captioned], columns: int) -> Image:
     sheet = np.full((rows * (_TALL + _CAPTION), columns * _WIDE), 255, np.uint8)
     for index, (grey, caption) in enumerate(strips):
         scale = min((_TALL - 4) / grey.shape[0], (_WIDE - 6) / grey.shape[1])
-        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         size = (max(1, int(grey.shape[1] * scale)), max(1, int(grey.shape[0] * scale)))
         y, x = (index // columns) * (_TALL + _CAPTION), (index % columns) * _WIDE
-        sheet[y : y + size[1], x : x + size[0]] = cv2.resize(grey, size, interpolation=way)
+        sheet[y : y + size[1], x : x + size[0]] = cv2.resize(
+            grey, size, interpolation=interpolation(scale)
+        )
         at = (x + 2, y + _TALL + 12)
         cv2.putText(sheet, caption, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 0, 1, cv2.LINE_AA)
     return sheet

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import ConfigError, CounterfoilError
+from pipeline.readers.ctc_search import decode_greedily
 from pipeline.readers.normalise import ROWS
 from pipeline.readers.runtime import Model, ModelCard
 from pipeline.readers.strip import run_strips
@@ -33,8 +34,8 @@ from training.glyph.scores import Score, best_temperature
 from training.litert import convert_int8, require_tensorflow
 from training.runs import RUN, WEIGHTS
 from training.strip.ctc import negative_log_likelihoods
-from training.strip.network import CLASSES, LAYOUTS, build_strip_network
-from training.strip.train import Pool, StripRun, exact_share, greedy, made_pool
+from training.strip.network import CHARACTER_OF, CLASSES, LAYOUTS, build_strip_network
+from training.strip.train import Pool, StripRun, exact_share, made_pool
 
 FILES = ("strip.tflite", "strip.json", "strip.weights.h5")
 OUTPUTS = "∅" + CLASSES  # CTC's blank first
@@ -83,7 +84,7 @@ def pool_logits(model: Model, pool: Pool) -> list[NDArray[np.float32]]:
 
 
 def read_greedily(logits: list[NDArray[np.float32]]) -> list[str]:
-    return [greedy(own[np.newaxis])[0] for own in logits]
+    return [decode_greedily(own, CHARACTER_OF) for own in logits]
 
 
 def _examples(pool: Pool) -> Image:

@@ -18,6 +18,7 @@ from training.runs import layers_in
 
 CLASSES = "0123456789."  # the point separates minor from major units
 BLANK = 0  # CTC's blank is class 0, character i of CLASSES is class i + 1
+CHARACTER_OF = ("", *CLASSES)  # the character of each class
 COLUMNS_A_STEP = 4
 
 

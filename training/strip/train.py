@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import ConfigError, CounterfoilError
+from pipeline.readers.ctc_search import decode_greedily
 from pipeline.readers.normalise import ROWS, middle_and_height, normalise_strip
 from pipeline.types import Image
 from training.datasets import load_femnist, load_mnist, load_nsysu, split_by_writer
@@ -41,6 +42,7 @@ from training.runs import (
 )
 from training.strip.network import (
     BLANK,
+    CHARACTER_OF,
     CLASSES,
     COLUMNS_A_STEP,
     LAYOUTS,
@@ -181,16 +183,6 @@ def batches(
         yield images, labels
 
 
-def greedy(logits: NDArray[np.float32]) -> list[str]:
-    """Read (n, steps, 12) logits along the likeliest classes; repeats and blanks fall away."""
-    best = logits.argmax(axis=-1)
-    texts = []
-    for row in best:
-        changes = row[np.flatnonzero(np.diff(row, prepend=-1))]
-        texts.append("".join(CLASSES[label - 1] for label in changes if label))
-    return texts
-
-
 def made_pool(run: StripRun, part: str, count: int) -> Pool:
     """Return the strips of a part, `train` or `validation`; they are kept in the run's folder.
 
@@ -249,7 +241,8 @@ def exact_share(network: Any, pool: Pool) -> float:
     """Return the share of strips in `pool` whose whole text is read, without a grammar."""
     right = 0
     for images, labels in batches(pool, 256, np.random.default_rng(0)):
-        texts = greedy(np.asarray(network(images, training=False))[:, 0])
+        logits = np.asarray(network(images, training=False))[:, 0]
+        texts = [decode_greedily(row, CHARACTER_OF) for row in logits]
         wanted = ["".join(CLASSES[label - 1] for label in row if label) for row in labels]
         right += sum(text == truth for text, truth in zip(texts, wanted, strict=True))
     return right / len(pool)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.imageops import resize_to
 from pipeline.types import Box, Image
 from training.synthesis.allographs import Allograph, allographs_of
 from training.synthesis.amounts import draw_line, draw_words
@@ -241,8 +242,7 @@ def _cut(sheet: Image, rows: int, columns: int, rng: np.random.Generator) -> Flo
     top = int(rng.integers(sheet.shape[0] - tall + 1))
     left = int(rng.integers(sheet.shape[1] - wide + 1))
     part = sheet[top : top + tall, left : left + wide][:: int(rng.choice((1, -1)))]
-    way = cv2.INTER_AREA if zoom > 1 else cv2.INTER_LINEAR
-    return cv2.resize(part, (columns, rows), interpolation=way).astype(np.float32)
+    return resize_to(part, (columns, rows)).astype(np.float32)
 
 
 def _sheet(rng: np.random.Generator, *, printed: bool) -> Image:

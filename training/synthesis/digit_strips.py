@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.imageops import interpolation
 from pipeline.types import Image
 
 Shadow = Literal["none", "gradient", "edge"]
@@ -37,12 +38,11 @@ def compose_strip(
     sized = []
     for digit in digits:
         scale = height * (1 + rng.uniform(-height_spread, height_spread)) / digit.shape[0]
-        smaller = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         ys, xs = np.nonzero(digit > 40)
         ink = digit[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
         rows, columns = ink.shape
         size = (max(1, round((columns + 2) * scale)), max(1, round((rows + 2) * scale)))
-        resized = cv2.resize(np.pad(ink, 1), size, interpolation=smaller)
+        resized = cv2.resize(np.pad(ink, 1), size, interpolation=interpolation(scale))
         sized.append(np.asarray(resized, np.uint8))
     margin = max(3, round(0.3 * height))
     tallest = max(ink.shape[0] for ink in sized)

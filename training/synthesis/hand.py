@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import ConfigError
+from pipeline.imageops import interpolation
 from pipeline.types import Box, Image
 from training.synthesis.paper import Colour, Picture
 
@@ -92,7 +93,7 @@ def _write_glyph(
     smooth = cv2.resize(np.pad(glyph, 2), (0, 0), fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
     smooth = cv2.GaussianBlur(smooth, (0, 0), 2.2)
     large = (size[0] + 4 * round(scale), size[1] + 4 * round(scale))
-    tall = cv2.resize(smooth, large, interpolation=cv2.INTER_AREA if scale < 4 else cv2.INTER_CUBIC)
+    tall = cv2.resize(smooth, large, interpolation=interpolation(scale / 4))
     tall = np.pad(tall, margin)
     # Make the grey edge crisp: a finer pen thresholds it at a higher level.
     level = 100 + 70 * (1 - pen.width)

@@ -13,6 +13,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from pipeline.geometry import bounding_box
 from pipeline.types import Box, Image
 from training.synthesis.allographs import Points
 from training.synthesis.amounts import Line, Token
@@ -167,7 +168,7 @@ def write(
     ink_strokes(canvas, curves, hand.nib * scale, rng, hand.press)
     small = cv2.resize(canvas, (columns, rows), interpolation=cv2.INTER_AREA)
     written = tuple(
-        (mark.token.character, _box_around(four / fine))
+        (mark.token.character, bounding_box(four / fine))
         for mark, four in zip(placed, corners, strict=True)
     )
     (left, _), (_, base) = points[:2] / fine
@@ -266,11 +267,6 @@ def _underline(placed: Sequence[_Placed], rng: np.random.Generator) -> list[Poin
     right = max(mark.x1 for mark in lined) + rng.uniform(0, 0.12)
     once = np.array([[left, y], [right, y + rng.uniform(-0.06, 0.03)]])
     return [once, once + np.array([0, 0.1])] if rng.random() < 0.15 else [once]
-
-
-def _box_around(points: Points) -> Box:
-    (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
-    return Box(float(x0), float(y0), float(x1 - x0), float(y1 - y0))
 
 
 def _ink_image(canvas: Image, image: Image, corners: Points) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from pipeline.imageops import as_image, interpolation
 from pipeline.types import Image
 
 _HALF = 128  # of 255: ink is at least this strong
@@ -48,8 +49,8 @@ def join_digits(digits: Sequence[Image], scale: float, rng: np.random.Generator)
 
 def _ink(image: Image, scale: float) -> Image:
     """Return one digit in its final size, cropped to its ink."""
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    sized = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=way), np.uint8)
+    way = interpolation(scale)
+    sized = as_image(cv2.resize(image, None, fx=scale, fy=scale, interpolation=way))
     return _cut(sized, np.asarray(sized >= _HALF, np.uint8))
 
 
