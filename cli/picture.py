@@ -14,7 +14,7 @@ from core.errors import InputError
 from core.policy import Decision
 from pipeline.files.page import decode_page
 from pipeline.geometry import turn_box
-from pipeline.types import Box
+from pipeline.types import Box, EncodedPage
 
 _ACCEPTED, _REVIEW = (0, 122, 78), (200, 80, 0)  # colour-blind people can tell them apart
 
@@ -22,13 +22,13 @@ _Corners = tuple[float, float, float, float]  # left, top, right, bottom
 _LABEL_SHARE = 1 / 52  # of the longer side of the page: readable when the page fills a screen
 
 
-def draw_readings(data: bytes, page: dict[str, Any], turn: int = 0) -> Image.Image:
+def draw_readings(image: EncodedPage, page: dict[str, Any], turn: int = 0) -> Image.Image:
     """Return the upright scan with the box, the value and the confidence of each field.
 
     `page` is one object of `counterfoil read --json`, `turn` the quarter turns clockwise that
     bring the scan upright. Accepted fields are green, fields for review orange.
     """
-    grey = decode_page(data).grey
+    grey = decode_page(image.data, image.media_type).grey
     boxes = [turn_box(Box(*field["box"]), turn, grey.shape[::-1]) for field in page["fields"]]
     picture = Image.fromarray(np.rot90(grey, -turn)).convert("RGB")
     draw = ImageDraw.Draw(picture, "RGBA")

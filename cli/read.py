@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from pipeline.grammar.parse import parse_grammar
 from pipeline.placing.template import Template
 from pipeline.read import read_pages, read_strip
 from pipeline.readers.loaded import Readers, load_readers
-from pipeline.types import PageReading
+from pipeline.types import EncodedPage
 from storage.site_models import current_strip
 from worker.guard import DocumentOpener
 
@@ -39,11 +39,11 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class _Scan:
-    """The bytes of one page image, or the error in its place."""
+    """One page image, or the error in its place."""
 
     file: str
     number: int
-    data: bytes | None
+    image: EncodedPage | None
     error: InputError | None
 
 
@@ -77,8 +77,10 @@ def read_files(
         scans = itertools.chain.from_iterable(_scans(item, opener) for item in found)
         try:
             for scan, page, turn in _read(scans, chosen, grammar, readers, settings, release_at):
-                if draw is not None and scan.data is not None and page["error"] is None:
-                    save_picture(draw_readings(scan.data, page, turn), draw, scan.file, scan.number)
+                if draw is not None and scan.image is not None and page["error"] is None:
+                    save_picture(
+                        draw_readings(scan.image, page, turn), draw, scan.file, scan.number
+                    )
                 complete = complete and page["error"] is None
                 if as_json:
                     sys.stdout.write(json_line(page) + "\n")  # so that Ctrl-C cuts no line
@@ -133,8 +135,11 @@ def _pages(path: Path, opener: DocumentOpener) -> Iterator[_Scan]:
     try:
         path.open("rb").close()  # the child would give a vaguer reason
         for number, page in enumerate(opener.open(path.absolute(), path.name), 1):
-            whole = page.data is None and page.error is None  # the file itself is the page
-            yield _Scan(file, number, path.read_bytes() if whole else page.data, page.error)
+            if page.error is not None:
+                yield _Scan(file, number, None, page.error)
+            else:  # without data, the file itself is the page
+                data = path.read_bytes() if page.data is None else page.data
+                yield _Scan(file, number, EncodedPage(data, page.media_type), None)
     except OSError as exc:
         error = InputError(f"The file cannot be read ({exc.strerror}).")
         yield _Scan(file, number + 1, None, error)
@@ -153,23 +158,20 @@ def _read(
     """Yield each scan, its page object, and the quarter turns that bring it upright."""
     name = None if template is None else template.name
     while group := list(itertools.islice(scans, settings.group_size)):
-        images = [scan.data for scan in group if scan.data is not None]
+        images = [scan.image for scan in group if scan.image is not None]
+        pixels = settings.max_page_pixels
         if grammar is None:
-            read = read_pages(images, template, readers, max_pixels=settings.max_page_pixels)
+            read = read_pages(images, template, readers, max_pixels=pixels)
         else:
-            read = _read_strips(images, grammar, readers)
+            read = [read_strip(image, grammar, readers, max_pixels=pixels) for image in images]
         readings = iter(read)
         for scan in group:
-            if scan.data is None:
+            if scan.image is None:
                 yield scan, page_not_read(scan.file, scan.number, name, str(scan.error)), 0
             else:
                 reading = next(readings)
                 page = page_of_reading(scan.file, scan.number, reading, release_at)
                 yield scan, page, reading.turn
-
-
-def _read_strips(images: Sequence[bytes], grammar: Grammar, readers: Readers) -> list[PageReading]:
-    return [read_strip(image, grammar, readers) for image in images]
 
 
 def _count_of(pages: int) -> str:

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from core.errors import ConfigError
+from core.limits import MAX_PAGE_PIXELS, MAX_PAGES, MAX_UNPACKED_BYTES
 
 PREFIX = "COUNTERFOIL_"
 
@@ -68,9 +69,11 @@ class Settings(BaseModel):
     max_request_bytes: int = Field(2 << 30, gt=0, description="One upload request.")
     max_file_bytes: int = Field(512 << 20, gt=0, description="One uploaded file.")
     max_files_per_request: int = Field(1000, gt=0, description="Files in one upload request.")
-    max_pages_per_document: int = Field(5000, gt=0, description="Pages of one file.")
-    max_page_pixels: int = Field(50_000_000, gt=0, description="Pixels of one page image.")
-    max_unpacked_bytes: int = Field(4 << 30, gt=0, description="What one ZIP may unpack to.")
+    max_pages_per_document: int = Field(MAX_PAGES, gt=0, description="Pages of one file.")
+    max_page_pixels: int = Field(MAX_PAGE_PIXELS, gt=0, description="Pixels of one page image.")
+    max_unpacked_bytes: int = Field(
+        MAX_UNPACKED_BYTES, gt=0, description="What one ZIP may unpack to."
+    )
     max_queued_pages: int = Field(
         500_000, gt=0, description="Unread pages of one tenant above which uploads get a 429."
     )

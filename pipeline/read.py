@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import Final
 
 import numpy as np
 
 from core.errors import InputError
+from core.limits import MAX_PAGE_PIXELS
 from pipeline.cleaning.clean import CleanStrip
 from pipeline.fields import clean_fields, read_fields
 from pipeline.files.page import decode_page
@@ -28,9 +28,7 @@ from pipeline.placing.strips import cut_strips
 from pipeline.placing.template import Template
 from pipeline.readers.base import FieldStrip
 from pipeline.readers.loaded import Readers
-from pipeline.types import Box, FieldReading, Page, PageReading, Strip
-
-MAX_PIXELS: Final = 50_000_000
+from pipeline.types import Box, EncodedPage, FieldReading, Page, PageReading, Strip
 
 OnStage = Callable[[str], None]  # called with the name of each stage when it ends
 
@@ -40,11 +38,11 @@ def _ignore(_stage: str) -> None:
 
 
 def read_pages(
-    pages: Sequence[bytes | Page],
+    pages: Sequence[bytes | EncodedPage | Page],
     template: Template | None,
     readers: Readers,
     *,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int = MAX_PAGE_PIXELS,
     on_stage: OnStage = _ignore,
 ) -> list[PageReading]:
     """Read every page: the fields of `template`, or without one the lines of handwritten digits.
@@ -71,10 +69,16 @@ def read_pages(
     return [_conclude(page, own, template) for page, own in zip(cut, read, strict=True)]
 
 
-def read_strip(image: bytes | Page, grammar: Grammar, readers: Readers) -> PageReading:
+def read_strip(
+    image: bytes | EncodedPage | Page,
+    grammar: Grammar,
+    readers: Readers,
+    *,
+    max_pixels: int = MAX_PAGE_PIXELS,
+) -> PageReading:
     """Read a whole image as one field named `strip`. An InputError goes into `error`."""
     try:
-        page = decode_page(image) if isinstance(image, bytes) else image
+        page = _decoded(image, max_pixels)
     except InputError as exc:
         return PageReading(width=0, height=0, template=None, error=exc)
     height, width = page.grey.shape
@@ -97,7 +101,7 @@ class _CutPage:
 
 
 def _cut_page(
-    image: bytes | Page,
+    image: bytes | EncodedPage | Page,
     template: Template | None,
     readers: Readers,
     max_pixels: int,
@@ -106,7 +110,7 @@ def _cut_page(
     """Decode a page, place the template or find the lines, and cut the strips out."""
     reading = PageReading(width=0, height=0, template=template.name if template else None)
     try:
-        page = decode_page(image, max_pixels=max_pixels) if isinstance(image, bytes) else image
+        page = _decoded(image, max_pixels)
         on_stage("decode")
         height, width = page.grey.shape
         reading = replace(reading, width=width, height=height)
@@ -115,6 +119,14 @@ def _cut_page(
         return _cut_fields(reading, page, template, readers, on_stage)
     except InputError as exc:
         return _CutPage(replace(reading, error=exc))
+
+
+def _decoded(image: bytes | EncodedPage | Page, max_pixels: int) -> Page:
+    if isinstance(image, Page):
+        return image
+    if isinstance(image, EncodedPage):
+        return decode_page(image.data, image.media_type, max_pixels=max_pixels)
+    return decode_page(image, max_pixels=max_pixels)
 
 
 def _cut_lines(page: Page, readers: Readers, on_stage: OnStage) -> list[FieldStrip]:

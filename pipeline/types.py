@@ -27,6 +27,14 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
+class EncodedPage:
+    """One page image as it is stored, of the media type that its first bytes tell."""
+
+    data: bytes
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One decoded page: `grey` is (height, width), upright, 0 black to 255 white as scanned."""
 

@@ -29,8 +29,15 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from core.errors import InputError
-from pipeline.files.documents import START, DocumentLimits, DocumentPage, Position, open_document
-from pipeline.files.documents import too_much_memory as _too_much_memory
+from pipeline.files.documents import (
+    START,
+    DocumentLimits,
+    DocumentPage,
+    Position,
+    open_document,
+    too_many_pages,
+    too_much_memory,
+)
 
 if TYPE_CHECKING:
     from core.settings import Settings
@@ -122,11 +129,7 @@ class DocumentOpener:
     def _count(self, pages: int) -> int:
         """Count a page. A child begins anew after a death; the limit holds for all it brings."""
         if pages == self._limits.max_pages:
-            raise InputError(
-                f"The file has more than {self._limits.max_pages} pages.",
-                hint="Split it and send the parts.",
-                code="too-many-pages",
-            )
+            raise too_many_pages(self._limits.max_pages)
         return pages + 1
 
     def close(self) -> None:
@@ -248,7 +251,7 @@ class _Child:
         self.end()
         status = self._process.returncode
         if status == _OUT_OF_MEMORY:
-            return _too_much_memory()
+            return too_much_memory()
         name = signal.Signals(-status).name if -status in set(signal.Signals) else f"{status}"
         return InputError(
             f"This page is damaged in a way that stops the program that opens it ({name}).",

@@ -24,8 +24,8 @@ from db.transitions.documents import (
     unopened_documents,
 )
 from db.transitions.outbox import forget_objects
-from pipeline.files.documents import DocumentPage, sniff
-from pipeline.files.media import JPEG, PNG
+from pipeline.files.documents import DocumentPage
+from pipeline.files.media import HEAD_BYTES, JPEG, PNG, sniff
 from storage.base import StorageFullError
 from worker.child import Services
 from worker.patience import Heartbeat, patiently
@@ -36,8 +36,6 @@ log = get_logger(__name__)
 # stored without compression, is 300 MB; nothing honest is larger.
 MAX_IMAGE_BYTES = 320 << 20
 _NO_ROOM = "no-room-to-unpack"
-# Of a file, to know its kind by.
-_HEAD_BYTES = 1024
 
 
 def open_stored_documents(services: Services, document_ids: Sequence[str]) -> list[str]:
@@ -85,7 +83,7 @@ def _kind(services: Services, key: str) -> str:
     """Return what a stored file says it is, or "" where it cannot be had now."""
     try:
         with services.store.open(key) as source:
-            return sniff(source.read(_HEAD_BYTES))
+            return sniff(source.read(HEAD_BYTES))
     except (CounterfoilError, OSError) as exc:
         log.warning("document.not-seen", error=str(exc))
         return ""

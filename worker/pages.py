@@ -23,7 +23,7 @@ from db.transitions.pages import (
     renew_leases,
     tried_pages,
 )
-from pipeline.types import FieldReading, PageReading
+from pipeline.types import EncodedPage, FieldReading, PageReading
 from worker.child import Services
 from worker.patience import PATIENCE_SECONDS, Heartbeat, patiently
 
@@ -87,7 +87,7 @@ def read_group(services: Services, page_ids: Sequence[str]) -> list[str]:
 @dataclass(frozen=True, slots=True)
 class Fetched:
     claim: ClaimedPage
-    image: bytes | Unreadable
+    image: EncodedPage | Unreadable
 
 
 def _fetch(services: Services, claims: Iterable[ClaimedPage]) -> Iterator[Fetched]:
@@ -95,13 +95,14 @@ def _fetch(services: Services, claims: Iterable[ClaimedPage]) -> Iterator[Fetche
     # task's time limit, and be taken for killers of their worker.
     until = time.monotonic() + PATIENCE_SECONDS
     for claim in claims:
-        image: bytes | Unreadable
+        image: EncodedPage | Unreadable
         try:
-            image = patiently(
+            data = patiently(
                 lambda key=claim.object_key: services.store.read(key),  # type: ignore[misc]
                 what="store",
                 seconds=until - time.monotonic(),
             )
+            image = EncodedPage(data, claim.media_type)
         except (TransientError, NotFoundError, ConfigError) as exc:
             log.error("page.not-fetched", page_id=claim.page_id, error=str(exc))
             # An object that is gone is no outage: it would be looked for for ever.
@@ -115,7 +116,7 @@ def _in_parts(pages: Iterable[Fetched]) -> Iterator[list[Fetched]]:
     size = 0
     for page in pages:
         part.append(page)
-        size += len(page.image) if isinstance(page.image, bytes) else 0
+        size += len(page.image.data) if isinstance(page.image, EncodedPage) else 0
         if size >= _BYTES_AT_ONCE:
             yield part
             part, size = [], 0
@@ -126,14 +127,14 @@ def _in_parts(pages: Iterable[Fetched]) -> Iterator[list[Fetched]]:
 def read_part(services: Services, pages: Sequence[Fetched]) -> list[tuple[ClaimedPage, Outcome]]:
     """Read fetched pages, those of one template together; one outcome for each page."""
     outcomes: list[tuple[ClaimedPage, Outcome]] = []
-    fetched: list[tuple[ClaimedPage, bytes]] = []
+    fetched: list[tuple[ClaimedPage, EncodedPage]] = []
     for page in pages:
         if isinstance(page.image, Unreadable):
             outcomes.append((page.claim, page.image))
         else:
             fetched.append((page.claim, page.image))
 
-    def template_of(item: tuple[ClaimedPage, bytes]) -> str:
+    def template_of(item: tuple[ClaimedPage, EncodedPage]) -> str:
         return item[0].template_id or ""
 
     for _, items in groupby(sorted(fetched, key=template_of), template_of):
@@ -142,7 +143,7 @@ def read_part(services: Services, pages: Sequence[Fetched]) -> list[tuple[Claime
 
 
 def _read_alike(
-    services: Services, items: list[tuple[ClaimedPage, bytes]]
+    services: Services, items: list[tuple[ClaimedPage, EncodedPage]]
 ) -> list[tuple[ClaimedPage, Outcome]]:
     from pipeline.read import read_pages  # with the inference runtime: never in the parent
 

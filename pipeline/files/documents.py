@@ -17,20 +17,19 @@ from typing import BinaryIO
 import PIL.Image
 
 from core.errors import InputError
+from core.limits import MAX_PAGE_PIXELS, MAX_PAGES, MAX_UNPACKED_BYTES
 from pipeline.files.archive import Archive
-from pipeline.files.media import JPEG, PDF, PNG, TIFF, ZIP, sniff, wrong_kind
+from pipeline.files.media import HEAD_BYTES, JPEG, PDF, PNG, TIFF, ZIP, sniff, wrong_kind
 from pipeline.files.png import encode_png
-
-__all__ = ["START", "DocumentLimits", "DocumentPage", "Position", "open_document", "sniff"]
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentLimits:
     """What one document may hold at most; above it the whole document is refused."""
 
-    max_pages: int = 5000
-    max_page_pixels: int = 50_000_000
-    max_unpacked_bytes: int = 4 << 30  # of a ZIP
+    max_pages: int = MAX_PAGES
+    max_page_pixels: int = MAX_PAGE_PIXELS
+    max_unpacked_bytes: int = MAX_UNPACKED_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +80,7 @@ def open_document(
     survive; an opener that died at a position goes on behind it with `start`.
     """
     with ExitStack() as stack, path.open("rb") as stream:
-        head = stream.read(1024)
-        kind = sniff(head)
+        kind = sniff(stream.read(HEAD_BYTES))
         opened = _Opening(limits, start, watch, stack)
         if kind == ZIP:
             yield from opened.archive(stream)
@@ -91,7 +89,7 @@ def open_document(
         elif kind in (TIFF, PDF):
             yield from opened.frames(stream, kind, "", 0)
         else:
-            raise wrong_kind(head)
+            raise wrong_kind(kind)
 
 
 @dataclass(slots=True)
@@ -106,11 +104,7 @@ class _Opening:
         """Raise InputError if the document has more pages than it may."""
         self.pages += pages
         if self.pages > self.limits.max_pages:
-            raise InputError(
-                f"The file has more than {self.limits.max_pages} pages.",
-                hint="Split it and send the parts.",
-                code="too-many-pages",
-            )
+            raise too_many_pages(self.limits.max_pages)
 
     def frames(
         self, stream: BinaryIO, kind: str, label: str, member: int
@@ -183,8 +177,7 @@ class _Opening:
             kind = ""
             try:
                 with archive.unpack(member) as unpacked:
-                    head = unpacked.read(1024)
-                    kind = sniff(head)
+                    kind = sniff(unpacked.read(HEAD_BYTES))
                     if kind in (JPEG, PNG):
                         self.count(1)
                         unpacked.seek(0)
@@ -192,7 +185,7 @@ class _Opening:
                     elif kind in (TIFF, PDF):
                         yield from self.frames(unpacked, kind, member.label, number)
                     else:
-                        raise _refused(head, kind)
+                        raise _refused(kind)
             except InputError as exc:
                 if exc.code in ("too-many-pages", "too-large-unpacked"):
                     raise
@@ -203,14 +196,14 @@ class _Opening:
                 yield DocumentPage(member.label, kind, error=too_much_memory())
 
 
-def _refused(head: bytes, kind: str) -> InputError:
+def _refused(kind: str) -> InputError:
     if kind == ZIP:
         return InputError(
             "This is a ZIP inside a ZIP, which is not opened.",
             hint="Send it on its own.",
             code="archive-in-archive",
         )
-    return wrong_kind(head, "JPEG, PNG, TIFF or PDF")
+    return wrong_kind(kind, "JPEG, PNG, TIFF or PDF")
 
 
 def _label(label: str, index: int, several: bool) -> str:
@@ -226,6 +219,15 @@ def _drawn(label: str, draw: Callable[[], PIL.Image.Image]) -> DocumentPage:
     except MemoryError:
         return DocumentPage(label, PNG, error=too_much_memory())
     return DocumentPage(label, PNG, data)
+
+
+def too_many_pages(limit: int) -> InputError:
+    """Return the error for a document of more than `limit` pages."""
+    return InputError(
+        f"The file has more than {limit} pages.",
+        hint="Split it and send the parts.",
+        code="too-many-pages",
+    )
 
 
 def too_much_memory() -> InputError:

@@ -12,6 +12,9 @@ TIFF = "image/tiff"
 PDF = "application/pdf"
 ZIP = "application/zip"
 UNKNOWN = "application/octet-stream"
+EMPTY = "application/x-empty"
+
+HEAD_BYTES = 1024  # from the beginning of a file, to know its kind by
 
 ACCEPTED = "JPEG, PNG, TIFF, PDF, or a ZIP of these"
 
@@ -49,33 +52,29 @@ _NAMES = {
 
 
 def sniff(head: bytes) -> str:
-    """Return the media type of a file from its first bytes (1 KiB is enough).
+    """Return the media type of a file from its first `HEAD_BYTES` bytes.
 
     The name and the sender's `Content-Type` are never asked. What is not known is
     `application/octet-stream`.
     """
+    if not head:
+        return EMPTY
     for signature, media_type in _SIGNATURES:
         if head.startswith(signature):
             return media_type
-    if b"%PDF-" in head[:1024]:  # readers accept a little junk before it, so scanners leave some
+    if b"%PDF-" in head:  # readers accept a little junk before it, so scanners leave some
         return PDF
-    guessed: str | None = filetype.guess_mime(head) if head else None
+    guessed: str | None = filetype.guess_mime(head)
     return guessed or UNKNOWN
 
 
-def name_of(media_type: str) -> str | None:
-    """Return "a JPEG image" and the like; None for a kind without a name of its own."""
-    return _NAMES.get(media_type)
-
-
-def wrong_kind(head: bytes, accepted: str = ACCEPTED) -> InputError:
+def wrong_kind(media_type: str, accepted: str = ACCEPTED) -> InputError:
     """Return the error for a file that is empty or of a kind that is not read."""
-    if not head:
+    if media_type == EMPTY:
         return InputError(
             "The file is empty.", hint=f"Send it again. Accepted: {accepted}.", code="empty-file"
         )
-    media_type = sniff(head)
-    name = name_of(media_type)
+    name = _NAMES.get(media_type)
     if name is None:
         what = f"a file of type {media_type}" if media_type != UNKNOWN else "not an image"
         return InputError(

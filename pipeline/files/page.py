@@ -11,17 +11,20 @@ import struct
 import numpy as np
 import PIL.Image
 
+from core.limits import MAX_PAGE_PIXELS
 from pipeline.files.grey import DECODE_ERRORS
 from pipeline.files.jpeg import decode_jpeg
-from pipeline.files.media import JPEG, PNG, TIFF, sniff, wrong_kind
+from pipeline.files.media import HEAD_BYTES, JPEG, PNG, TIFF, sniff, wrong_kind
 from pipeline.files.png import decode_png
 from pipeline.types import Image, Page
 
 _ORIENTATION = 0x0112
 
 
-def decode_page(data: bytes, *, max_pixels: int = 50_000_000) -> Page:
-    """Decode a JPEG, a PNG or a TIFF of one frame.
+def decode_page(
+    data: bytes, media_type: str | None = None, *, max_pixels: int = MAX_PAGE_PIXELS
+) -> Page:
+    """Decode a JPEG, a PNG or a TIFF of one frame; without `media_type` its bytes tell which.
 
     Returns the grey page, (height, width) uint8: EXIF orientation applied, 16 bits brought to 8,
     colour, CMYK and palettes to luma (ITU-R 601-2), transparency laid over white. Raises
@@ -29,7 +32,7 @@ def decode_page(data: bytes, *, max_pixels: int = 50_000_000) -> Page:
     (`wrong-type`), cut off (`truncated`), damaged (`damaged`), of a variety that is not read
     (`unsupported-variety`), or that would have more than `max_pixels` (`too-many-pixels`).
     """
-    kind = sniff(data[:1024])
+    kind = sniff(data[:HEAD_BYTES]) if media_type is None else media_type
     if kind == JPEG:
         grey, exif = decode_jpeg(data, max_pixels)
     elif kind == PNG:
@@ -40,7 +43,7 @@ def decode_page(data: bytes, *, max_pixels: int = 50_000_000) -> Page:
 
         return Page(decode_single_tiff(data, max_pixels))
     else:
-        raise wrong_kind(data[:1024], "JPEG or PNG")
+        raise wrong_kind(kind, "JPEG or PNG")
     return Page(upright(grey, orientation_of(exif)))
 
 

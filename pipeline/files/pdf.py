@@ -36,25 +36,21 @@ def open_pdf(stream: BinaryIO) -> pypdfium2.PdfDocument:
         raise cut_off("PDF", "its end is missing")
     stream.seek(0)
     try:
-        document = pypdfium2.PdfDocument(stream)
-        pages = len(document)
+        return pypdfium2.PdfDocument(stream)
     except pypdfium2.PdfiumError as exc:
-        if "assword" in str(exc):
+        if exc.err_code == pypdfium2.raw.FPDF_ERR_PASSWORD:
             raise InputError(
                 "The PDF is encrypted and opens only with a password.",
                 hint="Save a copy without a password and send that.",
                 code="encrypted",
             ) from exc
-        if "ecurity" in str(exc):
+        if exc.err_code == pypdfium2.raw.FPDF_ERR_SECURITY:
             raise InputError(
                 "The PDF is encrypted in a way that cannot be opened here.",
                 hint="Save a copy without protection and send that.",
                 code="encrypted",
             ) from exc
-        raise broken("PDF", "it cannot be opened") from exc
-    if not pages:
-        raise broken("PDF", "it has no pages")
-    return document
+        raise broken("PDF", "it cannot be opened, or it has no pages") from exc
 
 
 def render_page(document: pypdfium2.PdfDocument, index: int, max_pixels: int) -> PIL.Image.Image:

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import InputError
-from pipeline.files.documents import DocumentLimits, DocumentPage, Position, open_document, sniff
+from pipeline.files.documents import DocumentLimits, DocumentPage, Position, open_document
+from pipeline.files.media import sniff
 from pipeline.files.page import decode_page
 
 LIMITS = DocumentLimits()
@@ -195,6 +196,12 @@ def test_large_pdf_page_is_drawn_coarser_and_a_huge_one_refused(tmp_path: Path) 
 def test_encrypted_pdf_asks_for_a_copy_without_password(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"encrypted.*without a password") as error:
         opened(tmp_path, encrypted_pdf())
+    assert error.value.code == "encrypted"
+
+
+def test_pdf_encrypted_by_a_handler_that_is_not_known(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"encrypted in a way.*without protection") as error:
+        opened(tmp_path, encrypted_pdf().replace(b"/Filter/Standard", b"/Filter/Unknown_"))
     assert error.value.code == "encrypted"
 
 

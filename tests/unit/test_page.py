@@ -317,6 +317,15 @@ def test_empty_and_unknown_files_say_what_is_accepted() -> None:
         decode_page(b"Dear Sir, please find enclosed")
 
 
+def test_a_media_type_that_is_known_is_not_told_from_the_bytes_again() -> None:
+    for kind in ("JPEG", "PNG", "TIFF"):
+        data = saved(drawn(), kind)
+        known = decode_page(data, f"image/{kind.lower()}")
+        assert np.array_equal(known.grey, decode_page(data).grey)
+        with pytest.raises(InputError):
+            decode_page(data, "image/png" if kind == "JPEG" else "image/jpeg")
+
+
 def test_tiff_of_several_frames_is_not_read_as_one_page() -> None:
     frames = [PIL.Image.fromarray(drawn(seed=n)) for n in range(2)]
     with pytest.raises(InputError) as error:
