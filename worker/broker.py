@@ -14,23 +14,23 @@ import shutil
 import stat
 import time
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from core.broker_url import SOCKET_SCHEME, redis_py_url
 from core.errors import ConfigError, TransientError
 from core.settings import Settings
 
 # sun_path of sockaddr_un holds 108 bytes on Linux and 104 on macOS, with the final zero.
 SOCKET_PATH_LIMIT = 100
-_SCHEME = "redis+socket://"
 
 
 def broker_url(settings: Settings) -> str:
     """Return the broker's URL: the one that is set, or the embedded broker's socket."""
-    return settings.redis_url or _SCHEME + quote(str(socket_path(settings.home)))
+    return settings.redis_url or SOCKET_SCHEME + quote(str(socket_path(settings.home)))
 
 
 def socket_path(home: Path) -> Path:
@@ -102,18 +102,11 @@ def connect(url: str, *, timeout: float = 5.0) -> redis.Redis:
 
     It does not retry by itself: whoever asks knows how long to wait.
     """
-    retry = Retry(NoBackoff(), 0)
-    if url.startswith(_SCHEME):
-        parts = urlsplit(url)
-        return redis.Redis(
-            unix_socket_path=unquote(parts.path),
-            username=parts.username,
-            password=unquote(parts.password) if parts.password else None,
-            socket_timeout=timeout,
-            retry=retry,
-        )
     return redis.Redis.from_url(
-        url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=retry
+        redis_py_url(url),
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        retry=Retry(NoBackoff(), 0),
     )
 
 

@@ -12,6 +12,7 @@ from api.context import services
 from api.health.readiness import probe
 from api.openapi import operation
 from api.schemas import Health, Readiness, ServiceState
+from core.broker_url import redis_py_url
 from core.clock import utcnow
 from core.errors import CounterfoilError
 from db.transitions.outbox import oldest_message
@@ -60,12 +61,10 @@ def _backlog_seconds() -> float | None:
 def _broker(url: str | None) -> ServiceState:
     if url is None:
         return ServiceState(state="not configured")
-    # Celery and redis-py spell the URL of a socket differently.
-    address = url.replace("redis+socket://", "unix://").replace("?virtual_host=", "?db=")
 
     def ping() -> None:
         client = redis.Redis.from_url(
-            address, socket_timeout=BROKER_SECONDS, socket_connect_timeout=BROKER_SECONDS
+            redis_py_url(url), socket_timeout=BROKER_SECONDS, socket_connect_timeout=BROKER_SECONDS
         )
         with client:
             client.ping()
