@@ -37,7 +37,7 @@ LEASE = {"lease_seconds": 60.0}
 
 
 def png(seed: int = 0, *, width: int = 320, height: int = 160) -> bytes:
-    """A small grey PNG, another one for each seed."""
+    """Return a small grey PNG, a different one for each seed."""
     noise = np.random.default_rng(seed).integers(0, 255, (height, width), dtype=np.uint8)
     _, data = cv2.imencode(".png", noise)
     return data.tobytes()
@@ -81,7 +81,7 @@ class Api:
         return self.post(path, data=data, headers=headers or {}, content_type="multipart/form-data")
 
     def read(self, batch: dict[str, Any], *, fields: int = 2) -> None:
-        """Do a worker's part for all files of a batch: one page each, `fields` fields a page."""
+        """Do the work of a worker for a batch: each file is one page with `fields` fields."""
         for document in self.items(f"/v1/batches/{batch['id']}/documents"):
             self.read_document(document["id"], fields=fields)
 
@@ -121,7 +121,7 @@ class Api:
             assert fail_document(s, document_id, claimed.attempt, "bad-file", message)
 
     def set_aside(self, page_id: str) -> None:
-        """Quarantine a page, as one that Counterfoil failed on too often."""
+        """Quarantine a page, as if Counterfoil had failed on it too often."""
         with self.db.transaction() as s:
             (page,) = claim_pages(s, [page_id], worker="test", **LEASE)
             fault = ("internal-error", "Counterfoil failed on this page.")

@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, complete, and what the server really does."""
+"""The OpenAPI document is valid and complete, and the server does what it says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from core.settings import Settings
 from tests.api_client import Api, api_under_test, png
 
 EXAMPLES = 8  # for each operation
-# What they name must be there, and no schema says that: a template, an export target.
+# A valid request to these may be refused: the template or export target that it names must exist,
+# which a schema cannot state.
 NAMES_THINGS = {
     "POST /v1/batches",
     "POST /v1/batches/{batch_id}/documents",
@@ -81,7 +82,7 @@ def test_the_page_for_people_needs_no_network(api: Api) -> None:
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_the_server_does_what_it_says(api: Api, mode: GenerationMode) -> None:
-    """Schemathesis: inputs made from the document; no 5xx, no undocumented answer."""
+    """Schemathesis makes inputs from the document. No answer is a 5xx or undocumented."""
     ready = api.upload([("a.png", png(1))]).json
     api.read(ready)
     (page,) = api.items(f"/v1/batches/{ready['id']}/pages")

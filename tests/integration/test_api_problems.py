@@ -1,4 +1,4 @@
-"""Every refusal is a problem in words, nothing of one tenant is seen by another, no internals."""
+"""Every refusal is a problem in words without internals, and tenants see nothing of each other."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_every_address_asks_for_a_key(api: Api) -> None:
 
 
 def test_nothing_of_one_tenant_is_seen_by_another(api: Api) -> None:
-    """Walk every address that takes an id, with another tenant's key: 404, as if it never was."""
+    """Every address that takes an id answers 404 to another tenant's key, as for an unknown id."""
     batch = api.upload([("a.png", png(1))], keep_open="true").json
     api.read(batch)
     (page,) = api.items(f"/v1/batches/{batch['id']}/pages")
@@ -96,7 +96,7 @@ def test_nothing_of_one_tenant_is_seen_by_another(api: Api) -> None:
 
 
 def _body(rule: str) -> dict[str, Any]:
-    """What a request to an address needs so that its id is what it fails for."""
+    """Return the body of a request that is right but for the id in its address."""
     if rule.endswith("/documents"):
         return {"data": {"files": (io.BytesIO(png(9)), "x.png")}}
     if rule.endswith("/verify"):

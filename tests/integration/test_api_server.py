@@ -21,7 +21,7 @@ from tests.api_client import Api, api_under_test, png
 
 START_SECONDS = 60
 LARGE = 100 << 20
-# What streaming may cost above the process at rest: buffers of one request, not the file.
+# The most that streaming may add to the memory of the process: buffers, not the file.
 MAY_GROW = 24 << 20
 
 
@@ -42,7 +42,7 @@ class Running:
         )
 
     def peak(self) -> int:
-        """The largest resident set of the worker so far, in bytes."""
+        """Return the largest resident set of the worker so far, in bytes."""
         status = Path(f"/proc/{self.worker}/status").read_text()
         (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
@@ -81,7 +81,7 @@ def server(sqlite_url: str, tmp_path: Path) -> Iterator[Running]:
 
 
 def test_a_large_upload_streams(server: Running) -> None:
-    """100 MB go through a process whose memory does not follow; one byte more is refused."""
+    """100 MiB pass through without the memory growing by as much; one byte more is refused."""
     with server.client() as client:
         first = client.post("/v1/batches", files=[("files", ("a.png", png(1)))])
         assert first.status_code == 202
@@ -104,7 +104,7 @@ def test_a_large_upload_streams(server: Running) -> None:
 
 
 def test_a_refused_upload_gets_its_answer(server: Running) -> None:
-    """The client writes its whole request before it reads: the answer must survive that."""
+    """The answer reaches a client that sends its whole request before it reads."""
     body = [("files", (f"{n}.png", bytes(100_000))) for n in range(100)]
     with server.client() as client:
         refused = client.post("/v1/batches", files=body, headers={"Authorization": "Bearer no"})
@@ -133,7 +133,7 @@ def test_a_client_that_goes_away_leaves_nothing(server: Running) -> None:
 
 
 def test_progress_is_live(server: Running) -> None:
-    """A stream that is open when something happens says so, and ends with the batch."""
+    """An open stream tells what happens, when it happens, and ends with the batch."""
     with server.client() as client:
         batch = client.post("/v1/batches", files=[("files", ("a.png", png(1)))]).json()
         with client.stream("GET", batch["links"]["events"]) as stream:
@@ -153,7 +153,7 @@ _MULTIPART = {"Content-Type": "multipart/form-data; boundary=B"}
 
 
 def _multipart(size: int, sent: hashlib._Hash) -> Iterator[bytes]:
-    """A body of one file of `size` bytes, chunked; `sent` takes the file's bytes."""
+    """Yield a body with one file of `size` bytes, and update the hash `sent` with the file."""
     yield b'--B\r\nContent-Disposition: form-data; name="files"; filename="large.tif"\r\n\r\n'
     block = os.urandom(1 << 20)
     while size > 0:

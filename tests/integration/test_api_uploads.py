@@ -1,4 +1,4 @@
-"""Files come in: what is taken, what is refused and how, and that nothing comes twice."""
+"""Uploads: which files are taken, how others are refused, and that nothing is stored twice."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def objects(api: Api) -> list[Path]:
 
 
 def raw_upload(api: Api, names: list[bytes], path: str = "/v1/batches", **more: Any) -> Any:
-    """Post files whose names stand on the wire exactly as given; a file's bytes are its number."""
+    """Post files with names that are sent byte for byte. The content of a file is its number."""
     body = b"".join(
         b'--B\r\nContent-Disposition: form-data; name="files"; filename="%s"\r\n\r\n%d\r\n'
         % (name, number)
@@ -115,7 +115,7 @@ def test_a_request_of_its_own_template(api: Api) -> None:
 
 
 def test_a_byte_order_mark_before_a_template_is_ignored(api: Api) -> None:
-    """As every command ignores it, and a template is the same one with and without it."""
+    """The commands ignore it too. The template is stored without it, so that there is only one."""
     text = bundled_text("nist-hsf")
     in_json = api.post("/v1/batches", json={"template_text": f"\ufeff{text}"})
     file = io.BytesIO(text.encode("utf-8-sig"))
