@@ -109,7 +109,7 @@ def retry_batch(batch_id: str) -> Response:
         **dict(serializers.batch_object(batch)),
         retried=Retried(documents=retried.documents, pages=retried.pages),
     )
-    response = serializers.answer(receipt, HTTPStatus.ACCEPTED)
+    response = serializers.json_response(receipt, HTTPStatus.ACCEPTED)
     response.headers["Retry-After"] = "1"
     return response
 
@@ -138,13 +138,13 @@ def _list(
         found = find(session, caller().tenant_id, *of, **asked.model_dump())
     items = [as_object(one) for one in found]
     more = len(items) == asked.limit
-    return serializers.answer(answer(items=items, next=items[-1].id if more else None))
+    return serializers.json_response(answer(items=items, next=items[-1].id if more else None))
 
 
 def _batch(batch_id: str, status: HTTPStatus = HTTPStatus.OK) -> Response:
     with services().db.reading() as session:
         batch = queries.batch_progress(session, caller().tenant_id, batch_id)
-    response = serializers.answer(serializers.batch_object(batch), status)
+    response = serializers.json_response(serializers.batch_object(batch), status)
     if batch.state in WORKING_BATCHES:
         response.headers["Retry-After"] = "1"
     return response

@@ -41,7 +41,7 @@ _CACHE = "private, max-age=31536000, immutable"
 @operation("results", {200: PageObject})
 def get_page(page_id: str) -> Response:
     """Return a page with its fields and readings."""
-    return serializers.answer(serializers.page_object(_page(page_id)))
+    return serializers.json_response(serializers.page_object(_page(page_id)))
 
 
 @blueprint.get("/pages/<id:page_id>/image")
@@ -120,7 +120,7 @@ def verify_field(field_id: str) -> Response:
 def _field(field_id: str) -> Response:
     with services().db.reading() as session:
         field = queries.get_field(session, caller().tenant_id, field_id)
-    return serializers.answer(serializers.batch_field(field))
+    return serializers.json_response(serializers.batch_field(field))
 
 
 def _page(page_id: str) -> PageView:

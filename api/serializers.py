@@ -24,7 +24,7 @@ from db.models import LOST_PAGES, BatchState, DocumentState, FieldState, PageSta
 from db.views import BatchProgress, DocumentView, FieldView, PageView
 
 
-def answer(model: BaseModel, status: HTTPStatus = HTTPStatus.OK) -> Response:
+def json_response(model: BaseModel, status: HTTPStatus = HTTPStatus.OK) -> Response:
     return Response(model.model_dump_json() + "\n", status, content_type="application/json")
 
 

@@ -18,7 +18,9 @@ blueprint = Blueprint("templates", __name__)
 def list_templates() -> Response:
     """List the bundled templates with their fields and their text."""
     templates = [bundled_template(name) for name in bundled_names()]
-    return serializers.answer(TemplateList(items=[_template_object(one) for one in templates]))
+    return serializers.json_response(
+        TemplateList(items=[_template_object(one) for one in templates])
+    )
 
 
 def requested_template(options: TemplateOptions) -> Template | None:

@@ -78,10 +78,8 @@ class MultipartForm(Generic[_Options]):
         self._fields: dict[str, str] = {}
         self._options: _Options | None = None  # made of `_fields`; None: not checked yet
         self._template: Template | None = None
-        self._template_of: tuple[str | None, str | None] = (
-            None,
-            None,
-        )  # name and text of `_template`
+        # The form fields that `_template` was made of.
+        self._template_fields: tuple[str | None, str | None] = (None, None)
 
     def files(self) -> Iterator[IncomingFile]:
         """Yield the files in the order in which they arrive, and collect the form fields.
@@ -121,10 +119,10 @@ class MultipartForm(Generic[_Options]):
             if "template_file" in values:
                 values["template_text"] = values.pop("template_file")
             options = self._model.model_validate(values)
-            template_of = (options.template, options.template_text)
-            if template_of != self._template_of:
+            template_fields = (options.template, options.template_text)
+            if template_fields != self._template_fields:
                 self._template = requested_template(options)
-                self._template_of = template_of
+                self._template_fields = template_fields
             self._options = options
         return self._options
 

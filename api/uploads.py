@@ -197,7 +197,7 @@ def _record_batch(
 
 
 def _accepted(receipt: BatchReceipt | DocumentsReceipt, batch_id: str) -> Response:
-    response = serializers.answer(receipt, HTTPStatus.ACCEPTED)
+    response = serializers.json_response(receipt, HTTPStatus.ACCEPTED)
     response.headers["Location"] = url_for("v1.batches.get_batch", batch_id=batch_id)
     response.headers["Retry-After"] = "1"
     return response

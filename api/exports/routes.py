@@ -84,7 +84,9 @@ def export_to_table(batch_id: str) -> Response:
             batch_id,
             iter_rows(session, tenant_id, batch_id),
         )
-    return serializers.answer(ExportReceipt(target=order.target, table=order.table, rows=rows))
+    return serializers.json_response(
+        ExportReceipt(target=order.target, table=order.table, rows=rows)
+    )
 
 
 def _csv(batch_id: str, *, bom: bool) -> Iterator[str]:

@@ -26,7 +26,7 @@ BROKER_SECONDS = 2.0
 @operation("service", {200: Health}, public=True)
 def healthz() -> Response:
     """Report that the process is alive."""
-    return serializers.answer(Health())
+    return serializers.json_response(Health())
 
 
 @blueprint.get("/readyz")
@@ -43,7 +43,9 @@ def readyz() -> Response:
     status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
     # A backlog does not make the API unready: it takes files all the same.
     backlog = _backlog_seconds() if states["database"].state == "ok" else None
-    response = serializers.answer(Readiness(ready=ready, backlog_seconds=backlog, **states), status)
+    response = serializers.json_response(
+        Readiness(ready=ready, backlog_seconds=backlog, **states), status
+    )
     if not ready:
         response.headers["Retry-After"] = "5"
     return response
