@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, StringConstraints
 
-from core.policy import Decision
+from core.policy import Decision, ReviewReason
 from db.models import BatchState, DocumentState, FieldState, PageState
 
 ID_PATTERN = "^[0-9a-f]{32}$"
@@ -239,6 +239,9 @@ class FieldObject(Answer):
         description="x, y, width and height, in pixels of the page as scanned."
     )
     decision: Decision
+    reason: ReviewReason | None = Field(
+        description="Why policy gave the field to a person; null where it released the value."
+    )
     rule: str | None = Field(description="The rule that made `value` differ from `raw`.")
     reader: str | None
     model_sha256: str | None

@@ -19,7 +19,7 @@ from api.schemas import (
     PageCounts,
     PageObject,
 )
-from core.policy import Decision
+from core.policy import ReviewReason
 from db.models import LOST_PAGES, BatchState, DocumentState, FieldState, PageState
 from db.views import BatchProgress, DocumentView, FieldView, PageView
 
@@ -112,7 +112,8 @@ def _field_members(field: FieldView) -> dict[str, object]:
         "confidence": field.confidence,
         "alternatives": [Alternative(**item) for item in field.alternatives],
         "box": field.box,
-        "decision": Decision(field.decision),
+        "decision": field.decision,
+        "reason": field.reason and ReviewReason(field.reason),
         "rule": field.rule,
         "reader": field.reader,
         "model_sha256": field.model_sha256,

@@ -2,11 +2,12 @@
 
 One object per page:
 `{"file", "page", "template", "fields": [{"name", "value", "raw", "confidence",
-"alternatives": [{"value", "probability"}], "box": [x, y, w, h], "decision"}], "error"}`
+"alternatives": [{"value", "probability"}], "box": [x, y, w, h], "decision", "reason"}],
+"error"}`
 
 `page` counts from 1 within the file. `box` is in pixels of the page, origin top left. `error` is
 null or a sentence; with an error there are no fields. A file that could not be opened is one
-object.
+object. `reason` is a `core.policy.ReviewReason`, or null where policy released the value.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from core.policy import decide
+from core.policy import Decision, review_reason
 from pipeline.types import FieldReading, PageReading
 
 Json = dict[str, Any]
@@ -100,6 +101,7 @@ def page_of_api(page: Json) -> Json:
                     "alternatives",
                     "box",
                     "decision",
+                    "reason",
                 )
             }
             for field in page["fields"]
@@ -187,6 +189,9 @@ def percent(confidence: float) -> Text:
 
 def _field_of_reading(field: FieldReading, release_threshold: float | None) -> Json:
     box = field.box
+    reason = review_reason(
+        field.value, field.confidence, release_threshold, required=field.required
+    )
     return {
         "name": field.name,
         "value": field.value,
@@ -197,7 +202,8 @@ def _field_of_reading(field: FieldReading, release_threshold: float | None) -> J
             for other in field.alternatives
         ],
         "box": [round(float(side), 2) for side in (box.x, box.y, box.w, box.h)],
-        "decision": str(decide(field.value, field.confidence, release_threshold)),
+        "decision": str(Decision.ACCEPTED if reason is None else Decision.REVIEW),
+        "reason": None if reason is None else str(reason),
     }
 
 

@@ -1,4 +1,4 @@
-"""What happens to a reading: released by the machine, or shown to a person."""
+"""Release policy: which readings the machine may release, and why a person must see the others."""
 
 from __future__ import annotations
 
@@ -10,12 +10,31 @@ class Decision(StrEnum):
     REVIEW = "review"
 
 
-def decide(value: str | None, confidence: float, release_threshold: float | None) -> Decision:
-    """Decide a field from its calibrated `confidence` (0 to 1).
+class ReviewReason(StrEnum):
+    """Why policy gave a field to a person. The codes are stable; docs/api.md describes them."""
 
-    Without a threshold nothing is released: whoever sets one states how sure is sure enough.
-    A field without a legal value, or with nothing in it, always goes to a person.
+    NO_VALUE = "no-value"
+    REQUIRED_EMPTY = "required-empty"
+    NO_THRESHOLD = "no-threshold"
+    BELOW_THRESHOLD = "below-threshold"
+
+
+def review_reason(
+    value: str | None, confidence: float, release_threshold: float | None, *, required: bool
+) -> ReviewReason | None:
+    """Return why a person must see a field, or None where its value may be released.
+
+    `value` is the best legal value, "" for an empty field and None where there is no legal one;
+    `confidence` is its calibrated probability, 0 to 1. Without a threshold nothing is released:
+    whoever sets one states how sure is sure enough. A field that is not `required` may be
+    released as empty under the same threshold.
     """
-    if release_threshold is None or not value:
-        return Decision.REVIEW
-    return Decision.ACCEPTED if confidence >= release_threshold else Decision.REVIEW
+    if value is None:
+        return ReviewReason.NO_VALUE
+    if required and not value:
+        return ReviewReason.REQUIRED_EMPTY
+    if release_threshold is None:
+        return ReviewReason.NO_THRESHOLD
+    if not confidence >= release_threshold:  # NaN is never sure
+        return ReviewReason.BELOW_THRESHOLD
+    return None

@@ -80,6 +80,7 @@ def _table(name: str) -> Table:
         Column("confidence", Float),
         Column("state", String(32)),
         Column("decision", String(32)),
+        Column("reason", String(32)),
         Column("released_by", Text),
         Column("released_at", UtcDateTime),
         Column("box", Text),

@@ -230,6 +230,7 @@ class Field(Base):
     name: Mapped[str] = mapped_column(PlainText(200))
     state: Mapped[str] = mapped_column(String(32))
     value: Mapped[str | None] = mapped_column(PlainText())  # released, or proposed while in review
+    reason: Mapped[str | None] = mapped_column(String(32))  # a ReviewReason; None: policy released
     released_by: Mapped[str | None] = mapped_column(PlainText(200))  # "policy" or who verified it
     released_at: Mapped[datetime | None]
 

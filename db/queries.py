@@ -299,6 +299,7 @@ def _field_view(row: Row[Field, Reading]) -> FieldView:
         name=field.name,
         state=field.state,
         value=field.value,
+        reason=field.reason,
         released_by=field.released_by,
         released_at=field.released_at,
         raw=reading.raw if reading else None,

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from core.ids import object_key
+from core.policy import Decision
+from db.models import FieldState
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class FieldView:
     name: str
     state: str
     value: str | None
+    reason: str | None  # a ReviewReason: why policy gave it to a person; None where it did not
     released_by: str | None
     released_at: datetime | None
     raw: str | None
@@ -76,9 +79,10 @@ class FieldView:
     box: tuple[float, float, float, float] | None  # x, y, w, h in pixels of the page
 
     @property
-    def decision(self) -> str:
-        """What was decided: "accepted" (by policy or by a person) or "review"."""
-        return "accepted" if self.state in ("accepted", "verified") else "review"
+    def decision(self) -> Decision:
+        """ACCEPTED where policy or a person released a value, else REVIEW."""
+        released = self.state in (FieldState.ACCEPTED, FieldState.VERIFIED)
+        return Decision.ACCEPTED if released else Decision.REVIEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,7 @@ class ExportRow:
     confidence: float | None = None
     state: str | None = None
     decision: str | None = None
+    reason: str | None = None
     released_by: str | None = None
     released_at: datetime | None = None
     box: str | None = None  # "[x, y, w, h]", pixels of the page

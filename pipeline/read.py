@@ -186,7 +186,9 @@ def _conclude(
     """Return the reading of a page, its fields in the template's order, boxes as scanned."""
     if template is not None:
         order = {spec.name: number for number, spec in enumerate(template.fields)}
+        required = {spec.name: spec.required for spec in template.fields}
         fields = sorted([*fields, *page.micr], key=lambda field: order[field.name])
+        fields = [replace(field, required=required[field.name]) for field in fields]
     return replace(page.reading, fields=tuple(_turned_back(page.reading, fields)))
 
 

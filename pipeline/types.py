@@ -94,6 +94,7 @@ class FieldReading:
     glyphs: tuple[GlyphReading, ...] = ()
     rule: str | None = None
     reader: str = "glyph"  # that read it
+    required: bool = True  # False: the template says that it may be left empty
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from flask.testing import FlaskClient
 
 from api.app import create_app
 from api.context import Services
-from core.policy import Decision, decide
+from core.policy import review_reason
 from core.settings import Settings
 from db.session import Database
 from db.transitions.documents import NewPage, claim_document, fail_document, open_document
@@ -149,7 +149,7 @@ def field_result(n: int, confidence: float, threshold: float | None) -> FieldRes
         rule=None,
         reader="glyph",
         model_sha256="0" * 64,
-        decision=decide(value, confidence, threshold) if threshold else Decision.REVIEW,
+        reason=review_reason(value, confidence, threshold, required=True),
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import ConfigError, InputError, NotFoundError, TransientError
 from core.log import get_logger
-from core.policy import decide
+from core.policy import review_reason
 from db.session import Session
 from db.transitions.pages import (
     ClaimedPage,
@@ -194,7 +194,9 @@ def as_outcome(reading: PageReading, release_threshold: float | None, readers: R
             rule=field.rule,
             reader=field.reader,
             model_sha256=readers.sha256(field.reader),
-            decision=decide(field.value, field.confidence, release_threshold),
+            reason=review_reason(
+                field.value, field.confidence, release_threshold, required=field.required
+            ),
         )
 
     return PageResult(

@@ -98,6 +98,7 @@ def _page_rows(page: PageView) -> Iterator[ExportRow]:
             confidence=field.confidence,
             state=field.state,
             decision=field.decision,
+            reason=field.reason,
             released_by=field.released_by,
             released_at=field.released_at,
             box=json.dumps([round(side, 1) for side in field.box]) if field.box else None,

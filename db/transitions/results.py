@@ -11,7 +11,7 @@ from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from core.ids import new_id
-from core.policy import Decision
+from core.policy import ReviewReason
 from db.models import Field, FieldState, Page, Reading
 
 POLICY = "policy"
@@ -28,7 +28,7 @@ class FieldResult:
     rule: str | None  # what made `value` differ from `raw`
     reader: str
     model_sha256: str
-    decision: Decision
+    reason: ReviewReason | None  # why a person must see it; None: released by policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def insert_fields(s: Session, pages: Iterable[tuple[Page, PageResult]], now: dat
     readings: list[dict[str, Any]] = []
     for page, result in pages:
         for ordinal, field in enumerate(result.fields, 1):
-            accepted = field.decision is Decision.ACCEPTED
+            accepted = field.reason is None
             field_id = new_id()
             fields.append(
                 {
@@ -58,6 +58,7 @@ def insert_fields(s: Session, pages: Iterable[tuple[Page, PageResult]], now: dat
                     "name": field.name,
                     "state": FieldState.ACCEPTED if accepted else FieldState.REVIEW,
                     "value": field.value,
+                    "reason": field.reason,
                     "released_by": POLICY if accepted else None,
                     "released_at": now if accepted else None,
                 }

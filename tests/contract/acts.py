@@ -7,7 +7,7 @@ import hashlib
 from sqlalchemy import select
 
 from core.ids import new_id
-from core.policy import Decision
+from core.policy import Decision, ReviewReason
 from db.models import Document, Page
 from db.session import Database, Session
 from db.transitions.batches import NewDocument, add_documents, close_batch, create_batch
@@ -36,7 +36,7 @@ def result(*decisions: Decision, value: str = "253") -> PageResult:
                 rule=None,
                 reader="glyph",
                 model_sha256="f" * 64,
-                decision=decision,
+                reason=None if decision is Decision.ACCEPTED else ReviewReason.BELOW_THRESHOLD,
             )
             for number, decision in enumerate(decisions, 1)
         ),

@@ -437,11 +437,11 @@ def test_a_person_releases_fields_and_the_batch_ends(database: Database) -> None
             for event in events_after(s, tenant_id, batch_id)
             if event.kind == "field.verified"
         ]
-    # What the machine read stays beside what the person said.
-    assert [(view.value, view.raw) for view in views] == [
-        ("254", "253"),
-        (None, "253"),
-        ("9", "253"),
+    # What the machine read, and why a person was asked, stays beside what the person said.
+    assert [(view.value, view.raw, view.decision, view.reason) for view in views] == [
+        ("254", "253", "accepted", "below-threshold"),
+        (None, "253", "review", "below-threshold"),
+        ("9", "253", "accepted", None),
     ]
     assert [(one["before"], one["value"], one["by"]) for one in history] == [
         ("253", "254", "ann"),

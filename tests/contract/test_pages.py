@@ -64,6 +64,7 @@ def test_what_was_read_is_written(database: Database) -> None:
         "policy",
     )
     assert (second.state, second.value, second.released_by) == ("review", "253", None)
+    assert (first.reason, second.reason) == (None, "below-threshold")
     assert first.alternatives == [{"value": "253", "probability": 0.9}]
     assert (first.box, first.model_sha256) == ((1.5, 2.0, 30.0, 40.0), "f" * 64)
     assert progress.state == "reviewing"

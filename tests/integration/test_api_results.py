@@ -87,7 +87,9 @@ def test_the_batch_and_its_lists(api: Api, batch: dict[str, Any]) -> None:
     assert failed["error"]["message"] == "The picture ends in the middle."
     first, second = read["fields"]
     assert (first["name"], first["value"], first["decision"]) == ("field-1", "0017", "review")
+    assert first["reason"] == "below-threshold"
     assert (second["decision"], second["released_by"]) == ("accepted", "policy")
+    assert second["reason"] is None
     assert first["box"] == [20.0, 30.0, 40.0, 25.0]
     assert [item["value"] for item in first["alternatives"]] == ["0017", "0011"]
     assert api.get(f"/v1/pages/{read['id']}").json == read

@@ -31,7 +31,7 @@ TRUTH = {
     (page["file"], page["page"]): page for page in json.loads((SAMPLES / "truth.json").read_text())
 }
 PAGE_KEYS = ["file", "page", "template", "fields", "error"]
-FIELD_KEYS = ["name", "value", "raw", "confidence", "alternatives", "box", "decision"]
+FIELD_KEYS = ["name", "value", "raw", "confidence", "alternatives", "box", "decision", "reason"]
 
 
 @pytest.fixture(scope="module")

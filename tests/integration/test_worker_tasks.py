@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 from sqlalchemy import select, update
 
+from cli.output import page_of_reading
 from core.errors import TransientError
 from core.settings import Settings
 from db.models import Document, DocumentState, Outbox, Page, PageState
+from db.queries import page_with_fields
 from db.session import Database
 from db.transitions.batches import (
     NewDocument,
@@ -29,6 +31,10 @@ from db.transitions.documents import NewPage, claim_document
 from db.transitions.outbox import OutboxKind
 from db.transitions.pages import claim_pages
 from db.transitions.tenants import ensure_tenant
+from pipeline.placing.template import bundled_template
+from pipeline.read import read_pages
+from pipeline.readers.loaded import Readers
+from pipeline.types import Page as PageImage
 from storage.directory import DirectoryStore
 from storage.open import open_store
 from tests.servers import ValkeyServer
@@ -39,6 +45,8 @@ from worker.dispatch import Dispatcher
 from worker.intake import open_stored_document, open_stored_documents, write_pages
 from worker.pages import read_group
 from worker.patience import patiently
+
+ROOT = Path(__file__).parents[2]
 
 
 def page_image(text: str) -> bytes:
@@ -244,6 +252,50 @@ def test_a_template_that_is_wrong_fails_its_pages_alone(world: World) -> None:
     read_group(world.services, [bad, good])
     assert world.page(bad).state == PageState.FAILED
     assert world.page(good).state == PageState.READ
+
+
+def clinic_form(readers: Readers, *, blank: Collection[str]) -> bytes:
+    """Return a form of the demonstration in which these fields were left empty."""
+    done, frames = cv2.imreadmulti(
+        str(ROOT / "demo/samples/clinic-forms.tif"), flags=cv2.IMREAD_GRAYSCALE
+    )
+    assert done
+    form = frames[0]
+    (page,) = read_pages([PageImage(form)], bundled_template("demo-form"), readers)
+    for field in page.fields:
+        if field.name in blank:
+            box = field.box
+            x, y, w, h = (round(side) for side in (box.x, box.y, box.w, box.h))
+            form[y + 14 : y + h - 14, x + 14 : x + w - 14] = 255  # the printed box stays
+    return cv2.imencode(".png", form)[1].tobytes()
+
+
+def test_an_empty_field_is_released_only_if_it_is_optional(world: World) -> None:
+    data = clinic_form(world.services.readers, blank=("clinic", "visits"))  # of which visits is
+    template = bundled_template("demo-form")
+    with world.db.transaction() as s:
+        kept = add_template(s, tenant_id=world.tenant_id, name=template.name, text=template.text)
+    document_id = world.document(data, "form.png", template_id=kept.id)
+    open_stored_document(world.services, document_id)
+    with world.db.reading() as s:
+        (page_id,) = s.scalars(select(Page.id)).all()
+    read_group(world.services, [page_id])
+    with world.db.reading() as s:
+        fields = page_with_fields(s, world.tenant_id, page_id).fields
+    clinic, week, visits, *rest = fields
+    assert (clinic.value, clinic.state, clinic.reason) == ("", "review", "required-empty")
+    assert clinic.released_by is None
+    assert (visits.value, visits.state, visits.reason) == ("", "accepted", None)
+    assert visits.released_by == "policy"
+    assert visits.confidence is not None
+    assert visits.confidence >= 0.5
+    assert {(field.state, field.reason) for field in (week, *rest)} == {("accepted", None)}
+    # `counterfoil read` decides alike.
+    (reading,) = read_pages([data], template, world.services.readers)
+    shown = page_of_reading("form.png", 1, reading, 0.5)["fields"]
+    assert [(one["name"], one["value"], one["decision"], one["reason"]) for one in shown] == [
+        (field.name, field.value, field.decision, field.reason) for field in fields
+    ]
 
 
 def test_pages_tried_before_are_handed_back_to_go_alone(world: World) -> None:

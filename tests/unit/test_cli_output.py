@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -20,6 +21,7 @@ from cli.output import (
     write_csv,
 )
 from core.errors import InputError
+from core.policy import ReviewReason
 from pipeline.types import Alternative, Box, FieldReading, PageReading
 
 NUMBER = {"type": "number"}
@@ -45,6 +47,7 @@ PAGE_SCHEMA = {
                     "alternatives",
                     "box",
                     "decision",
+                    "reason",
                 ],
                 "properties": {
                     "name": {"type": "string"},
@@ -62,6 +65,7 @@ PAGE_SCHEMA = {
                     },
                     "box": {"type": "array", "items": NUMBER, "minItems": 4, "maxItems": 4},
                     "decision": {"enum": ["accepted", "review"]},
+                    "reason": {"enum": [None, *ReviewReason]},
                 },
             },
         },
@@ -88,13 +92,22 @@ def test_the_object_of_a_reading_is_the_contract() -> None:
         '{"file": "a.png", "page": 2, "template": "demo-cheque", "fields": [{"name": "amount", '
         '"value": "253", "raw": "253", "confidence": 0.997, "alternatives": [{"value": "253", '
         '"probability": 0.997}, {"value": "258", "probability": 0.002}], "box": [10.13, 20.0, '
-        '300.0, 40.5], "decision": "accepted"}], "error": null}'
+        '300.0, 40.5], "decision": "accepted", "reason": null}], "error": null}'
     )
 
 
 def test_without_a_threshold_nothing_is_accepted() -> None:
     page = page_of_reading("a.png", 1, reading(1.0), None)
     assert page["fields"][0]["decision"] == "review"
+    assert page["fields"][0]["reason"] == "no-threshold"
+
+
+def test_an_empty_field_may_be_accepted_if_it_is_optional() -> None:
+    (field,) = reading(value="").fields
+    for required, expected in ((True, ("review", "required-empty")), (False, ("accepted", None))):
+        one = replace(reading(), fields=(replace(field, required=required),))
+        (shown,) = page_of_reading("a.png", 1, one, 0.99)["fields"]
+        assert (shown["value"], shown["decision"], shown["reason"]) == ("", *expected)
 
 
 def test_an_error_is_a_sentence_and_leaves_no_fields() -> None:

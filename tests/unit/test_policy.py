@@ -1,31 +1,54 @@
-"""Nothing is released but what the threshold allows."""
+"""Nothing is released but what the threshold allows, and every other field has a reason."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.policy import Decision, decide
+from core.policy import ReviewReason, review_reason
 
 CONFIDENCE = st.floats(0, 1)
+THRESHOLD = st.none() | CONFIDENCE
 
 
-@given(value=st.none() | st.text(max_size=3), confidence=CONFIDENCE)
-def test_without_a_threshold_everything_is_reviewed(value: str | None, confidence: float) -> None:
-    assert decide(value, confidence, None) is Decision.REVIEW
+@given(value=st.text(min_size=1, max_size=3), confidence=CONFIDENCE, required=st.booleans())
+def test_without_a_threshold_everything_is_reviewed(
+    value: str, confidence: float, required: bool
+) -> None:
+    reason = review_reason(value, confidence, None, required=required)
+    assert reason is ReviewReason.NO_THRESHOLD
 
 
-@given(confidence=CONFIDENCE, threshold=CONFIDENCE)
-def test_what_is_not_there_is_reviewed(confidence: float, threshold: float) -> None:
-    assert decide(None, confidence, threshold) is Decision.REVIEW
-    assert decide("", confidence, threshold) is Decision.REVIEW
+@given(confidence=CONFIDENCE, threshold=THRESHOLD, required=st.booleans())
+def test_a_field_without_a_value_is_reviewed(
+    confidence: float, threshold: float | None, required: bool
+) -> None:
+    reason = review_reason(None, confidence, threshold, required=required)
+    assert reason is ReviewReason.NO_VALUE
+
+
+@given(confidence=CONFIDENCE, threshold=THRESHOLD)
+def test_an_empty_field_that_is_required_is_reviewed(
+    confidence: float, threshold: float | None
+) -> None:
+    reason = review_reason("", confidence, threshold, required=True)
+    assert reason is ReviewReason.REQUIRED_EMPTY
+
+
+@given(confidence=CONFIDENCE, threshold=THRESHOLD)
+def test_an_empty_field_that_is_optional_is_a_value_like_others(
+    confidence: float, threshold: float | None
+) -> None:
+    empty = review_reason("", confidence, threshold, required=False)
+    assert empty is review_reason("0", confidence, threshold, required=False)
 
 
 @given(confidence=CONFIDENCE, threshold=CONFIDENCE)
 def test_the_threshold_itself_is_sure_enough(confidence: float, threshold: float) -> None:
-    expected = Decision.ACCEPTED if confidence >= threshold else Decision.REVIEW
-    assert decide("253", confidence, threshold) is expected
+    expected = None if confidence >= threshold else ReviewReason.BELOW_THRESHOLD
+    assert review_reason("253", confidence, threshold, required=True) is expected
 
 
-def test_no_number_at_all_is_not_sure() -> None:
-    assert decide("253", float("nan"), 0.0) is Decision.REVIEW
+def test_a_confidence_that_is_no_number_is_not_sure() -> None:
+    reason = review_reason("253", float("nan"), 0.0, required=True)
+    assert reason is ReviewReason.BELOW_THRESHOLD
