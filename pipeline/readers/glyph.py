@@ -81,7 +81,7 @@ def _segment(field: FieldStrip, clean: CleanStrip, ink: Ink) -> Segmentation:
     comb = clean.comb
     if comb is None or ink is not clean.ink or comb.cells != cell_count(field.grammar):
         return segment_glyphs(ink)
-    return segment_cells(ink, comb.scaled(ink.scale, ink.mask.shape[1]).edges)
+    return segment_cells(ink, comb.scaled(ink.scale, ink.mask.shape[1]).separators)
 
 
 def _ink_of(field: FieldStrip, clean: CleanStrip) -> Ink:

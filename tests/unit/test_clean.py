@@ -71,7 +71,7 @@ def test_a_comb_goes_whatever_its_tone(text: str, line: float) -> None:
     if line < 190:
         assert clean.comb is not None
         assert clean.comb.cells == 8
-        np.testing.assert_allclose(clean.comb.edges, 20 + 42 * np.arange(9), atol=1.5)
+        np.testing.assert_allclose(clean.comb.separators, 20 + 42 * np.arange(9), atol=1.5)
 
 
 def test_a_dotted_comb_goes() -> None:
@@ -105,10 +105,10 @@ def test_a_plain_comb_needs_no_count(cells: int | None) -> None:
 def _filled(clean: CleanStrip) -> dict[int, Glyph]:
     """The glyph of each cell that holds ink."""
     assert clean.comb is not None
-    edges = clean.comb.scaled(clean.ink.scale, clean.ink.mask.shape[1]).edges
+    edges = clean.comb.scaled(clean.ink.scale, clean.ink.mask.shape[1]).separators
     glyphs = [candidate.glyph for candidate in segment_cells(clean.ink, edges).candidates]
     middles = [glyph.box.x + glyph.box.w / 2 for glyph in glyphs]
-    cells = np.searchsorted(clean.comb.edges, middles) - 1
+    cells = np.searchsorted(clean.comb.separators, middles) - 1
     assert len(set(cells.tolist())) == len(glyphs)
     return dict(zip(cells.tolist(), glyphs, strict=True))
 
@@ -211,8 +211,8 @@ def test_noise_and_stripes_are_borne(seed: int, height: int, width: int) -> None
     np.testing.assert_array_equal(grey, before)
     assert clean.grey.shape == grey.shape
     if clean.comb is not None:
-        assert all(b > a for a, b in pairwise(clean.comb.edges))
-        edges = clean.comb.scaled(clean.ink.scale, clean.ink.mask.shape[1]).edges
+        assert all(b > a for a, b in pairwise(clean.comb.separators))
+        edges = clean.comb.scaled(clean.ink.scale, clean.ink.mask.shape[1]).separators
         assert clean.comb.cells == 8
         assert len(segment_cells(clean.ink, edges).candidates) <= 8
 
