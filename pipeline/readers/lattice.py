@@ -1,4 +1,4 @@
-"""The search through all ways to read a segmentation, for the best strings."""
+"""The best strings in a segmentation: a search over all ways to read its pieces of ink."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import heapq
 import math
 from dataclasses import dataclass
 from itertools import count
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +14,18 @@ from numpy.typing import NDArray
 from pipeline.grammar.automaton import FREE, Automaton
 from pipeline.readers.segment import Segmentation
 
-MOST = 8  # strings found
-RIVALS = 3  # digits of each glyph that are followed: a fourth is never the answer
-HOPELESS = 1e-4  # a rival digit less likely than this is not followed either
-NEVER = 25.0  # nor a way to read that is e to this less likely than the best legal one
+MAX_PATHS: Final = 8  # strings found
+TOP_DIGITS: Final = 3  # of each glyph that are followed: a fourth is never the answer
+MIN_PROBABILITY: Final = 1e-4  # a less likely digit of a glyph is not followed either
+MAX_SCORE_GAP: Final = 25.0  # in log: a path this far below the best legal one is not followed
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """One way to read: `candidates` are the indices of those taken, left to right."""
+    """One way to read a segmentation.
+
+    `candidates` are the indices of the candidates taken as characters, left to right.
+    """
 
     text: str
     score: float  # log
@@ -30,16 +34,16 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class _Arc:
-    """A candidate taken for a character."""
+    """A candidate read as one character. Places are between the pieces, 0 to their number."""
 
-    character: int  # its column in the automaton
+    character: int  # the column in the automaton
     score: float  # log
-    last: int
+    end: int  # the place after the candidate
     candidate: int
 
 
-# The likeliest way to have read a string and to be at a place: its score, and the candidates
-# taken, the last one first.
+# For each place that a string can reach, its best path to there: the score, and the candidates
+# taken, a linked list with the last one first.
 _Taken = tuple["_Taken", int] | None
 _Reached = dict[int, tuple[float, _Taken]]
 
@@ -51,29 +55,30 @@ def best_paths(
     classes: str,
     automaton: Automaton = FREE,
 ) -> list[Path]:
-    """Return the likeliest strings of `automaton`, best first, each by its likeliest path.
+    """Return the MAX_PATHS likeliest strings of `automaton`, best first, each by its best path.
 
-    `probabilities` is (candidates, classes). The search is exact but for what RIVALS, HOPELESS
-    and NEVER leave out. It goes through the prefixes best first; what bounds a prefix is the
-    likeliest legal way to go on, so that none is taken up in vain.
+    `probabilities` is (candidates, classes). The search is exact, except for what TOP_DIGITS,
+    MIN_PROBABILITY and MAX_SCORE_GAP leave out. It expands prefixes best first (A*): the bound of a
+    prefix is the score of its best legal completion, which is exact, so that no prefix is expanded
+    in vain.
     """
     places = len(segmentation.skips)
     arcs = _arcs(segmentation, probabilities, classes, automaton)
-    onward = _onward(segmentation, arcs, automaton)
-    floor = onward[0][0] - NEVER
+    completions = _best_completions(segmentation, arcs, automaton)
+    floor = completions[0][0] - MAX_SCORE_GAP
     if floor == -math.inf:
         return []
     table, accepting = automaton.table.tolist(), automaton.accepting.tolist()
     order = count()
-    # Prefixes with their state, and complete strings (no state), by their score.
+    # Prefixes with their state by their bound, and complete strings (state -1) by their score.
     start: _Reached = {0: (0.0, None)}
-    heap = [(-onward[0][0], next(order), "", 0, start)]
+    heap = [(-completions[0][0], next(order), "", 0, start)]
     found: list[Path] = []
-    while heap and len(found) < MOST:
+    while heap and len(found) < MAX_PATHS:
         _, _, text, state, reached = heapq.heappop(heap)
         if state < 0:
             score, taken = reached[places]
-            found.append(Path(text, score, _unwound(taken)))
+            found.append(Path(text, score, _unlink(taken)))
             continue
         children: dict[int, _Reached] = {}
         bounds: dict[int, float] = {}
@@ -81,7 +86,7 @@ def best_paths(
             if place not in reached:
                 continue
             score, taken = reached[place]
-            if place == places or score + onward[place][state] < floor:
+            if place == places or score + completions[place][state] < floor:
                 continue
             _offer(reached, place + 1, score + segmentation.skips[place], taken)
             for arc in arcs[place]:
@@ -89,10 +94,10 @@ def best_paths(
                 if following < 0:
                     continue
                 through = score + arc.score
-                bound = through + onward[arc.last][following]
+                bound = through + completions[arc.end][following]
                 if bound >= floor:
                     child = children.setdefault(arc.character, {})
-                    _offer(child, arc.last, through, (taken, arc.candidate))
+                    _offer(child, arc.end, through, (taken, arc.candidate))
                     bounds[arc.character] = max(bound, bounds.get(arc.character, bound))
         if accepting[state] and places in reached:
             end = {places: reached[places]}
@@ -102,7 +107,7 @@ def best_paths(
             following = table[state][character]
             longer = text + automaton.characters[character]
             heapq.heappush(heap, (-bounds[character], next(order), longer, following, child))
-    # Bounds are sums in another order, so that equals may have come out the wrong way round.
+    # Bounds and scores are sums in different orders: equal paths may come out the wrong way round.
     return sorted(found, key=lambda path: -path.score)
 
 
@@ -112,48 +117,50 @@ def _arcs(
     classes: str,
     automaton: Automaton,
 ) -> list[list[_Arc]]:
-    """Return what may be taken at each place."""
+    """Return the arcs that begin at each place."""
     arcs: list[list[_Arc]] = [[] for _ in segmentation.skips]
     columns = [automaton.characters.find(c) for c in classes]
-    likeliest = np.argsort(-probabilities, axis=1)[:, :RIVALS].tolist()
+    likeliest = np.argsort(-probabilities, axis=1)[:, :TOP_DIGITS].tolist()
     for index, (candidate, row, order) in enumerate(
         zip(segmentation.candidates, probabilities.tolist(), likeliest, strict=True)
     ):
         arcs[candidate.first] += [
             _Arc(columns[k], candidate.prior + math.log(row[k]), candidate.last, index)
             for k in order
-            if row[k] > HOPELESS and columns[k] >= 0
+            if row[k] > MIN_PROBABILITY and columns[k] >= 0
         ]
     return arcs
 
 
-def _onward(
+def _best_completions(
     segmentation: Segmentation, arcs: list[list[_Arc]], automaton: Automaton
 ) -> list[list[float]]:
-    """Return the log of the likeliest legal way to the end, from each place in each state."""
+    """Return the log of the best legal completion by place and state of the automaton."""
     places = len(segmentation.skips)
-    # One state more, the last, from which nothing is legal: where -1 points to.
-    onward = np.full((places + 1, len(automaton.table) + 1), -np.inf)
-    onward[places, :-1][automaton.accepting] = 0.0
+    # One state more, the last, from which nothing is legal: the -1 of the table points to it.
+    best = np.full((places + 1, len(automaton.table) + 1), -np.inf)
+    best[places, :-1][automaton.accepting] = 0.0
     for place in reversed(range(places)):
-        here = onward[place, :-1]
-        np.add(onward[place + 1, :-1], segmentation.skips[place], out=here)
+        here = best[place, :-1]
+        np.add(best[place + 1, :-1], segmentation.skips[place], out=here)
         if arcs[place]:
-            lasts, characters = [a.last for a in arcs[place]], [a.character for a in arcs[place]]
-            taken = onward[lasts, automaton.table[:, characters]]  # (states, arcs)
+            ends, characters = [a.end for a in arcs[place]], [a.character for a in arcs[place]]
+            taken = best[ends, automaton.table[:, characters]]  # (states, arcs)
             taken += [a.score for a in arcs[place]]
             np.maximum(here, taken.max(axis=1), out=here)
-    result: list[list[float]] = onward.tolist()
+    result: list[list[float]] = best.tolist()
     return result
 
 
 def _offer(reached: _Reached, place: int, score: float, taken: _Taken) -> None:
+    """Keep a path to a place if it is the best one so far."""
     known = reached.get(place)
     if known is None or known[0] < score:
         reached[place] = (score, taken)
 
 
-def _unwound(taken: _Taken) -> tuple[int, ...]:
+def _unlink(taken: _Taken) -> tuple[int, ...]:
+    """Return the candidates of a linked list, the first one first."""
     candidates = []
     while taken is not None:
         taken, candidate = taken
@@ -162,9 +169,9 @@ def _unwound(taken: _Taken) -> tuple[int, ...]:
 
 
 def path_probabilities(paths: list[Path], rival: float = 0.0) -> list[float]:
-    """Return the probability of each path among its rivals; together at most 1.
+    """Return the probability of each path, normalised over all; they sum to at most 1.
 
-    `rival` is the weight of what is no path here.
+    `rival` is the weight, not in log, of a string that is not among `paths`.
     """
     weights = [math.exp(path.score) for path in paths]
     total = max(1.0, math.fsum(weights) + rival)

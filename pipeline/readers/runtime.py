@@ -1,4 +1,4 @@
-"""Runs a network on LiteRT: the weights and the card that goes with them."""
+"""Networks on LiteRT: the weights, and the card that describes them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import threading
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,24 +18,25 @@ from numpy.typing import NDArray
 from core.errors import ConfigError
 from pipeline.types import Image
 
-# Glyphs a call. Larger ones gain nothing on one thread, and every new batch size is planned anew.
-_CHUNK = 16
+# Images a call. Larger batches gain nothing on one thread, and the runtime plans its tensors anew
+# for each batch size.
+_CHUNK: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What must be known to use the weights; the JSON file says more (data, licences, scores)."""
+    """What must be known to use the weights; the JSON file holds more (data, licences, scores)."""
 
     name: str
     sha256: str  # of the .tflite file
-    input_shape: tuple[int, ...]  # of one glyph: (28, 28, 1); 0 is a side of any length
-    classes: str  # the character of each output; of a strip reader the first is CTC's blank
-    scaling: float  # pixel times this is what the network was trained on: 1/255
-    temperature: float  # the logits are divided by this, fitted on held-out writers
+    input_shape: tuple[int, ...]  # of one image: (28, 28, 1) of a glyph; 0 is a side of any length
+    classes: str  # the character of each output; CTC's blank comes first in a strip reader's
+    scaling: float  # pixels are multiplied by this, 1/255
+    temperature: float  # logits are divided by this; fitted on held-out writers
 
 
 def parse_card(text: str) -> ModelCard:
-    """Read a card's JSON. Raises ConfigError where it is not one."""
+    """Parse the JSON of a card. Raises ConfigError where it is not a card."""
     try:
         card = json.loads(text)
         return ModelCard(
@@ -54,7 +56,7 @@ def parse_card(text: str) -> ModelCard:
 
 
 class Model:
-    """A loaded network. Load it after the fork, once a process; calls from threads take turns."""
+    """A loaded network. Load it once a process, after the fork; calls from threads take turns."""
 
     def __init__(self, tflite: bytes, card: ModelCard, *, threads: int = 1) -> None:
         from ai_edge_litert.interpreter import Interpreter
@@ -65,8 +67,10 @@ class Model:
         self._interpreter: Any = self._make()
         self._input: dict[str, Any] = self._interpreter.get_input_details()[0]
         self._output: dict[str, Any] = self._interpreter.get_output_details()[0]
-        self._planned: tuple[int, ...] = ()  # the shape for which the tensors are laid out
-        self._room: tuple[int, ...] = ()  # the largest so far along each side
+        self._planned: tuple[
+            int, ...
+        ] = ()  # the shape of the batch that the tensors are allocated for
+        self._room: tuple[int, ...] = ()  # the largest batch so far along each side
         shape = tuple(int(side) for side in self._input["shape"][1:])
         outputs = int(self._output["shape"][-1])
         fits = len(shape) == len(card.input_shape) and all(
@@ -81,42 +85,45 @@ class Model:
 
     @classmethod
     def from_files(cls, tflite_bytes: bytes, card_text: str, *, threads: int = 1) -> Model:
-        """Load weights with their card. Raises ConfigError where the two do not belong together."""
+        """Load weights with their card. Raises ConfigError where they do not belong together."""
         card = parse_card(card_text)
         found = hashlib.sha256(tflite_bytes).hexdigest()
         if found != card.sha256:
             raise ConfigError(
                 f"The weights of the model {card.name!r} are not those that its card describes "
                 f"(sha256 {found[:12]}…, the card says {card.sha256[:12]}…).",
-                hint="Take the .tflite and the .json file from one and the same export.",
+                hint="Take the .tflite and the .json file from the same export.",
                 code="bad-weights",
             )
         return cls(tflite_bytes, card, threads=threads)
 
     @classmethod
     def bundled(cls, name: str = "glyph") -> Model:
-        """Load the weights that come with Counterfoil."""
+        """Load the weights `name` that come with Counterfoil."""
         folder = resources.files("pipeline.readers") / "weights"
-        tflite, card = folder / f"{name}.tflite", folder / f"{name}.json"
-        if not tflite.is_file() or not card.is_file():
-            raise ConfigError(f"No weights named {name!r} are bundled.", code="bad-weights")
-        return cls.from_files(tflite.read_bytes(), card.read_text(encoding="utf-8"))
+        return cls._load(folder, name, f"No weights named {name!r} are bundled.")
 
     @classmethod
     def in_folder(cls, folder: Path, name: str = "strip") -> Model:
-        """Load weights with their card from a folder. Raises ConfigError where they do not fit."""
+        """Load weights with their card from a folder. Raises ConfigError as `from_files` does."""
+        return cls._load(folder, name, f"There are no weights named {name!r} in {folder}.")
+
+    @classmethod
+    def _load(cls, folder: Traversable, name: str, missing: str) -> Model:
         tflite, card = folder / f"{name}.tflite", folder / f"{name}.json"
         if not tflite.is_file() or not card.is_file():
-            raise ConfigError(
-                f"There are no weights named {name!r} in {folder}.", code="bad-weights"
-            )
+            raise ConfigError(missing, code="bad-weights")
         return cls.from_files(tflite.read_bytes(), card.read_text(encoding="utf-8"))
 
     def logits(self, images: Image) -> NDArray[np.float32]:
-        """Run the network: (n, 28, 28) uint8 glyphs of any number, to (n, classes) float32."""
+        """Run the network on images, (n, rows, columns) uint8 to (n, classes) float32.
+
+        Raises ValueError for images of another shape than the card's.
+        """
         count = len(images)
         if images.dtype != np.uint8 or images.shape[1:] != self.card.input_shape[:-1]:
-            raise ValueError(f"glyphs are (n, 28, 28) uint8, not {images.shape} {images.dtype}")
+            needed = ("n", *self.card.input_shape[:-1])
+            raise ValueError(f"images are {needed} uint8, not {images.shape} {images.dtype}")
         out = np.empty((count, len(self.card.classes)), np.float32)
         with self._lock:
             for start in range(0, count, _CHUNK):
@@ -125,15 +132,20 @@ class Model:
         return out
 
     def probabilities(self, images: Image) -> NDArray[np.float32]:
-        """Calibrated probabilities of the card's classes: (n, 28, 28) uint8 to (n, 10) float32."""
-        scaled = self.logits(images) / np.float32(self.card.temperature)
-        if len(scaled) == 0:
-            return scaled
-        scaled = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        return np.asarray(scaled / scaled.sum(axis=1, keepdims=True), np.float32)
+        """Return calibrated probabilities: (n, rows, columns) uint8 to (n, classes) float32."""
+        return self.calibrated(self.logits(images))
+
+    def calibrated(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the softmax of logits, (..., classes) float32, at the card's temperature."""
+        if logits.size == 0:
+            return logits
+        scaled = logits / np.float32(self.card.temperature)
+        scaled = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+        scaled /= scaled.sum(axis=-1, keepdims=True)
+        return scaled
 
     def run(self, batch: Image) -> NDArray[np.float32]:
-        """Run the network on pixels of its input's shape, (n, rows, columns, 1) uint8, at once."""
+        """Run the network on one batch of its input shape, (n, rows, columns, 1) uint8."""
         with self._lock:
             return self._run(batch)
 
@@ -141,7 +153,7 @@ class Model:
         if batch.shape != self._planned:
             self._make_room(batch.shape)
             self._plan(batch.shape)
-        # An int8 network takes the pixels as they are; its scale of the input is the card's.
+        # A network with uint8 input takes the pixels as they are: its input scale is the card's.
         pixels: NDArray[Any] = batch
         if self._input["dtype"] is not np.uint8:
             pixels = batch.astype(np.float32) * np.float32(self.card.scaling)
@@ -150,10 +162,10 @@ class Model:
         return np.asarray(self._interpreter.get_tensor(self._output["index"]), np.float32)
 
     def _make_room(self, shape: tuple[int, ...]) -> None:
-        """Begin anew with room for the largest batch so far, where `shape` is larger in any way.
+        """Make a new interpreter with room for the largest batch so far, where `shape` is larger.
 
-        Enlarged after it has run, XNNPACK plans its memory once more but does not lay out the mean
-        over an image again (seen with LiteRT 2.3: a batch in thirty was wrong, and said nothing).
+        When a batch grows after a run, XNNPACK plans its memory again but not that of the mean over
+        an image (LiteRT 2.3: one batch in thirty was silently wrong).
         """
         room = tuple(max(sides) for sides in zip(shape, self._room or shape, strict=True))
         if room == self._room:

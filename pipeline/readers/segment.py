@@ -1,11 +1,11 @@
 """Ink to glyphs: pieces of ink in reading order, and the ways in which they may form digits.
 
-A stroke that broke leaves two pieces of one digit, a stroke that runs on leaves one piece of two
-digits, and dirt leaves pieces of none. Contours alone cannot tell. So what they leave open stays
-open here: each `Candidate` takes some neighbouring pieces for one character, `skips` says what it
-costs to take a piece for dirt, and the reader decides once it knows what each would be. Where
-the pieces are clear, there is one way only. (Over-segmentation and recognition: LeCun et al.
-1998, section V.)
+A broken stroke leaves two pieces of one digit, touching strokes leave one piece of two digits, and
+dirt leaves pieces of no digit. Contours alone cannot tell these apart. So the segmentation keeps
+every plausible way: each `Candidate` groups some neighbouring pieces as one character, and `skips`
+says how plausible each piece is as dirt. The reader decides once the network has classified the
+candidates. Where the pieces are clear, there is only one way. (Over-segmentation with recognition:
+LeCun et al. 1998, section V.)
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from pipeline.types import Box, Glyph, Image
 
 Labels = NDArray[np.int32]
 
-MAX_PIECES: Final = 160  # of one strip: no number is that long; more is texture
+MAX_PIECES: Final = 160  # of one strip: more is texture, since no number is that long
 MAX_PARTS: Final = 4  # pieces that one digit may have broken into
 MAX_CUTS: Final = 8  # of one piece
-_BOTH: Final = 0.35  # the share of a piece from which a cell has a part of it for itself
-_AROUND: Final = np.ones((3, 3), np.uint8)
-WIDE: Final = 1.25  # widths over heights above which a piece may be two digits
+WIDE: Final = 1.25  # the width, over the height of the line, above which a piece may be two digits
+_MIN_SHARE: Final = 0.35  # of a piece across a separator: cells with as much of it each get a part
+_KERNEL: Final = np.ones((3, 3), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A connected piece of ink: its box in pixels of the ink's mask, and its label there."""
+    """A connected piece of ink; its box is in pixels of the ink's mask."""
 
-    label: int
+    label: int  # in the labels of the mask
     x: int
     y: int
     w: int
     h: int
     area: int
-    parent: int  # the label of the piece that this one was cut from; its own where it was not
+    parent: int  # the label of the piece that it was cut from; its own if it was not cut
 
     @property
     def right(self) -> int:
@@ -57,21 +57,21 @@ class Piece:
 class Candidate:
     """The pieces `first` to `last` (exclusive) as one character.
 
-    `prior` is the log of how plausible that is from the geometry alone, at most 0.
+    `prior` is the log of how plausible that is by the geometry alone, at most 0.
     """
 
     first: int
     last: int
-    glyph: Glyph  # its box in pixels of the image that the ink came from
+    glyph: Glyph  # its box is in pixels of the strip
     prior: float
 
 
 @dataclass(frozen=True, slots=True)
 class Segmentation:
-    """All the ways to read `len(skips)` pieces, left to right.
+    """The ways to read the pieces of a strip, left to right; there are as many as `skips`.
 
     `skips` holds for each piece the log of how plausible it is that it is no part of a digit.
-    `clean` is the share of the ink, 0 to 1, that is not in specks too small for any digit.
+    `clean` is the share of the ink, 0 to 1, that is not in specks too small for a digit.
     """
 
     skips: tuple[float, ...]
@@ -82,7 +82,7 @@ class Segmentation:
 def segment_glyphs(ink: Ink, *, wide: float = WIDE) -> Segmentation:
     """Return the pieces of `ink` and the characters that they may form.
 
-    A piece wider than `wide` times the height of the line is also offered cut in two or more.
+    A piece wider than `wide` times the height of the line is also cut in two or more.
     """
     pieces, labels, clean = _pieces(ink)
     if not pieces:
@@ -104,12 +104,12 @@ def segment_glyphs(ink: Ink, *, wide: float = WIDE) -> Segmentation:
 def segment_cells(ink: Ink, edges: NDArray[np.float64]) -> Segmentation:
     """Return the ink in each cell of a comb as one character; an empty cell has none.
 
-    `edges` are the columns of the separators, in pixels of the ink's mask. Ink that crosses one
-    goes with the cell that holds most of it, unless it is two digits that touch.
+    `edges` are the columns of the separators, in pixels of the ink's mask. A piece across a
+    separator belongs to the cell that holds most of it, unless it is two digits that touch.
     """
     pieces, labels, clean = _pieces(ink)
     cell_of = np.searchsorted(edges[1:-1], np.arange(labels.shape[1])) + 1  # counted from 1
-    owners = np.zeros_like(labels)  # of each pixel: its cell
+    owners = np.zeros_like(labels)  # the cell of each inked pixel
     parts: dict[int, list[Piece]] = {}
     for piece in pieces:
         window = (slice(piece.y, piece.bottom), slice(piece.x, piece.right))
@@ -119,7 +119,7 @@ def segment_cells(ink: Ink, edges: NDArray[np.float64]) -> Segmentation:
         if cells[0] != cells[-1]:
             shares = np.bincount(cells, weights=own.sum(axis=0)) / piece.area
             taken = int(shares.argmax())
-            if int((shares >= _BOTH).sum()) > 1:
+            if int((shares >= _MIN_SHARE).sum()) > 1:
                 own, taken = own * cells, 0
                 for cell in np.unique(own[own > 0]).tolist():
                     parts.setdefault(cell, []).append(_part(own == cell, piece, cell))
@@ -141,10 +141,10 @@ def segment_cells(ink: Ink, edges: NDArray[np.float64]) -> Segmentation:
 
 
 def line_height(pieces: list[Piece], stroke: float) -> float:
-    """Return the height of the digits: the median of all that is not much lower than the tallest.
+    """Return the height of the digits in pixels: the median of the heights near the tallest.
 
-    Specks, dashes and fragments are lower and do not count. Pieces close above each other count
-    as one, or a line of digits that all broke would be half as high.
+    Specks, dashes and fragments are lower than half of it and do not count. Pieces close above each
+    other count as one, or a line of broken digits would be half as high.
     """
     stacks: list[tuple[int, int, int, int]] = []  # left, right, top, bottom
     for piece in sorted(pieces, key=lambda piece: piece.y):
@@ -161,7 +161,7 @@ def line_height(pieces: list[Piece], stroke: float) -> float:
 
 
 def skip_prior(piece: Piece, line: float, stroke: float) -> float:
-    """Return the log of how plausible it is that `piece` is dirt: low, or a hair of a line."""
+    """Return the log of how plausible it is that `piece` is dirt: low, or a thin line."""
     height = max(piece.h, 0.5 * piece.w) / line
     low = _along(height, (0.15, -0.01), (0.3, -0.5), (0.5, -5.0), (0.8, -14.0))
     thin = _along(_thickness([piece]) / stroke, (0.3, -1.0), (0.6, -14.0))
@@ -169,17 +169,17 @@ def skip_prior(piece: Piece, line: float, stroke: float) -> float:
 
 
 def group_prior(group: list[Piece], line: float, stroke: float, labels: Labels) -> float | None:
-    """Return the log of how plausible it is that `group` is one character, None for not at all."""
+    """Return the log of how plausible `group` is as one character, None if it cannot be one."""
     left, right = min(p.x for p in group), max(p.right for p in group)
     top, bottom = min(p.y for p in group), max(p.bottom for p in group)
     if len(group) == 1 and group[0].label != group[0].parent:
-        return -1.5  # cutting costs, or every wide 0 would be cut
+        return -1.5  # a cut has its price, or every wide 0 would be cut
     if len(group) > 1 and (right - left > 1.6 * line or bottom - top > 1.7 * line):
         return None
     if len(group) > 1 and len({piece.parent for piece in group}) == 1:
-        return 0.0  # the cut undone
+        return 0.0  # the parts of a cut piece, joined again
     size = max(right - left, bottom - top) / line
-    # A fragment beside a digit looks like a 1. Digits may be smaller than others, but not much.
+    # A fragment beside a digit looks like a 1, so small groups cost: digits differ little in size.
     total = _along(size, (0.5, -1.5), (0.75, 0.0))
     total += _along(_thickness(group) / stroke, (0.3, -3.0), (0.6, 0.0))
     if len(group) == 1:
@@ -194,7 +194,7 @@ def group_prior(group: list[Piece], line: float, stroke: float, labels: Labels) 
 
 
 def _along(x: float, *points: tuple[float, float]) -> float:
-    """Return what `np.interp` does, of one number in a tenth of the time."""
+    """Return `np.interp` of one number, in a tenth of the time."""
     before = points[0]
     for point in points:
         if x < point[0]:
@@ -205,14 +205,14 @@ def _along(x: float, *points: tuple[float, float]) -> float:
 
 
 def _thickness(group: list[Piece]) -> float:
-    """Return about how thick a straight stroke of the area and length of `group` is, in pixels."""
+    """Return the thickness in pixels of a straight stroke with the area and length of `group`."""
     width = max(p.right for p in group) - min(p.x for p in group)
     height = max(p.bottom for p in group) - min(p.y for p in group)
     return sum(p.area for p in group) / max(width, height)
 
 
 def link_prior(a: Piece, b: Piece, line: float, stroke: float, labels: Labels) -> float | None:
-    """Return the log of how plausible it is that two pieces belong to one digit, None for no."""
+    """Return the log of how plausible two pieces are as parts of one digit, None for not at all."""
     if a.parent == b.parent:
         return 0.0
     across = min(a.right, b.right) - max(a.x, b.x)
@@ -223,7 +223,7 @@ def link_prior(a: Piece, b: Piece, line: float, stroke: float, labels: Labels) -
     if across < -max(1.5 * stroke, 0.25 * line) or down < -0.3 * line:
         return None
     if down >= 0.6 * low and low >= 0.6 * high and low >= 0.5 * line:
-        # Two tall ones side by side are two digits, unless they close to a ring.
+        # Two tall pieces side by side are two digits, unless they are the halves of a ring.
         first, second = (a, b) if a.x <= b.x else (b, a)
         return -0.1 if _closes_to_ring(first, second, labels) else None
     gap = max(-across, 0, -down)
@@ -231,7 +231,7 @@ def link_prior(a: Piece, b: Piece, line: float, stroke: float, labels: Labels) -
 
 
 def _closes_to_ring(a: Piece, b: Piece, labels: Labels) -> bool:
-    """Say whether `a` and `b` are near each other at top and bottom and far in between."""
+    """Say whether `a` and `b` are close at the top and the bottom and far apart in between."""
     top, bottom = max(a.y, b.y), min(a.bottom, b.bottom)
     rows = bottom - top
     if rows < 8:
@@ -247,15 +247,17 @@ def _closes_to_ring(a: Piece, b: Piece, labels: Labels) -> bool:
 
 
 def _pieces(ink: Ink) -> tuple[list[Piece], Labels, float]:
-    # Gaps of a fraction of a stroke are faults of the threshold, not of the writer.
+    """Return the pieces of ink, their labels (h, w), and the share of ink that is no speck."""
+    # Gaps of a fraction of a stroke come from the threshold, not from the writer.
     labels: Labels = np.zeros(ink.mask.shape, np.int32)
     x, y, width, height = cv2.boundingRect(ink.mask)
     if width == 0:
         return [], labels, 0.0
-    left, top = max(0, x - 2), max(0, y - 2)  # at the rim of an image a closing fills more
+    left, top = max(0, x - 2), max(0, y - 2)  # room, as closing fills more at the rim
     inked = (slice(top, y + height + 2), slice(left, x + width + 2))
     joined = cv2.morphologyEx(ink.mask[inked], cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    # Numbers of 16 bits take half the time; no two pieces have pixels of one square of 2 x 2.
+    # Labels of 16 bits take half the time, and suffice for as many squares of 2 x 2 pixels: no two
+    # pieces share one.
     few = (width // 2 + 3) * (height // 2 + 3) < 2**16
     count, numbered, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
         joined, 8, cv2.CV_16U if few else cv2.CV_32S, cv2.CCL_DEFAULT
@@ -279,6 +281,7 @@ def _pieces(ink: Ink) -> tuple[list[Piece], Labels, float]:
 def _cut_wide(
     pieces: list[Piece], labels: Labels, line: float, wide: float
 ) -> tuple[list[Piece], Labels]:
+    """Replace each wide piece by its parts; the labels are changed in place."""
     result = []
     following = int(labels.max()) + 1
     for piece in pieces:
@@ -305,9 +308,9 @@ def _cut_wide(
 
 
 def cut_columns(mask: NDArray[np.bool_], line: float, wide: float) -> list[int]:
-    """Return where to cut `mask` (h, w), the ink of one piece, if it is wide for one digit.
+    """Return the columns at which to cut `mask` (h, w), one piece, if it is wide for one digit.
 
-    A cut goes where the upper and the lower contour come closest: at the joint of two digits.
+    A cut goes where the upper and the lower contour are closest: at the joint of two digits.
     """
     rows, columns = mask.shape
     if columns <= wide * line or rows < 0.5 * line or columns > 12 * line:
@@ -328,7 +331,7 @@ def cut_columns(mask: NDArray[np.bool_], line: float, wide: float) -> list[int]:
 
 
 def _part(own: NDArray[np.bool_], piece: Piece, label: int) -> Piece:
-    """Return the part of `piece` that `own`, a mask of its box, holds."""
+    """Return the part of `piece` inside `own`, a mask of the piece's box."""
     x, y, w, h = cv2.boundingRect(own.view(np.uint8))
     area = cv2.countNonZero(own.view(np.uint8))
     return Piece(label, piece.x + x, piece.y + y, w, h, area, label)
@@ -342,15 +345,17 @@ def _joined(group: list[Piece], label: int) -> Piece:
 
 
 def _mask(piece: Piece, labels: Labels) -> NDArray[np.bool_]:
+    """Return the ink of `piece` in its box, (h, w)."""
     mask: NDArray[np.bool_] = labels[piece.y : piece.bottom, piece.x : piece.right] == piece.label
     return mask
 
 
 def _glyph(group: list[Piece], labels: Labels, ink: Ink) -> Glyph:
+    """Return the normalised image of `group`, without the ink of other pieces."""
     left, right = min(p.x for p in group), max(p.right for p in group)
     top, bottom = min(p.y for p in group), max(p.bottom for p in group)
     rows, columns = labels.shape
-    # The grey fringe of the strokes lies a pixel outside of the mask.
+    # The grey fringe of the strokes lies one pixel outside the mask.
     window = (
         slice(max(0, top - 2), min(rows, bottom + 2)),
         slice(max(0, left - 2), min(columns, right + 2)),
@@ -359,8 +364,8 @@ def _glyph(group: list[Piece], labels: Labels, ink: Ink) -> Glyph:
     own = around == group[0].label
     for piece in group[1:]:
         own |= around == piece.label
-    near = np.asarray(cv2.dilate(own.view(np.uint8), _AROUND), np.uint8)
-    near &= own | (around == 0)  # none of other pieces
+    near = np.asarray(cv2.dilate(own.view(np.uint8), _KERNEL), np.uint8)
+    near &= own | (around == 0)  # no ink of other pieces
     image: Image = np.multiply(ink.soft[window], near)
     box = Box(
         left / ink.scale, top / ink.scale, (right - left) / ink.scale, (bottom - top) / ink.scale
