@@ -1,10 +1,11 @@
-"""The likeliest legal strings of a CTC posterior, with their exact probabilities.
+"""The likeliest legal values of a CTC posterior, with their exact probabilities.
 
-A string's probability is the sum over all its alignments with the frames, and a value's the sum
-over all legal strings that say it. Prefixes are taken up best first (prefix search decoding:
-Graves et al. 2006, section 3.2), in the product of the posterior with the grammar's automaton:
-what bounds a prefix is the probability of all that may follow it, so that what is found first is
-best. How long a character or a gap lasts is summed frame by frame, for each prefix taken up.
+The probability of a string is the sum over all its alignments with the frames, that of a value the
+sum over all legal strings with this value. The search expands prefixes best first (prefix search
+decoding: Graves et al. 2006, section 3.2) in the product of the posterior with the grammar's
+automaton. The bound of a prefix is the probability of all that may follow it, so that complete
+values come out best first. The forward algorithm sums, frame by frame, over how long each character
+and each gap lasts.
 """
 
 from __future__ import annotations
@@ -22,24 +23,24 @@ from numpy.typing import NDArray
 from pipeline.grammar.base import Grammar
 from pipeline.types import Alternative
 
-RIVAL: Final = 1e-4  # of the best one's probability: a rival less likely than this is not sought
-EXPANSIONS: Final = 300  # prefixes taken up, at about 30 µs each, before the search is cut short
-# Where a legal path alone is likelier than this, and while no more prefixes than this are taken
-# up, looking ahead for what is legal costs more than it saves.
+MIN_RATIO: Final = 1e-4  # to the best value: a value less likely than this is not searched for
+MAX_EXPANSIONS: Final = 300  # prefixes, at about 30 µs each, before the search is cut short
+# The exact bounds of legal suffixes cost more than they save where one legal path alone is likelier
+# than PEAKED and no more than FEW_EXPANSIONS prefixes are expanded.
 PEAKED: Final = 0.99
-FEW: Final = 40
+FEW_EXPANSIONS: Final = 40
 
 Floats = NDArray[np.float64]
 Posterior = NDArray[np.float32] | NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Legal:
-    """The likeliest legal values, best first, with the probability of each.
+class LegalValues:
+    """The likeliest legal values, best first, with their probabilities.
 
-    `exact`: no other value is likelier than these, but for rivals below RIVAL. Where it is False
-    the search was cut short: the values are legal and their probabilities right as far as they
-    go, but a likelier one may be missing.
+    `exact`: no other value is likelier than these, except for values below MIN_RATIO. Otherwise the
+    search was cut short: the values are legal and their probabilities are right for the strings
+    that were found, but a likelier value may be missing.
     """
 
     values: tuple[Alternative, ...]
@@ -48,47 +49,49 @@ class Legal:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Arcs:
-    """What may follow in one state of the automaton, of the characters that the reader knows."""
+    """The arcs out of one state of the automaton, for the characters that the reader knows."""
 
-    steps: tuple[tuple[int, int, str], ...]  # class, state, what it adds to the value
-    plain: bool  # each adds something of its own
+    steps: tuple[tuple[int, int, str], ...]  # class, next state, what the value gains
+    distinct: bool  # the value gains something, and something else by each step
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Product:
-    """A grammar, for a reader of certain classes.
+    """A grammar's automaton for a reader of certain classes.
 
-    `look` is (states + 1, 2 classes + 1): where in the endings of a frame, laid out flat, those
-    after each class are found, then those after staying at each class and at the blank.
+    `suffixes` is (states + 1, 2 classes + 1): for each state the flat indices, in the suffix
+    probabilities (states + 1, classes + 1) of a frame, of what follows: first a new character of
+    each class, then staying at each class, and last staying at the blank.
     """
 
     arcs: tuple[_Arcs, ...]
     accepting: tuple[bool, ...]
-    look: NDArray[np.intp]
+    suffixes: NDArray[np.intp]
 
 
-# The ways to say a prefix: by the automaton's state and the last class, for each frame the
-# probability of all that comes before this class, if it begins at that frame: (frames + 1,).
-_Ways = dict[tuple[int, int], Floats]
+# The ways to write a prefix, by the automaton's state and the class of the last character. Each has
+# for every frame, (frames + 1,), the probability of all before the last character, if that begins
+# at the frame.
+_Entries = dict[tuple[int, int], Floats]
 
 
 def likeliest_values(
     posterior: Posterior, grammar: Grammar, *, classes: str, most: int = 5
-) -> Legal:
+) -> LegalValues:
     """Return up to `most` of the likeliest legal values.
 
-    `posterior` is (frames, len(classes) + 1): the probabilities of each class and, last, of the
-    blank, a frame a row. Raises ValueError where it has another shape or a negative or
-    non-finite number; rows are scaled to sum to 1. No value is found where none has a probability
-    above 0. That nothing is written is no value: its probability is the product of the blanks.
+    `posterior` is (frames, len(classes) + 1): in each row the probabilities of the classes and,
+    last, of the blank. Raises ValueError for another shape, and for a negative or non-finite
+    number; rows are scaled to sum to 1. Values of probability 0 are not found. An empty field is no
+    value here: its probability is the product of the blanks.
     """
     search = _Search(posterior, grammar, classes)
-    if search.best_legal_path > PEAKED:
-        found = search.likeliest(most, FEW)
+    if search.best_path > PEAKED:
+        found = search.run(most, FEW_EXPANSIONS)
         if found.exact:
             return found
-    search.look_ahead()
-    return search.likeliest(most, EXPANSIONS)
+    search.bound_by_legal_suffixes()
+    return search.run(most, MAX_EXPANSIONS)
 
 
 def decode_greedily(scores: NDArray[np.floating], characters: Sequence[str]) -> str:
@@ -103,10 +106,9 @@ def decode_greedily(scores: NDArray[np.floating], characters: Sequence[str]) -> 
 
 
 class _Search:
-    """The product of a posterior and an automaton.
+    """A search in the product of a posterior and an automaton.
 
-    Until it looks ahead, whatever follows a prefix is taken for legal: all bounds hold, but are
-    further off.
+    At first the bounds take every suffix for legal: they hold, but are loose.
     """
 
     def __init__(self, posterior: Posterior, grammar: Grammar, classes: str) -> None:
@@ -119,115 +121,117 @@ class _Search:
         self._of: Floats = np.ascontiguousarray((rows / total).T)  # (classes + 1, frames)
         self._product = _product(grammar, classes)
         self._of_class: list[list[float]] = self._of.tolist()
-        # The probability of all that begins with a class at a frame, by state: (frames, states,
-        # classes). Until it looks ahead there is one for all states.
-        self._onward: Floats = np.ascontiguousarray(self._of[:-1].T)[:, None]
-        self._ahead = False
-        # Before the first character: nothing, or a gap from the start.
+        # The probability of all suffixes that begin with a class at a frame, by state: (frames,
+        # states, classes). As long as every suffix counts as legal, all states share one.
+        self._suffixes: Floats = np.ascontiguousarray(self._of[:-1].T)[:, None]
+        self._by_state = False
+        # Before the first character: nothing, or a gap from the first frame on.
         self._start = np.ones(len(rows) + 1)
         np.cumprod(self._of[-1], out=self._start[1:])
-        # Of the best path, where that is legal: no more than that of the best legal value.
+        # The probability of the best path where it is legal: the best legal value has no less.
         path = decode_greedily(self._of.T, (*classes, ""))
-        legal = grammar.accepts(path)
-        self.best_legal_path = float(self._of.max(axis=0).prod()) if legal else 0.0
+        self.best_path = float(self._of.max(axis=0).prod()) if grammar.accepts(path) else 0.0
 
-    def look_ahead(self) -> None:
-        """Bound each prefix from here on by the legal ways to go on."""
-        self._onward = _legal_onward(self._of, self._product)
-        self._ahead = True
+    def bound_by_legal_suffixes(self) -> None:
+        """Make the bounds of prefixes exact: only legal suffixes count from here on."""
+        self._suffixes = _legal_suffixes(self._of, self._product)
+        self._by_state = True
 
-    def likeliest(self, most: int, expansions: int) -> Legal:
-        """Search best first, taking up no more than so many prefixes."""
+    def run(self, most: int, max_expansions: int) -> LegalValues:
+        """Search best first, expanding up to `max_expansions` prefixes."""
         order = count()
-        # Prefixes, by the probability of all that may follow, and complete values (no ways).
-        heap: list[tuple[float, int, str, _Ways]] = []
+        # Prefixes by their bounds, and complete values (without entries) by their probabilities.
+        heap: list[tuple[float, int, str, _Entries]] = []
         found: list[Alternative] = []
-        best, taken, text = self.best_legal_path, 0, ""
-        known = False
-        complete, children = self._expand({(0, -1): self._start}, RIVAL * best)
+        best, expanded, text = self.best_path, 0, ""
+        some_complete = False
+        complete, children = self._expand({(0, -1): self._start}, MIN_RATIO * best)
         while True:
-            if complete > RIVAL * best:
+            if complete > MIN_RATIO * best:
                 heapq.heappush(heap, (-complete, next(order), text, {}))
-                best, known = max(best, complete), True
-            for spoken, (mass, onward) in children.items():
-                heapq.heappush(heap, (-mass, next(order), text + spoken, onward))
+                best, some_complete = max(best, complete), True
+            for gained, (bound, entries) in children.items():
+                heapq.heappush(heap, (-bound, next(order), text + gained, entries))
             while heap and not heap[0][3] and len(found) < most:
                 found.append(Alternative(heap[0][2], min(1.0, -heap[0][0])))
                 heapq.heappop(heap)
-            if not heap or len(found) == most or -heap[0][0] <= RIVAL * best:
-                # Masses are sums in another order: equals may have come out the wrong way round.
+            if not heap or len(found) == most or -heap[0][0] <= MIN_RATIO * best:
+                # Bounds are sums in another order: equal values may come out the wrong way round.
                 found.sort(key=lambda value: -value.probability)
-                return Legal(tuple(found), exact=taken < expansions)
-            if taken >= expansions and known:
+                return LegalValues(tuple(found), exact=expanded < max_expansions)
+            if expanded >= max_expansions and some_complete:
                 rest = sorted(entry for entry in heap if not entry[3])
                 found += [Alternative(text, -negative) for negative, _, text, _ in rest]
-                return Legal(tuple(found[:most]), exact=False)
-            _, _, text, ways = heapq.heappop(heap)
-            if taken >= expansions:
-                heap.clear()  # cut short, it goes straight on to the first legal value
-            taken += 1
-            complete, children = self._expand(ways, RIVAL * best)
+                return LegalValues(tuple(found[:most]), exact=False)
+            _, _, text, entries = heapq.heappop(heap)
+            if expanded >= max_expansions:
+                heap.clear()  # cut short: go straight on to the first legal value
+            expanded += 1
+            complete, children = self._expand(entries, MIN_RATIO * best)
 
-    def _expand(self, ways: _Ways, floor: float) -> tuple[float, dict[str, tuple[float, _Ways]]]:
-        """Return the probability that nothing follows, and what may, by what the value adds.
+    def _expand(
+        self, entries: _Entries, floor: float
+    ) -> tuple[float, dict[str, tuple[float, _Entries]]]:
+        """Return the probability that a prefix is complete, and the longer prefixes.
 
-        Of this only what is likelier, all ways together, than `floor`.
+        These come by what the value gains, with their bounds; those not above `floor` are left out.
         """
         complete = 0.0
-        masses: dict[str, float] = {}
+        bounds: dict[str, float] = {}
         steps: list[tuple[str, int, int, Floats]] = []
-        pending = list(ways.items())
-        for (state, last), before in pending:
+        pending = list(entries.items())
+        for (state, last), entry in pending:
             arcs = self._product.arcs[state]
-            said = gap = before
+            ended = in_gap = entry
             if last >= 0:
-                said, gap = _lasting(before, self._of_class[last], self._of_class[-1])
+                ended, in_gap = _forward(entry, self._of_class[last], self._of_class[-1])
             if self._product.accepting[state]:
-                complete += float(said[-1])
-            onward = self._onward[:, state if self._ahead else 0]
-            likely = said[:-1].dot(onward).tolist()
+                complete += float(ended[-1])
+            suffixes = self._suffixes[:, state if self._by_state else 0]
+            masses = ended[:-1].dot(suffixes).tolist()
             if last >= 0:
                 # The same character again needs a gap before it.
-                likely[last] = float(gap[:-1].dot(onward[:, last]))
-            if arcs.plain and len(pending) == 1:
+                masses[last] = float(in_gap[:-1].dot(suffixes[:, last]))
+            if arcs.distinct and len(pending) == 1:
                 return complete, {
-                    spoken: (likely[k], {(following, k): gap if k == last else said})
-                    for k, following, spoken in arcs.steps
-                    if likely[k] > floor
+                    gained: (masses[k], {(following, k): in_gap if k == last else ended})
+                    for k, following, gained in arcs.steps
+                    if masses[k] > floor
                 }
-            for k, following, spoken in arcs.steps:
-                if likely[k] <= 0.0:
+            for k, following, gained in arcs.steps:
+                if masses[k] <= 0.0:
                     continue
-                entering = gap if k == last else said
-                if spoken:
-                    masses[spoken] = masses.get(spoken, 0.0) + likely[k]
-                    steps.append((spoken, following, k, entering))
+                after = in_gap if k == last else ended
+                if gained:
+                    bounds[gained] = bounds.get(gained, 0.0) + masses[k]
+                    steps.append((gained, following, k, after))
                 else:
-                    pending.append(((following, k), entering))  # the value is the same
-        children: dict[str, tuple[float, _Ways]] = {}
-        for spoken, following, k, entering in steps:
-            if masses[spoken] > floor:
-                _, onto = children.setdefault(spoken, (masses[spoken], {}))
-                known = onto.get((following, k))
-                onto[following, k] = entering if known is None else known + entering
+                    pending.append(((following, k), after))  # the value stays the same
+        children: dict[str, tuple[float, _Entries]] = {}
+        for gained, following, k, after in steps:
+            if bounds[gained] > floor:
+                _, longer = children.setdefault(gained, (bounds[gained], {}))
+                known = longer.get((following, k))
+                longer[following, k] = after if known is None else known + after
         return complete, children
 
 
-def _lasting(before: Floats, own: list[float], blank: list[float]) -> tuple[Floats, Floats]:
-    """Return for each frame the probability of all before it, a character having been said.
+def _forward(entry: Floats, own: list[float], blank: list[float]) -> tuple[Floats, Floats]:
+    """Return the forward probabilities of a prefix: that the frames before each hold all of it.
 
-    It may begin at a frame as likely as `before` (frames + 1,) tells, and is followed by a gap or
-    not; the second is that of those with a gap. `own` and `blank` are the frames' probabilities.
+    `entry` (frames + 1,) has for each frame the probability of what comes before the last
+    character, if that begins there; `own` and `blank` are the frames' probabilities of its class
+    and of the blank. The second result counts only alignments with a gap at the end.
     """
-    lasting = waiting = 0.0
-    said, gap = [0.0], [0.0]
-    # As products with matrices of runs it takes no less: building these costs more than it saves.
-    for entering, same, none in zip(before[:-1].tolist(), own, blank, strict=True):
-        waiting = (waiting + lasting) * none
-        lasting = (lasting + entering) * same
-        gap.append(waiting)
-        said.append(waiting + lasting)
-    return np.array(said), np.array(gap)
+    in_character = in_gap = 0.0
+    ended, with_gap = [0.0], [0.0]
+    # A product with matrices of runs is no quicker: building these costs more than it saves.
+    for entering, same, none in zip(entry[:-1].tolist(), own, blank, strict=True):
+        in_gap = (in_gap + in_character) * none
+        in_character = (in_character + entering) * same
+        with_gap.append(in_gap)
+        ended.append(in_gap + in_character)
+    return np.array(ended), np.array(with_gap)
 
 
 @lru_cache(maxsize=256)
@@ -240,38 +244,40 @@ def _product(grammar: Grammar, classes: str) -> _Product:
     ]
     arcs = []
     for row in automaton.table.tolist():
-        steps = tuple((k, row[at], spoken) for k, at, spoken in known if row[at] >= 0)
-        added = {step[2] for step in steps}
-        arcs.append(_Arcs(steps, plain="" not in added and len(added) == len(steps)))
+        steps = tuple((k, row[column], gained) for k, column, gained in known if row[column] >= 0)
+        gains = {gained for _, _, gained in steps}
+        arcs.append(_Arcs(steps, distinct="" not in gains and len(gains) == len(steps)))
     # One state more, the last, from which nothing is legal.
     states, size = len(arcs) + 1, len(classes) + 1
-    look = np.full((states, size - 1), (states - 1) * size)
+    suffixes = np.full((states, size - 1), (states - 1) * size)
     for state, here in enumerate(arcs):
         for k, following, _ in here.steps:
-            look[state, k] = following * size + k
-    look = np.concatenate([look, np.arange(states * size).reshape(states, size)], axis=1)
-    return _Product(tuple(arcs), tuple(automaton.accepting.tolist()), look)
+            suffixes[state, k] = following * size + k
+    staying = np.arange(states * size).reshape(states, size)
+    suffixes = np.concatenate([suffixes, staying], axis=1)
+    return _Product(tuple(arcs), tuple(automaton.accepting.tolist()), suffixes)
 
 
-def _legal_onward(of: Floats, product: _Product) -> Floats:
-    """Return (frames, states + 1, classes): that of all legal ways to go on with a class.
+def _legal_suffixes(of: Floats, product: _Product) -> Floats:
+    """Return the probabilities of all legal suffixes, (frames, states + 1, classes).
 
-    It begins at that frame, the automaton being in that state before it.
+    A suffix begins with the class at the frame, from the state before it (the backward algorithm).
     """
     size, length = of.shape
-    # To each class and the blank, from what `look` tells: another character begins, the same one
-    # goes on, or a gap follows.
+    # For each frame, from the columns of `product.suffixes` to the class before them: a character
+    # of another class begins, the same one goes on, or there is a gap.
     turns = np.zeros((length, 2 * size - 1, size))
     np.multiply(of[:-1].T[:, :, None], 1.0 - np.eye(size - 1, size), out=turns[:, : size - 1])
     own = np.arange(size - 1)
     turns[:, size - 1 + own, own] = of[:-1].T
     turns[:, -1] = of[-1][:, None]
-    # What may follow a frame of a class (the blank last), with the automaton in a state.
-    endings = np.empty((len(product.look), size))
+    # The probability of all legal frames after the present one, by state and by the class of this
+    # frame, the blank last.
+    endings = np.empty((len(product.suffixes), size))
     endings[:] = np.array([*product.accepting, False])[:, None]
-    found = np.empty((length, *product.look.shape))
+    found = np.empty((length, *product.suffixes.shape))
     for t in range(length - 1, 0, -1):
-        endings.take(product.look, out=found[t], mode="clip")
+        endings.take(product.suffixes, out=found[t], mode="clip")
         np.dot(found[t], turns[t], out=endings)
-    endings.take(product.look, out=found[0], mode="clip")
+    endings.take(product.suffixes, out=found[0], mode="clip")
     return found[:, :, : size - 1] * of[:-1].T[:, None]

@@ -1,14 +1,15 @@
-"""Finds the E-13B line of a page and cuts it into cells of one character each.
+"""Find the E-13B line of a page and cut it into cells of one character each.
 
-E-13B is printed at a fixed pitch of 1/8 inch from right edge to right edge, on characters 9 modules
-of 0.013 inch high (ANSI X9.27, ISO 1004-1). Few other rows of ink on a page have their right edges
-on such a lattice, so the lattice is looked for, not the words beside it; symbols of several pieces
-and broken characters then come out by their place alone.
+E-13B is printed at a fixed pitch of 1/8 inch from right edge to right edge, in characters 9 modules
+of 0.013 inch high (ANSI X9.27, ISO 1004-1). Few other rows of ink have their right edges on such a
+lattice, so the search is for the lattice. Symbols of several pieces and broken characters are then
+found by their place on it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import cv2
 import numpy as np
@@ -17,29 +18,36 @@ from numpy.typing import NDArray
 from pipeline.imageops import cumulative_histogram, kth_smallest, median, quantile
 from pipeline.types import Box, Image
 
-MODULE_INCH = 0.013
-HEIGHT = 9.0  # modules, of a digit
-PITCH = 0.125 / MODULE_INCH  # modules
+MODULE_INCH: Final = 0.013
+HEIGHT: Final = 9.0  # modules, of a digit
+PITCH: Final = 0.125 / MODULE_INCH  # modules
 CELL_ROWS, CELL_COLUMNS = 28, 24  # pixels: one pitch wide
-CELL_MODULE = CELL_COLUMNS / PITCH  # pixels of a cell, 2.5
-_RIGHT = 1.3  # modules of a cell on the right of its character: a 0 sits in the middle
-_BELOW = (CELL_ROWS / CELL_MODULE - HEIGHT) / 2  # modules below and above
+CELL_MODULE: Final = CELL_COLUMNS / PITCH  # pixels of a cell to a module, 2.5
+_RIGHT: Final = 1.3  # modules of a cell to the right of its character, so that a 0 is in the middle
+_BELOW: Final = (CELL_ROWS / CELL_MODULE - HEIGHT) / 2  # modules below and above
 
-WORK_WIDTH = 1600  # pixels that a page is brought to: a cheque then has 1.9 to 3.8 a module
-_HEIGHTS = (14.0, 40.0)  # pixels at that width: pages from 5 to 12 inches
-_BAND = 0.4  # of the page, from below: photographs show the table under the cheque
-_LEVELS = (0.5, 0.35, 0.65, 0.22)  # of full ink: faint print, thick print, print over a pattern
-_MIN_LINKS = 5  # neighbours on the lattice: fewer come about by chance in a line of type
-_MOST_BOXES = 1000  # shaped as digits: more are a texture, and would take long to try
-_REACH = 31  # pixels at the working width: wider than any stroke of E-13B
+WORK_WIDTH: Final = 1600  # pixels of a page when searched: 1.9 to 3.8 to a module of a cheque
+_HEIGHTS: Final = (14.0, 40.0)  # pixels of a digit at that width: pages of 5 to 12 inches
+_BAND: Final = 0.4  # of the page, from below: photographs show the table under the cheque
+# Thresholds, as shares of full ink, in the order tried: the last three are for faint print, thick
+# print and print over a pattern.
+_LEVELS: Final = (0.5, 0.35, 0.65, 0.22)
+_MIN_LINKS: Final = 5  # neighbours on the lattice: fewer come about by chance in a line of type
+_MAX_BOXES: Final = 1000  # with a digit's shape: more are a texture, and would take long to try
+_REACH: Final = 31  # pixels at the working width: wider than any stroke of E-13B
+_MIN_INK: Final = 16.0  # of 255: fainter marks are the texture of the paper
+_INKED_PIXEL: Final = 110  # of 255, in a cell
+# The share of a cell's pixels that are inked: the lightest characters have a sixth, gaps on real
+# paper less than 0.025.
+_MIN_INKED: Final = 0.04
 
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """A lattice of character cells: where the lower right corner of each character lies.
+    """A lattice of character cells, given by the lower right corner of each character.
 
-    `corners` is (n, 2) float64, x and y in pixels of the image that they were found in; `module`
-    is the size of a module in it, across and down, and `slope` the fall of the line.
+    `corners` is (n, 2) float64, x and y in pixels of the image searched; `module` is the width and
+    the height of a module there, and `slope` how far the line falls per pixel to the right.
     """
 
     corners: NDArray[np.float64]
@@ -58,8 +66,8 @@ class Cells:
 class Band:
     """The lower part of a page at the working width.
 
-    `darkness` (h, w) is how much darker than the paper around it each pixel is. A pixel x, y of it
-    is x / scale, top + y / scale on the page.
+    `darkness` (h, w) is how much darker than the paper around it each pixel is. Its pixel (x, y) is
+    (x / scale, top + y / scale) on the page.
     """
 
     darkness: Image
@@ -67,29 +75,30 @@ class Band:
     top: float
 
     def on_page(self, box: Box) -> Box:
+        """Return `box`, in pixels of the band, in pixels of the page."""
         s = self.scale
         return Box(box.x / s, self.top + box.y / s, box.w / s, box.h / s)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line found in a band: its lattice from edge to edge, and how dark its ink is."""
+    """A line found in a band: its lattice from edge to edge, and the darkness of its ink."""
 
     cells: Cells
-    ink: float  # of darkness, 0 to 255
+    ink: float  # 0 to 255
 
 
 def cut_band(grey: Image, rows: tuple[int, int] | None = None) -> Band:
-    """Return the lower part of a page, (height, width) uint8, ready to look for the line.
+    """Return the rows of a page, (height, width) uint8, in which to search for the line.
 
-    `rows`, first and last but one, say where the line is; without them it is in the lower 40 %.
+    `rows` are the first and the last (exclusive); without them, the lower 40 % of the page.
     """
     height, columns = grey.shape
-    # A tall page would not end.
+    # Of a tall page no more rows than it has columns, or the search would take too long.
     top, end = rows or (max(round(height * (1 - _BAND)), height - columns), height)
     scale = WORK_WIDTH / columns
     size = (WORK_WIDTH, max(1, round((end - top) * scale)))
-    # Averaging over odd parts of pixels costs five times as much, and tells only from 400 dpi on.
+    # Area averaging costs five times as much, and helps only from 400 dpi on.
     way = cv2.INTER_AREA if scale < 0.6 else cv2.INTER_LINEAR if scale < 1 else cv2.INTER_CUBIC
     return Band(
         darkness(np.asarray(cv2.resize(grey[top:end], size, interpolation=way))), scale, top
@@ -99,7 +108,7 @@ def cut_band(grey: Image, rows: tuple[int, int] | None = None) -> Band:
 def darkness(grey: Image) -> Image:
     """Return how much darker than the paper around it each pixel of `grey` (h, w) is, 0 to 255."""
     rows, columns = grey.shape
-    # At half the size, which does for paper. Smooth, or the lightest noise would pass for it.
+    # Half the size is enough for paper. Smoothed, or the lightest noise would pass for the paper.
     size = (max(1, columns // 2), max(1, rows // 2))
     half = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
     smooth = cv2.GaussianBlur(half, (0, 0), 0.7)
@@ -112,12 +121,12 @@ def darkness(grey: Image) -> Image:
 def find_line(dark: Image) -> Line | None:
     """Return the E-13B line in the darkness (h, w) of a band, or None where there is none."""
     full = quantile(cumulative_histogram(dark[::2]), 0.995, "inverted_cdf")  # half is enough
-    if full < 16:  # of 255: the texture of the paper
+    if full < _MIN_INK:
         return None
     for level in _LEVELS:
         mask = cv2.threshold(dark, level * full, 255, cv2.THRESH_BINARY)[1]
         boxes = _digit_boxes(np.asarray(mask, np.uint8))
-        chain = _longest_chain(boxes) if len(boxes) <= _MOST_BOXES else None
+        chain = _longest_chain(boxes) if len(boxes) <= _MAX_BOXES else None
         if chain is None:
             continue
         cells = _lattice(boxes[chain], dark.shape[1])
@@ -130,8 +139,8 @@ def find_line(dark: Image) -> Line | None:
 
 
 def _digit_boxes(mask: Image) -> NDArray[np.float64]:
-    """Return x, y, w, h of the pieces with a digit's proportions, 4 to 7 by 9: (n, 4)."""
-    # Outlines take a third of the time of labels. Those of holes are none of pieces.
+    """Return x, y, w, h, (n, 4), of the pieces with a digit's proportions, 4 to 7 by 9."""
+    # Contours take a third of the time of labels. Those of holes are left out below.
     outlines, nested = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     boxes = np.array([cv2.boundingRect(outline) for outline in outlines]).reshape(-1, 4)
     if len(boxes) == 0:
@@ -148,7 +157,7 @@ def _digit_boxes(mask: Image) -> NDArray[np.float64]:
 
 
 def _longest_chain(boxes: NDArray[np.float64]) -> NDArray[np.intp] | None:
-    """Return the largest set of boxes in one row with right edges a pitch apart, from the left."""
+    """Return the boxes of the row with the most right edges a pitch apart, from the left."""
     rights, bottoms, heights = boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3], boxes[:, 3]
     best: NDArray[np.intp] | None = None
     links = _MIN_LINKS - 1
@@ -177,7 +186,7 @@ def _pitch_of(heights: NDArray[np.float64]) -> float:
 def _on_one_line(
     x: NDArray[np.float64], y: NDArray[np.float64], height: float
 ) -> NDArray[np.bool_]:
-    """Tell which points lie on the line through most of them."""
+    """Say for each point whether it lies on the line through most of them."""
     if len(x) < 3:
         return np.ones(len(x), np.bool_)
     run = np.diff(x)
@@ -188,18 +197,18 @@ def _on_one_line(
 
 
 def _count_links(rights: NDArray[np.float64], pitch: float) -> int:
-    """Count the neighbours that are a whole number of pitches apart, up to three."""
+    """Count the neighbours that are one, two or three pitches apart."""
     steps = np.diff(rights) / pitch
     whole = np.round(steps)
     return int(((whole >= 1) & (whole <= 3) & (np.abs(steps - whole) <= 0.12 * whole)).sum())
 
 
 def _lattice(boxes: NDArray[np.float64], width: int) -> Cells | None:
-    """Fit a lattice to a row of boxes from the left, and extend it over the image's width."""
+    """Fit a lattice to a row of boxes, from the left, and extend it over the width of the image."""
     rights, bottoms, heights = boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3], boxes[:, 3]
     steps = np.diff(rights)
     pitch = _pitch_of(heights)
-    for _ in range(2):  # the second time with the pitch that the first has found
+    for _ in range(2):  # the second time with the pitch found by the first
         whole = np.round(steps / pitch)
         good = (whole >= 1) & (whole <= 3) & (np.abs(steps / pitch - whole) <= 0.12 * whole)
         if good.sum() < _MIN_LINKS:
@@ -208,7 +217,7 @@ def _lattice(boxes: NDArray[np.float64], width: int) -> Cells | None:
     if not 0.88 <= pitch / _pitch_of(heights) <= 1.12:
         return None
     index = np.concatenate([[0.0], np.cumsum(np.round(steps / pitch))])
-    # Broken pieces and specks that stand in the row are off the lattice; they must not bend it.
+    # Broken pieces and specks in the row are off the lattice and must not bend it.
     across = _fit(index, rights, 0.15 * pitch)
     kept = np.abs(np.polyval(across, index) - rights) <= 0.15 * pitch
     if kept.sum() < _MIN_LINKS + 1:
@@ -236,9 +245,9 @@ def _strays(
     off: NDArray[np.float64],
     most: float,
 ) -> NDArray[np.float64]:
-    """Return how far each cell lies off the lattice (n, 2), by the digits next to it.
+    """Return how far each cell lies off the lattice, (n, 2) pixels, judged by the digits near it.
 
-    Fields that were printed one after the other are up to a module apart from each other's pitch.
+    Parts of the line that were printed separately are up to a module off each other's lattice.
     """
     near = np.abs(numbers[:, None] - index[None, :])
     weight = np.where(near <= 2, 1 / (1 + near) ** 2, 0.0)
@@ -247,8 +256,8 @@ def _strays(
 
 
 def _fit(x: NDArray[np.float64], y: NDArray[np.float64], near: float) -> NDArray[np.float64]:
-    """Fit a line; or a parabola, where the line misses by more than `near` and points suffice."""
-    # In closed form: a tenth of the time of a general fit.
+    """Fit a line; a parabola to 8 points or more that the line misses by more than `near`."""
+    # The closed form takes a tenth of the time of a general fit.
     x_mean, y_mean = x.mean(), y.mean()
     away = x - x_mean
     slope = float(away @ (y - y_mean)) / max(float(away @ away), 1e-9)
@@ -261,13 +270,14 @@ def _fit(x: NDArray[np.float64], y: NDArray[np.float64], near: float) -> NDArray
 def cut_cells(dark: Image, cells: Cells, ink: float) -> Image:
     """Return the characters of a lattice as (n, 28, 24) uint8, full ink 255 on 0.
 
-    The one preprocessing, of reading and of training: `dark` is from `darkness`, `ink` how dark a
-    stroke is in it.
+    This is the preprocessing, the same in reading and in training. `dark` comes from `darkness`;
+    `ink` is the darkness of a stroke.
     """
     across = ((np.arange(CELL_COLUMNS) + 0.5) / CELL_MODULE + _RIGHT - PITCH) * cells.module[0]
     down = ((np.arange(CELL_ROWS) + 0.5) / CELL_MODULE - _BELOW - HEIGHT) * cells.module[1]
     dx, dy = np.meshgrid(across, down)
-    # The corners are edges of pixels, remap counts from their middles. Turned by the slope.
+    # Corners are counted from the edge of a pixel, remap counts from its middle. The cell turns
+    # with the slope.
     aside = (dx - cells.slope * dy - 0.5).astype(np.float32).ravel()
     below = (dy + cells.slope * dx - 0.5).astype(np.float32).ravel()
     corners = cells.corners.astype(np.float32)
@@ -284,8 +294,5 @@ def cut_cells(dark: Image, cells: Cells, ink: float) -> Image:
 
 
 def has_ink(images: Image) -> NDArray[np.bool_]:
-    """Tell which cells, (n, 28, 24), hold more than specks.
-
-    The lightest characters ink a sixth of their cell, and gaps on real paper hold less than 0.025.
-    """
-    return np.asarray((images > 110).mean(axis=(1, 2)) >= 0.04)
+    """Say for each cell of (n, 28, 24) whether it holds more than specks."""
+    return np.asarray((images > _INKED_PIXEL).mean(axis=(1, 2)) >= _MIN_INKED)

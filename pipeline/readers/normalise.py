@@ -1,10 +1,12 @@
-"""The one preprocessing of glyphs and of strips, used by training and by reading alike.
+"""The preprocessing of glyphs and of strips, the same in training and in reading.
 
-Of glyphs: what NIST's digits went through on their way into MNIST (LeCun et al. 1998, section
-III-A): fit into 20 x 20 pixels keeping the aspect, then centre by centre of mass in 28 x 28.
+Glyphs are prepared as NIST's digits were for MNIST (LeCun et al. 1998, section III-A): fitted into
+20 x 20 pixels with their aspect kept, then centred by their centre of mass in 28 x 28.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 import cv2
 import numpy as np
@@ -19,33 +21,34 @@ from pipeline.imageops import (
 )
 from pipeline.types import Image
 
-SIDE = 28
-_INK_SIDE = 20
-# Of the brightest pixel: fainter fringes of a soft grey stroke do not count as its extent. Digits
-# of MNIST keep their published size up to 0.2; pencil needs more than 0.
-_EXTENT = 0.12
+GLYPH_SIDE: Final = 28  # pixels
+_INK_SIDE: Final = 20
+# A share of the brightest pixel: fainter fringes of a soft grey stroke do not count as its extent.
+# Digits of MNIST keep their published size up to 0.2; pencil needs more than 0.
+_EXTENT: Final = 0.12
 
-ROWS = 32  # of a strip as the strip reader sees it
-_COLUMNS = (32, 512)  # the fewest and the most: a number of 30 digits at 16 columns each
-_STEP = 16  # columns are a multiple of this: few widths, few plans of the network's tensors
-_SIDE = 8  # columns of paper at both ends: at the rim, a 1 looks like the border of a box
-_PAPER = 21  # pixels at 32 rows: within this window strokes are the minority
-_DARK = 80  # of 255: on darker paper the ink is light; a light edge on grey paper is no ink
-_LEAST_LIGHT = 32  # of 255: noise on darker paper would be ink
-_FAINT = 28.0  # of 255: ink fainter than this share of the paper is not amplified further
-_ROOM = 0.14  # of the height of the ink, left free around it
-_HEIGHT = 20.0  # rows of writing in a strip that is levelled,
-_ZOOM = (0.75, 1.7)  # as far as it may be made lower or higher than what the ink fills
-_LEVEL_RULE, _UPRIGHT_RULE = 21, 24  # pixels at 32 rows: longer strokes are no writing
+ROWS: Final = 32  # of a strip as the strip reader sees it
+_COLUMNS: Final = (32, 512)  # the fewest and the most: a number of 30 digits at 16 columns each
+_STEP: Final = 16  # columns are a multiple of this, since the runtime plans its tensors by width
+_MARGIN: Final = 8  # columns of paper at both ends: at the rim, a 1 looks like the border of a box
+_PAPER: Final = 21  # pixels at 32 rows: within this window strokes are the minority
+_DARK: Final = 80  # of 255: on darker paper the ink is the light part
+_LEAST_LIGHT: Final = 32  # of 255: noise on darker paper would become ink
+_FAINT: Final = 28.0  # of 255: fainter ink, relative to the paper, is not amplified further
+_INK: Final = 96  # of 255: pixels from which on the extent of the ink is measured
+_ROOM: Final = 0.14  # of the height of the ink, left free above and below it, and twice beside it
+_HEIGHT: Final = 20.0  # rows of writing in a levelled strip
+_ZOOM: Final = (0.75, 1.7)  # how far levelling may lower and raise the writing
+_LEVEL_RULE, _UPRIGHT_RULE = 21, 24  # pixels at 32 rows: longer straight strokes are rules
 
 
-def normalise_strip(grey: Image, level: bool = False) -> Image:
-    """Make of one field's image what the strip reader is trained on.
+def normalise_strip(grey: Image, *, level: bool = False) -> Image:
+    """Prepare the image of a field for the strip reader.
 
     `grey` is (h, w) uint8 of any size, dark or light paper, shaded or not. Returns (32, columns)
-    uint8: cropped to the rows and columns that hold ink, paper near 0, full ink near 255;
-    columns are a multiple of 16 between 32 and 512, what is too long being squeezed. With `level`
-    the rows are those that bring the writing to the middle and to 20 rows, whatever else is there.
+    uint8, cropped to the ink, paper near 0 and full ink near 255. The columns are a multiple of 16
+    between 32 and 512; a longer strip is squeezed. With `level` the rows are chosen so that the
+    writing lies in the middle and is 20 rows high, whatever else is in the strip.
     """
     if grey.size == 0:
         return np.zeros((ROWS, _COLUMNS[0]), np.uint8)
@@ -55,24 +58,24 @@ def normalise_strip(grey: Image, level: bool = False) -> Image:
     if level:
         first, span = _rows_around_writing(whole[top:bottom, left:right])
         first += top
-    unit = len(grey) / ROWS  # pixels of the image a row of `whole`
+    unit = len(grey) / ROWS  # rows of the image to one of `whole`
     rows = _within(first * unit, (first + span) * unit, len(grey))
     columns = _within(left * unit, right * unit, grey.shape[1])
     scale = ROWS / (span * unit)
     wide = max(4, round((right - left) * unit * scale))
     high = min(ROWS, max(1, round((rows.stop - rows.start) * scale)))
     ink = _flattened(resize_to(grey[rows, columns], (wide, high)))
-    width = -(-(wide + 2 * _SIDE) // _STEP) * _STEP
+    width = -(-(wide + 2 * _MARGIN) // _STEP) * _STEP
     width = min(max(width, _COLUMNS[0]), _COLUMNS[1])
-    if wide > width - 2 * _SIDE:
-        ink = resize_to(ink, (width - 2 * _SIDE, high))
+    if wide > width - 2 * _MARGIN:
+        ink = resize_to(ink, (width - 2 * _MARGIN, high))
     above = min(max(0, round((rows.start / unit - first) * ROWS / span)), ROWS - high)
     before = (width - ink.shape[1]) // 2
     return np.pad(ink, ((above, ROWS - high - above), (before, width - ink.shape[1] - before)))
 
 
 def stretch_strip(strip: Image, times: float) -> Image:
-    """Return a normalised strip `times` as wide, as far as it may be, its writing in the middle."""
+    """Return a normalised strip `times` as wide, up to 512 columns, its writing in the middle."""
     rows, columns = strip.shape
     wide = min(max(1, round(columns * times)), _COLUMNS[1])
     ink = resize_to(strip, (wide, rows))
@@ -81,10 +84,10 @@ def stretch_strip(strip: Image, times: float) -> Image:
 
 
 def _rows_around_writing(ink: Image) -> tuple[float, float]:
-    """Return the first row and the number of rows to take so that the writing has its height.
+    """Return the first row to take, and how many, so that the writing gets its usual height.
 
-    Cut out closely, digits fill all rows; with what else is in a box, half of them. Rules tell
-    nothing of how high the writing is.
+    In a strip cut closely the digits fill all rows; with the rest of a box around them, half of the
+    rows. Rules are left out, since they say nothing about the height of the writing.
     """
     written = ink
     for shape in ((1, _LEVEL_RULE), (_UPRIGHT_RULE, 1)):
@@ -97,9 +100,9 @@ def _rows_around_writing(ink: Image) -> tuple[float, float]:
 
 
 def middle_and_height(weight: NDArray[np.floating]) -> tuple[float, float]:
-    """Return where writing has its middle and how high it is, in rows; `weight` is that of each.
+    """Return the middle and the height of writing in rows; `weight` (rows,) is the ink of each row.
 
-    It counts for as high as even ink of that spread would be.
+    The height is that of evenly spread ink with the same variance.
     """
     rows = np.arange(len(weight))
     middle = float(weight @ rows / weight.sum())
@@ -107,13 +110,13 @@ def middle_and_height(weight: NDArray[np.floating]) -> tuple[float, float]:
 
 
 def _within(first: float, past: float, size: int) -> slice:
-    """Return the pixels from `first` until before `past` that an image has, at least one."""
+    """Return the slice from `first` to `past` (exclusive) within 0 to `size`, at least one long."""
     start = min(max(0, int(first)), size - 1)
     return slice(start, min(max(start + 1, round(past)), size))
 
 
 def _flattened(small: Image) -> Image:
-    """Return how much darker than its paper each pixel is (lighter, where the paper is dark)."""
+    """Return how much darker than its paper each pixel is (or lighter, where the paper is dark)."""
     reach = _PAPER // 2
     padded = cv2.copyMakeBorder(small, reach, reach, reach, reach, cv2.BORDER_REFLECT)
     paper = np.asarray(cv2.medianBlur(padded, _PAPER), np.uint8)[reach:-reach, reach:-reach]
@@ -125,8 +128,8 @@ def _flattened(small: Image) -> Image:
 
 
 def _extent(ink: Image) -> tuple[int, int, int, int]:
-    """Return the rows and columns (first, past the last) that hold ink, with room around them."""
-    strong = np.asarray(ink >= 96)
+    """Return top, bottom, left and right (exclusive) of the ink, with room around it."""
+    strong = np.asarray(ink >= _INK)
     bounds = []
     for axis, size in ((1, ink.shape[0]), (0, ink.shape[1])):
         found = np.flatnonzero(strong.sum(axis=axis) >= 1)
@@ -142,13 +145,13 @@ def _extent(ink: Image) -> tuple[int, int, int, int]:
 
 
 def normalise_glyph(ink: Image) -> Image:
-    """Fit the ink of one character into the image that the CNN is trained on.
+    """Prepare the ink of one character for the CNN.
 
-    `ink` is (h, w) uint8 of any size, ink bright on 0, soft grey or binary. Returns (28, 28) uint8:
-    the ink's longest side is 20 px, its brightest pixel 255, its centre of mass in the middle.
-    Without ink (or without pixels) the result is all 0.
+    `ink` is (h, w) uint8 of any size, bright on 0, soft grey or binary. Returns (28, 28) uint8: the
+    longer side of the ink has 20 pixels, its brightest pixel is 255, its centre of mass in the
+    middle. Without ink (or without pixels) the result is all 0.
     """
-    blank = np.zeros((SIDE, SIDE), np.uint8)
+    blank = np.zeros((GLYPH_SIDE, GLYPH_SIDE), np.uint8)
     if ink.size == 0:
         return blank
     peak = int(ink.max())
@@ -164,7 +167,7 @@ def normalise_glyph(ink: Image) -> Image:
             max(1, round(h * _INK_SIDE / longest)),
         )
         glyph = resize_to(glyph, size)
-    # A stroke thinner than a pixel after reduction comes out grey; the CNN learned it bright.
+    # A stroke reduced to less than a pixel comes out grey; the CNN was trained on bright ones.
     peak = int(glyph.max())
     if 0 < peak < 255:
         glyph = np.asarray(cv2.convertScaleAbs(glyph, alpha=255.0 / peak), np.uint8)
@@ -172,9 +175,9 @@ def normalise_glyph(ink: Image) -> Image:
     if moments["m00"] == 0:
         return blank
     height, width = glyph.shape
-    left = round(SIDE / 2 - moments["m10"] / moments["m00"])
-    top = round(SIDE / 2 - moments["m01"] / moments["m00"])
-    left = min(max(left, 0), SIDE - width)
-    top = min(max(top, 0), SIDE - height)
+    left = round(GLYPH_SIDE / 2 - moments["m10"] / moments["m00"])
+    top = round(GLYPH_SIDE / 2 - moments["m01"] / moments["m00"])
+    left = min(max(left, 0), GLYPH_SIDE - width)
+    top = min(max(top, 0), GLYPH_SIDE - height)
     blank[top : top + height, left : left + width] = glyph
     return blank

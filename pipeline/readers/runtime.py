@@ -141,8 +141,7 @@ class Model:
             return logits
         scaled = logits / np.float32(self.card.temperature)
         scaled = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-        scaled /= scaled.sum(axis=-1, keepdims=True)
-        return scaled
+        return np.asarray(scaled / scaled.sum(axis=-1, keepdims=True), np.float32)
 
     def run(self, batch: Image) -> NDArray[np.float32]:
         """Run the network on one batch of its input shape, (n, rows, columns, 1) uint8."""

@@ -122,10 +122,9 @@ def posteriors(images: Sequence[Image], model: Model) -> list[NDArray[np.float32
     """
     found = []
     for logits in run_strips(images, model):
-        scaled = logits / np.float32(model.card.temperature)
-        probabilities = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-        probabilities /= probabilities.sum(axis=-1, keepdims=True)
-        found.append(np.roll(probabilities, -1, axis=-1))  # the network's first class is the blank
+        found.append(
+            np.roll(model.calibrated(logits), -1, axis=-1)
+        )  # the network has the blank first
     return found
 
 

@@ -52,7 +52,7 @@ def pool(count: int) -> Pool:
 )
 def test_any_image_becomes_a_strip(height: int, width: int, level: bool, seed: int) -> None:
     grey = np.random.default_rng(seed).integers(0, 256, (height, width)).astype(np.uint8)
-    strip = normalise_strip(grey, level)
+    strip = normalise_strip(grey, level=level)
     assert strip.shape[0] == ROWS
     assert 32 <= strip.shape[1] <= 512
     assert strip.shape[1] % 16 == 0
@@ -78,7 +78,10 @@ def test_levelled_writing_is_in_the_middle_and_of_a_usual_height(
     top: float, bottom: float, height: int
 ) -> None:
     grey = bars(height, top, bottom)
-    before, after = written_rows(normalise_strip(grey)), written_rows(normalise_strip(grey, True))
+    before, after = (
+        written_rows(normalise_strip(grey)),
+        written_rows(normalise_strip(grey, level=True)),
+    )
     assert 18 <= len(after) <= 25
     assert abs(len(after) - 20) <= abs(len(before) - 20)
     assert abs(after.mean() - (ROWS - 1) / 2) < 1.5

@@ -136,7 +136,7 @@ def test_what_is_found_is_legal(data: st.DataObject, frames: int, name: str) -> 
 def test_a_search_cut_short_says_so_and_is_legal_still(monkeypatch: pytest.MonkeyPatch) -> None:
     flat = np.full((30, 11), 1 / 11)
     grammar = parse_grammar("date(DDMMYYYY)")
-    monkeypatch.setattr("pipeline.readers.ctc_search.EXPANSIONS", 3)
+    monkeypatch.setattr("pipeline.readers.ctc_search.MAX_EXPANSIONS", 3)
     found = likeliest_values(flat, grammar, classes="0123456789")
     assert not found.exact
     assert found.values
