@@ -280,7 +280,7 @@ def test_the_schema_knows_the_parts_of_the_e13b_line() -> None:
 
 
 def test_known_and_documented_grammars_keep_the_schema() -> None:
-    table = (ROOT / "docs" / "templates.md").read_text("utf-8").split("| grammar |")[1]
+    table = (ROOT / "docs" / "templates.md").read_text("utf-8").split("| Grammar |")[1]
     documented = re.findall(r"^\| `([^`]*)` \|", table.split("\n\n")[0], re.MULTILINE)
     known = [name.replace("(n)", "(6)").replace("min,max", "1,8") for name in KNOWN_GRAMMARS]
     assert {name.partition("(")[0] for name in known} == {n.partition("(")[0] for n in documented}
