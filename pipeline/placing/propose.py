@@ -101,8 +101,7 @@ def propose_fields(page: Page) -> Proposals:
     rules = find_page_rules(np.asarray(255 - thin, np.uint8))
     horizontal, vertical = _enclosing_lines(rules)
     thin, light = (_deskew(image, rules) for image in (thin, light))
-    ink = np.asarray(thin > _INK, np.uint8)
-    boxes = _find_boxes(horizontal, vertical, ink, light)
+    boxes = _find_boxes(horizontal, vertical, thin, light)
     blanks = _find_blanks(horizontal, vertical, boxes, thin)
     # The page as `anchors: page` lays it: turned about its middle.
     to_page = rotation(rules.skew, (width / 2, height / 2)) @ scaling(width, height)
@@ -176,7 +175,7 @@ def _only(labels: NDArray[np.int32], kept: Sequence[bool]) -> Image:
     return np.array([False, *kept])[labels].astype(np.uint8)
 
 
-def _find_boxes(horizontal: Image, vertical: Image, ink: Image, light: Image) -> list[Box]:
+def _find_boxes(horizontal: Image, vertical: Image, thin: Image, light: Image) -> list[Box]:
     """Return the boxes that lines enclose, along the middle of these; of nested ones the inner."""
     height, width = horizontal.shape
     side = max(height, width)
@@ -191,7 +190,7 @@ def _find_boxes(horizontal: Image, vertical: Image, ink: Image, light: Image) ->
         if inside and high and w >= _CELL_ASPECT[0] * h and area >= _MIN_PAPER * w * h:
             box = _snap_to_lines(horizontal, vertical, int(x), int(y), int(w), int(h))
             tone = float(np.median(light[y : y + h, x : x + w]))  # the heart of a letter is dark
-            if tone >= least and _has_inked_sides(ink, box):
+            if tone >= least and _has_inked_sides(thin, box):
                 found.append(box)
     return [box for box in found if not any(_holds(box, other) for other in found)]
 
@@ -205,12 +204,21 @@ def _holds(box: Box, other: Box) -> bool:
     )
 
 
-def _has_inked_sides(ink: Image, box: Box) -> bool:
+def _has_inked_sides(thin: Image, box: Box) -> bool:
     """Say whether all four sides are inked all along: letters in a row only look like a side."""
     x0, y0, x1, y1 = (round(side) for side in (box.x, box.y, box.x + box.w, box.y + box.h))
-    sides = [ink[max(0, y - 2) : y + 3, x0:x1].any(axis=0) for y in (y0, y1)]
-    sides += [ink[y0:y1, max(0, x - 2) : x + 3].any(axis=1) for x in (x0, x1)]
-    return all(side.mean() >= _SOLID for side in sides)
+    sides = [thin[max(0, y - 2) : y + 3, x0:x1] for y in (y0, y1)]
+    sides += [thin[y0:y1, max(0, x - 2) : x + 3].T for x in (x0, x1)]
+    return all(_inked_share(side) >= _SOLID for side in sides)
+
+
+def _inked_share(line: Image) -> float:
+    """Return how much of the length of a line, (thickness, length), has about its usual ink.
+
+    Print that looks like a line has little ink between its letters.
+    """
+    strength = line.max(axis=0)
+    return float((strength > max(_INK, float(np.median(strength)) / 2)).mean())
 
 
 def _snap_to_lines(horizontal: Image, vertical: Image, x: int, y: int, w: int, h: int) -> Box:
@@ -300,13 +308,12 @@ def _find_blanks(
     """Return the room above lines that belong to no box and begin where a caption ends."""
     side = max(horizontal.shape)
     room, near = _WRITING_ROOM * side, round(_CAPTION * side)
-    ink = np.asarray(thin > _INK, np.uint8)
     faint = cv2.morphologyEx(
         np.asarray(thin > _FAINT_INK, np.uint8), cv2.MORPH_OPEN, np.ones((1, _FAINT_RUN), np.uint8)
     )
     proposals: list[Proposal] = []
     for piece in _parts(horizontal)[0]:
-        if not _is_rule(ink, piece):
+        if not _is_rule(thin, piece):
             continue
         line = _extend(piece, np.asarray(faint, np.uint8))
         y = line.y + line.h / 2
@@ -317,7 +324,7 @@ def _find_blanks(
             continue
         # No taller than a line of print and right beside: a margin or a rule of a table is not.
         x, top, foot = round(line.x), round(y - 0.6 * room), round(y - _LINE_ROWS)
-        caption = ink[top:foot, max(0, x - near) : max(0, x - 2)]
+        caption = thin[top:foot, max(0, x - near) : max(0, x - 2)] > _INK
         crossed = vertical[round(free.y) : round(y) + 4, x : round(line.x + line.w)].any()
         if caption.any(axis=0).sum() < 0.25 * near or crossed:
             continue
@@ -343,18 +350,18 @@ def _extend(line: Box, faint: Image) -> Box:
     return Box(left, line.y, right - left, line.h)
 
 
-def _is_rule(ink: Image, line: Box) -> bool:
+def _is_rule(thin: Image, line: Box) -> bool:
     """Say whether a line is thin, without gaps, and not the feet of print: little is beside it."""
     top, foot = round(line.y), round(line.y + line.h)
     part = slice(round(line.x), round(line.x + line.w))
-    inked = ink[top:foot, part].any(axis=0).mean()
-    above, below = ink[max(0, top - 6) : max(0, top - 2), part], ink[foot + 2 : foot + 6, part]
+    inked = _inked_share(thin[max(0, top - 1) : foot + 1, part])
+    above, below = thin[max(0, top - 6) : max(0, top - 2), part], thin[foot + 2 : foot + 6, part]
     return bool(
         line.h <= 5 + 0.006 * line.w
         and inked >= 0.9
         and min(above.size, below.size) > 0
-        and above.mean() <= 0.35
-        and below.mean() <= 0.15
+        and (above > _INK).mean() <= 0.35
+        and (below > _INK).mean() <= 0.15
     )
 
 

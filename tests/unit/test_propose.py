@@ -55,6 +55,7 @@ def test_the_boxes_of_a_form_are_found(tally: Image) -> None:
 @settings(max_examples=6, deadline=None)
 @given(turn=st.floats(-4, 4), scale=st.floats(0.5, 1.5), shade=st.floats(0.6, 1))
 @example(turn=0.25, scale=0.69, shade=0.84)  # a faint rule broken by its lean, taken for a blank
+@example(turn=-3.1954, scale=0.5229, shade=0.898)  # a caption taken for the upper side of a box
 def test_boxes_are_found_on_a_turned_scan(
     tally: Image, turn: float, scale: float, shade: float
 ) -> None:
