@@ -37,7 +37,7 @@ def forms() -> list[Sample]:
     """Return the demo's clinic forms, as intake stores their pages (PNG)."""
     images: list[bytes] = []
     for name in ("clinic-forms.tif", "clinic-forms.pdf"):
-        pages = open_document(SAMPLES / name, name, DocumentLimits())
+        pages = open_document(SAMPLES / name, DocumentLimits())
         images += [page.data for page in pages if page.data is not None]
     truths = [page["fields"] for page in _truth() if page["template"] == "demo-form"]
     return [Sample(image, truth) for image, truth in zip(images, truths, strict=True)]

@@ -32,7 +32,7 @@ from pipeline.read import read_pages, read_strip
 from pipeline.readers.loaded import Readers, load_readers
 from pipeline.types import EncodedPage
 from storage.site_models import current_strip
-from worker.guard import DocumentOpener
+from worker.guard.opener import DocumentOpener
 
 Json = dict[str, Any]
 
@@ -134,7 +134,7 @@ def _pages(path: Path, opener: DocumentOpener) -> Iterator[_Scan]:
     file, number = str(path), 0
     try:
         path.open("rb").close()  # the child would give a vaguer reason
-        for number, page in enumerate(opener.open(path.absolute(), path.name), 1):
+        for number, page in enumerate(opener.open(path), 1):
             if page.error is not None:
                 yield _Scan(file, number, None, page.error)
             else:  # without data, the file itself is the page

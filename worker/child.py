@@ -19,7 +19,7 @@ from worker.parent import die_with_parent
 
 if TYPE_CHECKING:
     from pipeline.readers.loaded import Readers
-    from worker.guard import DocumentOpener
+    from worker.guard.opener import DocumentOpener
 
 log = get_logger(__name__)
 
@@ -45,7 +45,7 @@ class Services:
 
     @cached_property
     def opener(self) -> DocumentOpener:
-        from worker.guard import DocumentOpener
+        from worker.guard.opener import DocumentOpener
 
         return DocumentOpener.from_settings(self.settings)
 

@@ -157,7 +157,7 @@ def _store_pages(services: Services, claim: ClaimedDocument) -> list[NewPage]:
         patiently(lambda: _fetch(services, claim, path), what="store")
         return [
             _as_row(services, claim, ordinal, page)
-            for ordinal, page in enumerate(services.opener.open(path, claim.filename), 1)
+            for ordinal, page in enumerate(services.opener.open(path), 1)
         ]
 
 

@@ -25,7 +25,6 @@ class ClaimedDocument:
     attempt: int  # the fence: say it with every later step
     batch_id: str
     object_key: str  # in the object store
-    filename: str  # as the user named it; never a path here
     sha256: str
     size: int
 
@@ -90,7 +89,6 @@ def claim_documents(
                 attempt=document.attempt,
                 batch_id=document.batch_id,
                 object_key=object_key(document.batch_id, document.sha256),
-                filename=document.filename,
                 sha256=document.sha256,
                 size=document.size,
             )

@@ -2,7 +2,7 @@
 
 Nothing is passed over in silence: what cannot be opened comes out as a page with an error, in its
 place among the others, or the whole document raises. This module runs decoders on bytes of
-strangers; a server runs it only in a guarded child process (`worker.guard`).
+strangers; a server runs it only in a guarded child process (`worker/guard/`).
 """
 
 from __future__ import annotations
@@ -64,7 +64,6 @@ START = Position()
 
 def open_document(
     path: Path,
-    filename: str,
     limits: DocumentLimits,
     *,
     start: Position = START,
@@ -73,8 +72,7 @@ def open_document(
     """Yield the pages of the file at `path` in their order, one at a time.
 
     Raises InputError, also after some pages, where the document is bad as a whole: empty, of a
-    wrong kind, encrypted, cut off before its first page, past a limit. `filename` is what the
-    user called it, for messages only.
+    wrong kind, encrypted, cut off before its first page, past a limit.
 
     `watch(position, label, media_type)` is called before each step that a decoder may not
     survive; an opener that died at a position goes on behind it with `start`.

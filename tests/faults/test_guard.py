@@ -22,7 +22,7 @@ import pytest
 from core.errors import InputError
 from core.settings import Settings
 from pipeline.files.documents import DocumentLimits, DocumentPage, open_document
-from worker.guard import DocumentOpener
+from worker.guard.opener import DocumentOpener
 
 MEMORY = 2 << 30
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,7 +55,7 @@ def opener() -> Iterator[DocumentOpener]:
 
 def child(opener: DocumentOpener) -> int:
     assert opener._child is not None
-    return opener._child._process.pid
+    return opener._child.pid
 
 
 def gone(pid: int) -> bool:
@@ -72,8 +72,7 @@ def stopped(pid: int) -> bool:
 def waiting(opener: DocumentOpener) -> int:
     """Return how many bytes the child has written that nobody has taken."""
     assert opener._child is not None
-    assert opener._child._process.stdout is not None
-    count = fcntl.ioctl(opener._child._process.stdout, termios.FIONREAD, bytes(4))
+    count = fcntl.ioctl(opener._child.output, termios.FIONREAD, bytes(4))
     return int.from_bytes(count, sys.byteorder)
 
 
@@ -87,22 +86,22 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 def test_pages_are_those_of_the_pipeline(opener: DocumentOpener, tmp_path: Path) -> None:
     path = written(tmp_path, tiff(3))
-    assert list(opener.open(path, "x.tif")) == list(open_document(path, "x.tif", DocumentLimits()))
+    assert list(opener.open(path)) == list(open_document(path, DocumentLimits()))
 
 
 def test_one_child_serves_many_documents(opener: DocumentOpener, tmp_path: Path) -> None:
     path = written(tmp_path, tiff(1))
-    list(opener.open(path, "x.tif"))
+    list(opener.open(path))
     first = child(opener)
     with pytest.raises(InputError, match="not an image"):
-        list(opener.open(written(tmp_path, b"not a scan"), "x.tif"))
-    list(opener.open(written(tmp_path, tiff(2)), "x.tif"))
+        list(opener.open(written(tmp_path, b"not a scan")))
+    list(opener.open(written(tmp_path, tiff(2))))
     assert child(opener) == first
 
 
 def test_error_of_the_document_keeps_code_and_hint(opener: DocumentOpener, tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
-        list(opener.open(written(tmp_path, b""), "x.tif"))
+        list(opener.open(written(tmp_path, b"")))
     assert error.value.code == "empty-file"
     assert "Accepted: JPEG, PNG, TIFF, PDF" in error.value.hint
 
@@ -111,8 +110,8 @@ def test_error_of_the_document_keeps_code_and_hint(opener: DocumentOpener, tmp_p
 def test_a_child_killed_from_outside_costs_nothing(
     opener: DocumentOpener, tmp_path: Path, sign: signal.Signals
 ) -> None:
-    whole = list(open_document(written(tmp_path, tiff(5)), "x.tif", DocumentLimits()))
-    pages = opener.open(tmp_path / "document", "x.tif")
+    whole = list(open_document(written(tmp_path, tiff(5)), DocumentLimits()))
+    pages = opener.open(tmp_path / "document")
     seen = [next(pages)]
     os.kill(child(opener), sign)
     seen += pages
@@ -161,7 +160,7 @@ def test_a_frame_that_kills_its_decoder_costs_that_frame_only(
     with zipfile.ZipFile(stream, "w") as archive:
         for name, data in (("a", tiff(2)), ("b", deadly_tiff()), ("c", tiff(2))):
             archive.writestr(f"{name}.tif", data)
-    pages = list(opener.open(written(tmp_path, stream.getvalue()), "x.zip"))
+    pages = list(opener.open(written(tmp_path, stream.getvalue())))
     assert [(page.label, page.error.code if page.error else "ok") for page in pages] == [
         ("a.tif#1", "ok"),
         ("a.tif#2", "ok"),
@@ -179,13 +178,13 @@ def test_a_zip_of_many_deadly_files_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     deadly_frames(signal.SIGKILL)
-    monkeypatch.setattr("worker.guard._DEATHS_PER_DOCUMENT", 3)
+    monkeypatch.setattr("worker.guard.opener._DEATHS_PER_DOCUMENT", 3)
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         for number in range(5):
             archive.writestr(f"{number}.tif", deadly_tiff())
     with pytest.raises(InputError) as error:
-        list(opener.open(written(tmp_path, stream.getvalue()), "x.zip"))
+        list(opener.open(written(tmp_path, stream.getvalue())))
     assert error.value.code == "decoder-crashed"
 
 
@@ -193,18 +192,18 @@ def test_opener_works_on_after_a_death_between_documents(
     opener: DocumentOpener, tmp_path: Path
 ) -> None:
     path = written(tmp_path, tiff(1))
-    assert len(list(opener.open(path, "x.tif"))) == 1
+    assert len(list(opener.open(path))) == 1
     pid = child(opener)
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: gone(pid))
-    assert len(list(opener.open(path, "x.tif"))) == 1
+    assert len(list(opener.open(path))) == 1
 
 
 def test_slow_page_is_stopped_and_said_to_be_slow(tmp_path: Path) -> None:
     path = written(tmp_path, tiff(2))
     # Within this even a loaded machine starts the child and makes the first page.
     with DocumentOpener(DocumentLimits(), 8.0, MEMORY) as opener:
-        pages = opener.open(path, "x.tif")
+        pages = opener.open(path)
         seen = [next(pages)]
         assert seen[0].error is None
         # Stopped, the child is as slow as a decoder can be. In the middle of the second page:
@@ -228,7 +227,7 @@ def test_page_that_needs_too_much_memory_is_an_error_and_the_next_goes_on(tmp_pa
     )
     path = written(tmp_path, stream.getvalue())
     with DocumentOpener(DocumentLimits(), 60, 300 << 20) as opener:
-        first, second = opener.open(path, "x.tif")
+        first, second = opener.open(path)
     assert first.error is not None
     assert first.error.code == "decoder-too-much-memory"
     assert second.error is None
@@ -240,20 +239,20 @@ def test_child_that_cannot_even_start_is_an_error(tmp_path: Path) -> None:
         DocumentOpener(DocumentLimits(), 60, 1 << 20) as opener,
         pytest.raises(InputError) as error,
     ):
-        list(opener.open(written(tmp_path, tiff(1)), "x.tif"))
+        list(opener.open(written(tmp_path, tiff(1))))
     assert error.value.code in ("decoder-crashed", "decoder-too-much-memory")
 
 
 def test_whoever_stops_half_way_gets_a_fresh_start(opener: DocumentOpener, tmp_path: Path) -> None:
     path = written(tmp_path, tiff(3))
-    pages = opener.open(path, "x.tif")
+    pages = opener.open(path)
     next(pages)
     pages.close()  # type: ignore[attr-defined]
-    assert len(list(opener.open(path, "x.tif"))) == 3
+    assert len(list(opener.open(path))) == 3
 
 
 def test_no_more_than_a_page_is_made_ahead(opener: DocumentOpener, tmp_path: Path) -> None:
-    pages = opener.open(written(tmp_path, tiff(8, side=1500)), "x.tif")
+    pages = opener.open(written(tmp_path, tiff(8, side=1500)))
     next(pages)
     status = Path(f"/proc/{child(opener)}/status").read_text()
     held = int(status.split("VmRSS:")[1].split()[0])
@@ -267,7 +266,7 @@ def test_too_many_pages_in_all(tmp_path: Path) -> None:
         DocumentOpener(DocumentLimits(max_pages=3), 60, MEMORY) as opener,
         pytest.raises(InputError) as error,
     ):
-        list(opener.open(path, "x.tif"))
+        list(opener.open(path))
     assert error.value.code == "too-many-pages"
 
 
@@ -276,7 +275,7 @@ def test_child_inherits_no_secrets(
 ) -> None:
     monkeypatch.setenv("COUNTERFOIL_S3_SECRET_KEY", "hunter2")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
-    list(opener.open(written(tmp_path, tiff(1)), "x.tif"))
+    list(opener.open(written(tmp_path, tiff(1))))
     assert b"hunter2" not in Path(f"/proc/{child(opener)}/environ").read_bytes()
 
 
@@ -286,11 +285,11 @@ def test_child_ends_with_its_parent_even_in_the_middle_of_a_page(tmp_path: Path)
         "import sys, time\n"
         "from pathlib import Path\n"
         "from pipeline.files.documents import DocumentLimits\n"
-        "from worker.guard import DocumentOpener\n"
+        "from worker.guard.opener import DocumentOpener\n"
         "opener = DocumentOpener(DocumentLimits(), 60, 2 << 30)\n"
-        f"pages = opener.open(Path({str(path)!r}), 'x.tif')\n"
+        f"pages = opener.open(Path({str(path)!r}))\n"
         "next(pages)\n"
-        "print(opener._child._process.pid, flush=True)\n"
+        "print(opener._child.pid, flush=True)\n"
         "sys.stdin.read()\n"
     )
     with subprocess.Popen(
@@ -306,4 +305,4 @@ def test_settings_are_taken_over(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, max_pages_per_document=1)
     path = written(tmp_path, tiff(2))
     with DocumentOpener.from_settings(settings) as opener, pytest.raises(InputError):
-        list[DocumentPage](opener.open(path, "x.tif"))
+        list[DocumentPage](opener.open(path))

@@ -18,7 +18,7 @@ from pipeline.files.documents import DocumentLimits
 from pipeline.files.page import decode_page
 from tests import hostile
 from tests.samples import ROOT
-from worker.guard import DocumentOpener
+from worker.guard.opener import DocumentOpener
 
 SECONDS_A_PAGE = 30.0
 MEMORY = 2 << 30
@@ -82,7 +82,7 @@ def test_every_hostile_file_gives_pages_or_plain_words(corpus: Corpus, tmp_path:
         for path in corpus.files:
             opened = 0
             try:
-                for page in opener.open(path, path.name):
+                for page in opener.open(path):
                     opened += 1
                     if page.error is not None:
                         found[page.error.code] += 1
@@ -138,7 +138,7 @@ def test_a_locked_pdf_is_said_to_be_locked(tmp_path: Path) -> None:
         DocumentOpener(DocumentLimits(), SECONDS_A_PAGE, MEMORY) as opener,
         pytest.raises(InputError) as error,
     ):
-        list(opener.open(path, path.name))
+        list(opener.open(path))
     assert error.value.code == "encrypted"
 
 

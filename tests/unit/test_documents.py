@@ -86,7 +86,7 @@ def opened(
 ) -> list[DocumentPage]:
     path = folder / "document"
     path.write_bytes(data)
-    return list(open_document(path, "scans.bin", limits, **options))
+    return list(open_document(path, limits, **options))
 
 
 def codes(pages: list[DocumentPage]) -> list[str]:

@@ -93,7 +93,7 @@ def page_bytes(example: Example) -> bytes:
 
     Raises InputError where there is no such page.
     """
-    frames = open_document(example.file, example.file.name, DocumentLimits())
+    frames = open_document(example.file, DocumentLimits())
     page = next(itertools.islice(frames, example.page - 1, None), None)
     if page is None:
         raise InputError(f"{example.file.name} has no page {example.page}.")
