@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.cleaning.clean import CleanStrip, cell_count
-from pipeline.cleaning.ink import Ink, is_flat, separate_ink
+from pipeline.cleaning.ink import Ink, separate_ink
+from pipeline.cleaning.paper import is_blank
 from pipeline.grammar.base import Grammar
 from pipeline.readers.base import MAX_ALTERNATIVES, FieldStrip, Hypotheses
 from pipeline.readers.lattice import Path, best_paths, path_probabilities
@@ -177,7 +178,7 @@ def _hypotheses(
 def _probability_of_empty(strip: Strip, ink: Ink) -> float:
     """Return how probable it is that nothing is written on a strip in which no digit was read."""
     if ink.contrast == 0:
-        return 1.0 if is_flat(strip.grey) else FAINT_MARKS
+        return 1.0 if is_blank(strip.grey) else FAINT_MARKS
     # All ink was rules, as in an empty box; or there are specks and other marks.
     return 0.0 if ink.mask.any() else EMPTY_BOX
 

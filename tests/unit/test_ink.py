@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.cleaning.ink import binarize, is_flat, noise_of, separate_ink
+from pipeline.cleaning.ink import binarize, separate_ink
+from pipeline.cleaning.paper import estimate_noise, is_blank
 from pipeline.types import Image
 
 
@@ -96,7 +97,7 @@ def test_a_gradient_alone_has_no_ink() -> None:
 def test_noise_is_measured(sigma: float, tone: int, seed: int) -> None:
     noise = np.random.default_rng(seed).normal(tone, sigma, (120, 300))
     grey = np.clip(np.rint(noise), 0, 255).astype(np.uint8)
-    assert noise_of(grey) == pytest.approx(sigma, rel=0.15, abs=0.3)
+    assert estimate_noise(grey) == pytest.approx(sigma, rel=0.15, abs=0.3)
 
 
 @settings(max_examples=40, deadline=None)
@@ -135,7 +136,7 @@ def test_paper_and_the_edge_of_a_shadow_are_flat(noise: float) -> None:
     for shape in ((100, 400), (25, 90)):
         shade = 1 - 0.5 / (1 + np.exp(-(np.arange(shape[1]) - 60) / 8))
         grey = np.tile(190 * shade, (shape[0], 1)) + rng.normal(0, noise, shape)
-        assert is_flat(np.clip(grey, 0, 255).astype(np.uint8))
+        assert is_blank(np.clip(grey, 0, 255).astype(np.uint8))
 
 
 @pytest.mark.parametrize(("noise", "faint"), [(0, 12), (4, 12), (12, 25)])
@@ -144,4 +145,4 @@ def test_faint_marks_are_not_flat(noise: float, faint: int) -> None:
     _, mask = drawn(60)
     for sign in (-1, 1):
         grey = 180 + sign * faint * (mask / 255) + rng.normal(0, noise, mask.shape)
-        assert not is_flat(np.clip(grey, 0, 255).astype(np.uint8))
+        assert not is_blank(np.clip(grey, 0, 255).astype(np.uint8))
