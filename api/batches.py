@@ -117,7 +117,7 @@ def retry_batch(batch_id: str) -> Response:
 @blueprint.delete("/batches/<id:batch_id>")
 @operation("batches", {204: None})
 def delete_batch(batch_id: str) -> Response:
-    """Delete a batch with its scans and readings. The scans are gone within seconds."""
+    """Delete a batch with its scans and readings. The stored scans are deleted shortly after."""
     with services().db.transaction() as session:
         transitions.delete_batch(session, tenant_id=caller().tenant_id, batch_id=batch_id)
     response = Response(status=HTTPStatus.NO_CONTENT)

@@ -16,15 +16,7 @@ MAX_LIMIT = 1000
 # PostgreSQL stores no NUL in text. It is refused here, before the database would refuse it.
 Label = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00]*$")]
 Value = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[^\x00]+$")]
-Threshold = Annotated[
-    float,
-    Field(
-        gt=0,
-        le=1,
-        description="A value with this confidence or a higher one is released without a person."
-        " Without it, every field waits for a person.",
-    ),
-]
+Threshold = Annotated[float, Field(gt=0, le=1)]
 
 
 class Body(BaseModel):
@@ -49,7 +41,11 @@ class TemplateOptions(Body):
 
 class BatchOptions(TemplateOptions):
     name: Label = Field("", description="A name for people to read.")
-    release_threshold: Threshold | None = None
+    release_threshold: Threshold | None = Field(
+        None,
+        description="A value with this confidence or a higher one is released without a person."
+        " Without it, every field waits for a person.",
+    )
 
 
 class NewBatch(BatchOptions):

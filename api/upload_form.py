@@ -6,13 +6,13 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from flask import Request
 
 from api.multipart import Part, iter_parts
 from api.problems import ProblemError
-from api.schemas import TemplateOptions
+from api.schemas import TemplateOptions, UploadForm
 from api.templates import requested_template
 from pipeline.placing.template import Template
 
@@ -22,9 +22,14 @@ MAX_FILENAME = 1000  # characters, as the database keeps
 
 _Options = TypeVar("_Options", bound=TemplateOptions)
 
+
+def _described(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return schema | {"description": UploadForm.model_fields[name].description}
+
+
 _FILES = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
 _TEMPLATE_PROPERTIES = {
-    "template": {"type": "string", "description": "Name of a bundled template."},
+    "template": _described("template", {"type": "string"}),
     "template_file": {
         "type": "string",
         "format": "binary",
@@ -38,10 +43,12 @@ NEW_BATCH_BODY = {
         "type": "object",
         "properties": {
             "files": _FILES,
-            "name": {"type": "string", "maxLength": 200},
+            "name": _described("name", {"type": "string", "maxLength": 200}),
             **_TEMPLATE_PROPERTIES,
-            "release_threshold": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
-            "keep_open": {"type": "boolean", "default": False},
+            "release_threshold": _described(
+                "release_threshold", {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
+            ),
+            "keep_open": _described("keep_open", {"type": "boolean", "default": False}),
         },
         "additionalProperties": False,
     }
