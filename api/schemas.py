@@ -157,8 +157,10 @@ class BatchObject(Answer):
     documents: DocumentCounts
     pages: PageCounts
     fields: FieldCounts
-    percent: float
-    eta_seconds: float | None
+    percent: float = Field(description="Share of the pages that have ended, rounded down.")
+    eta_seconds: float | None = Field(
+        description="Estimated time until the last page is read. Null: not known."
+    )
     links: dict[str, str]
 
 
@@ -227,21 +229,31 @@ class FieldObject(Answer):
     id: str
     name: str
     state: FieldState
-    value: str | None
-    raw: str | None
-    confidence: float | None
-    alternatives: list[Alternative]
+    value: str | None = Field(
+        description="The released value; in state `review`, the best one that the field's grammar"
+        " allows. Empty text: the field is empty. Null: there is no such value, or the field is"
+        " `unreadable`."
+    )
+    raw: str | None = Field(description="The best reading, whatever the field's grammar allows.")
+    confidence: float | None = Field(
+        description="Calibrated probability that the value that was read is right as a whole."
+    )
+    alternatives: list[Alternative] = Field(description="Values with probabilities, best first.")
     box: tuple[float, float, float, float] | None = Field(
         description="x, y, width and height, in pixels of the page as scanned."
     )
-    decision: Decision
+    decision: Decision = Field(
+        description="`accepted`: policy or a person released the value. Else `review`."
+    )
     reason: ReviewReason | None = Field(
         description="Why policy gave the field to a person; null where it released the value."
     )
     rule: str | None = Field(description="The rule that made `value` differ from `raw`.")
     reader: str | None
     model_sha256: str | None
-    released_by: str | None
+    released_by: str | None = Field(
+        description="`policy`, or the name of the API key with which a person decided."
+    )
     released_at: datetime | None
 
 
@@ -257,7 +269,7 @@ class PageObject(Answer):
     document_id: str
     file: str
     page: int = Field(description="Counted from 1 within the file.")
-    label: str
+    label: str = Field(description="Where in a ZIP the page comes from, else empty.")
     template: str | None
     state: PageState
     turn: int = Field(
