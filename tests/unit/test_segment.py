@@ -12,16 +12,9 @@ from pipeline.cleaning.ink import Ink
 from pipeline.grammar.automaton import FREE, Automaton
 from pipeline.grammar.languages import checksum, digits, one_of
 from pipeline.readers.lattice import best_paths, path_probabilities
-from pipeline.readers.segment import (
-    Candidate,
-    Piece,
-    Segmentation,
-    cut_columns,
-    line_height,
-    link_prior,
-    segment_glyphs,
-    skip_prior,
-)
+from pipeline.readers.pieces import Piece, cut_columns
+from pipeline.readers.priors import line_height, link_prior, skip_prior
+from pipeline.readers.segment import Candidate, Segmentation, segment_glyphs
 from pipeline.types import Box, Glyph, Image
 
 
