@@ -16,23 +16,17 @@ from sqlalchemy import func, select
 from cli.local.stack import Stack
 from core.settings import Settings
 from db.models import Field, Page, PageState
+from tests.http_client import HttpClient
 from tests.samples import DigitPages
-from tests.stacks import (
-    QUICK,
-    Client,
-    alive,
-    children_of,
-    database_of,
-    eventually,
-    running,
-)
+from tests.stacks import QUICK, alive, children_of, database_of, running
+from tests.waiting import eventually
 from worker.broker import broker_url, connect
 
 PAGES = 30
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Client]]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, HttpClient]]:
     home = tmp_path_factory.mktemp("faults") / "home"
     with running(Settings(home=home, port=0, workers=2, **QUICK)) as started:
         yield started
@@ -52,7 +46,7 @@ def files() -> dict[str, bytes]:
     return found
 
 
-def _in_the_middle(client: Client, batch_id: str) -> None:
+def _in_the_middle(client: HttpClient, batch_id: str) -> None:
     """Wait until some pages are read and more are not."""
 
     def some_read() -> bool:
@@ -63,7 +57,7 @@ def _in_the_middle(client: Client, batch_id: str) -> None:
     eventually("some pages are read", some_read)
 
 
-def _settles_complete(stack: Stack, client: Client, batch_id: str) -> None:
+def _settles_complete(stack: Stack, client: HttpClient, batch_id: str) -> None:
     """Every page ends, and is read once."""
     batch = client.wait(batch_id)
     assert batch["documents"]["opened"] == PAGES
@@ -80,7 +74,7 @@ def _settles_complete(stack: Stack, client: Client, batch_id: str) -> None:
 
 
 def test_children_killed_in_the_middle(
-    stack: tuple[Stack, Client], files: dict[str, bytes]
+    stack: tuple[Stack, HttpClient], files: dict[str, bytes]
 ) -> None:
     running_stack, client = stack
     batch_id = client.submit(files)
@@ -92,7 +86,7 @@ def test_children_killed_in_the_middle(
 
 
 def test_whole_workers_killed_in_the_middle(
-    stack: tuple[Stack, Client], files: dict[str, bytes]
+    stack: tuple[Stack, HttpClient], files: dict[str, bytes]
 ) -> None:
     running_stack, client = stack
     batch_id = client.submit(files)
@@ -107,7 +101,9 @@ def test_whole_workers_killed_in_the_middle(
     _settles_complete(running_stack, client, batch_id)
 
 
-def test_broker_flushed_in_the_middle(stack: tuple[Stack, Client], files: dict[str, bytes]) -> None:
+def test_broker_flushed_in_the_middle(
+    stack: tuple[Stack, HttpClient], files: dict[str, bytes]
+) -> None:
     running_stack, client = stack
     batch_id = client.submit(files)
     _in_the_middle(client, batch_id)
@@ -117,7 +113,7 @@ def test_broker_flushed_in_the_middle(stack: tuple[Stack, Client], files: dict[s
 
 
 def test_broker_and_dispatcher_killed_in_the_middle(
-    stack: tuple[Stack, Client], files: dict[str, bytes]
+    stack: tuple[Stack, HttpClient], files: dict[str, bytes]
 ) -> None:
     running_stack, client = stack
     batch_id = client.submit(files)
@@ -130,7 +126,7 @@ def test_broker_and_dispatcher_killed_in_the_middle(
 
 
 def test_a_page_that_kills_its_worker_is_set_aside_alone(
-    stack: tuple[Stack, Client], files: dict[str, bytes]
+    stack: tuple[Stack, HttpClient], files: dict[str, bytes]
 ) -> None:
     running_stack, client = stack
     # The page whose first reader we kill: so large that it is caught at work.

@@ -8,18 +8,18 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
 
 from core.settings import Settings
-from tests.api_client import Api, api_under_test, png
+from tests.api_under_test import Api, api_under_test, png
+from tests.http_client import HttpClient
+from tests.waiting import eventually
 
-START_SECONDS = 60
 LARGE = 100 << 20
 # The most that streaming may add to the memory of the process: buffers, not the file.
 MAY_GROW = 24 << 20
@@ -33,13 +33,8 @@ class Running:
     worker: int  # pid
     log: Path
 
-    def client(self) -> httpx.Client:
-        return httpx.Client(
-            base_url=self.url,
-            headers={"Authorization": f"Bearer {self.api.key}"},
-            timeout=60,
-            trust_env=False,
-        )
+    def client(self) -> HttpClient:
+        return HttpClient(self.url, self.api.key)
 
     def peak(self) -> int:
         """Return the largest resident set of the worker so far, in bytes."""
@@ -72,7 +67,7 @@ def server(sqlite_url: str, tmp_path: Path) -> Iterator[Running]:
             address = _wait(lambda: _between(log, "Listening at: ", " "), process, log)
             worker = _wait(lambda: _between(log, "Booting worker with pid: ", "\n"), process, log)
             running = Running(api, process, address, int(worker), log)
-            with running.client() as client:
+            with closing(running.client()) as client:
                 client.get("/readyz").raise_for_status()
             yield running
         finally:
@@ -82,7 +77,7 @@ def server(sqlite_url: str, tmp_path: Path) -> Iterator[Running]:
 
 def test_a_large_upload_streams(server: Running) -> None:
     """100 MiB pass through without the memory growing by as much; one byte more is refused."""
-    with server.client() as client:
+    with closing(server.client()) as client:
         first = client.post("/v1/batches", files=[("files", ("a.png", png(1)))])
         assert first.status_code == 202
         before = server.peak()
@@ -106,7 +101,7 @@ def test_a_large_upload_streams(server: Running) -> None:
 def test_a_refused_upload_gets_its_answer(server: Running) -> None:
     """The answer reaches a client that sends its whole request before it reads."""
     body = [("files", (f"{n}.png", bytes(100_000))) for n in range(100)]
-    with server.client() as client:
+    with closing(server.client()) as client:
         refused = client.post("/v1/batches", files=body, headers={"Authorization": "Bearer no"})
         assert (refused.status_code, refused.json()["code"]) == (401, "key-refused")
         assert refused.headers["WWW-Authenticate"].startswith("Bearer")
@@ -126,7 +121,7 @@ def test_a_client_that_goes_away_leaves_nothing(server: Running) -> None:
     )
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(head.encode() + bytes(10_000_000))
-    with server.client() as client:
+    with closing(server.client()) as client:
         _wait(lambda: _files(server) == [] and "yes", server.process, server.log)
         assert client.get("/v1/batches").json()["items"] == []
         assert client.get("/readyz").status_code == 200
@@ -134,9 +129,9 @@ def test_a_client_that_goes_away_leaves_nothing(server: Running) -> None:
 
 def test_progress_is_live(server: Running) -> None:
     """An open stream tells what happens, when it happens, and ends with the batch."""
-    with server.client() as client:
+    with closing(server.client()) as client:
         batch = client.post("/v1/batches", files=[("files", ("a.png", png(1)))]).json()
-        with client.stream("GET", batch["links"]["events"]) as stream:
+        with client.http.stream("GET", batch["links"]["events"]) as stream:
             lines = stream.iter_lines()
             for line in lines:
                 if line == "event: progress":
@@ -174,9 +169,8 @@ def _between(log: Path, before: str, after: str) -> str:
 
 
 def _wait(ask: Callable[[], str | bool], process: subprocess.Popen[bytes], log: Path) -> str:
-    until = time.monotonic() + START_SECONDS
-    while not (answer := ask()):
+    def answer() -> str | bool:
         assert process.poll() is None, log.read_text()
-        assert time.monotonic() < until, log.read_text()
-        time.sleep(0.05)
-    return str(answer)
+        return ask()
+
+    return str(eventually("the server is ready", answer))

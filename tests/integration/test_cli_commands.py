@@ -23,7 +23,9 @@ from cli.client import READ_STATES
 from cli.local.stack import Stack
 from core.settings import Settings
 from db.models import Field, Page, PageState
-from tests.stacks import Client, database_of, eventually, running
+from tests.http_client import HttpClient
+from tests.stacks import database_of, running
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "demo" / "samples"
@@ -285,7 +287,7 @@ def test_ctrl_c_while_waiting_says_how_to_follow_on(counterfoil: Shell) -> None:
 
 
 def test_a_client_of_the_api_sees_the_same_batch(stack: Stack, batch: str) -> None:
-    client = Client(stack)
+    client = HttpClient(stack.url, stack.api_key)
     try:
         assert client.batch(batch)["name"] == "cheques"
     finally:

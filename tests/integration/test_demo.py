@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.placing.template import bundled_template
-from tests.stacks import eventually
+from tests.waiting import eventually
 from training.synthesis import cheque, form
 
 ROOT = Path(__file__).parents[2]

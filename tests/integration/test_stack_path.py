@@ -16,9 +16,11 @@ from cli.local.stack import Stack
 from core.settings import Settings
 from storage.base import ObjectMissingError
 from storage.open import open_store
+from tests.http_client import HttpClient
 from tests.samples import NIST_FORM, DigitPages, written, zipped
 from tests.servers import PostgresServer, S3Server, ValkeyServer
-from tests.stacks import QUICK, Client, eventually, running
+from tests.stacks import QUICK, running
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def digits(digits_dir: Path) -> DigitPages:
 @pytest.fixture(scope="module", params=["embedded", "servers"])
 def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Stack, Client]]:
+) -> Iterator[tuple[Stack, HttpClient]]:
     """A running stack of each column, with two processes that read pages."""
     home = tmp_path_factory.mktemp("stack") / "home"
     settings = Settings(home=home, port=0, workers=2, **QUICK)
@@ -58,7 +60,7 @@ def stack(
 
 
 def test_files_of_every_kind_become_numbers_and_an_export(
-    stack: tuple[Stack, Client], digits: DigitPages
+    stack: tuple[Stack, HttpClient], digits: DigitPages
 ) -> None:
     _, client = stack
     singles = {f"amount-{text}.png": text for text in ("253", "9916847512", "70481", "36925")}
@@ -126,7 +128,7 @@ def test_files_of_every_kind_become_numbers_and_an_export(
     assert len([json.loads(line) for line in lines.splitlines()]) >= len(read)
 
 
-def test_one_batch_may_hold_a_template(stack: tuple[Stack, Client]) -> None:
+def test_one_batch_may_hold_a_template(stack: tuple[Stack, HttpClient]) -> None:
     _, client = stack
     batch_id = client.submit({"form.png": NIST_FORM.read_bytes()}, template="nist-hsf")
     client.wait(batch_id)
@@ -140,7 +142,7 @@ def test_one_batch_may_hold_a_template(stack: tuple[Stack, Client]) -> None:
 
 
 def test_deleting_a_batch_deletes_its_objects(
-    stack: tuple[Stack, Client], digits: DigitPages
+    stack: tuple[Stack, HttpClient], digits: DigitPages
 ) -> None:
     running_stack, client = stack
     batch_id = client.submit({"many.tif": digits.tiff(["12", "34"])})

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from core.settings import PREFIX
-from tests.stacks import alive, children_of, eventually, processes_of
+from tests.http_client import HttpClient
+from tests.stacks import alive, children_of, processes_of
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -88,11 +89,10 @@ def test_up_starts_refuses_a_second_and_stops(tmp_path: Path) -> None:
     home = tmp_path / "a folder with spaces and ümläuts" / "home"
     with up(home) as running:
         url = running.ready()
-        assert httpx.get(f"{url}/readyz").status_code == 200
+        assert HttpClient(url, "").get("/readyz", key="").status_code == 200
         key = home / "api-key"
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
-        headers = {"Authorization": f"Bearer {key.read_text().strip()}"}
-        assert httpx.get(f"{url}/v1/batches", headers=headers).status_code == 200
+        assert HttpClient(url, key.read_text().strip()).get("/v1/batches").status_code == 200
 
         status, message = _refused(home, "--port", "0")
         assert status == 5
@@ -124,8 +124,7 @@ def test_killed_up_leaves_no_orphan_and_starts_again(tmp_path: Path) -> None:
     with up(home) as running:
         url = running.ready()
         assert (home / "api-key").read_text() == key
-        headers = {"Authorization": f"Bearer {key.strip()}"}
-        assert httpx.get(f"{url}/v1/batches", headers=headers).status_code == 200
+        assert HttpClient(url, key.strip()).get("/v1/batches").status_code == 200
         running.process.send_signal(signal.SIGINT)
         assert running.process.wait(20) == 0
 

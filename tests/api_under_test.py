@@ -5,22 +5,18 @@ Pages and fields come in through the same transitions that a worker uses.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 from flask import Flask
-from flask.testing import FlaskClient
 
 from api.app import create_app
 from api.context import Services
 from core.policy import review_reason
 from core.settings import Settings
-from db.session import Database
 from db.transitions.documents import NewPage, claim_document, fail_document, open_document
 from db.transitions.pages import (
     FieldResult,
@@ -31,7 +27,7 @@ from db.transitions.pages import (
     release_page,
 )
 from db.transitions.tenants import create_api_key, ensure_tenant
-from storage.base import ObjectStore
+from tests.http_client import FlaskTransport, HttpClient
 
 LEASE = {"lease_seconds": 60.0}
 
@@ -43,42 +39,18 @@ def png(seed: int = 0, *, width: int = 320, height: int = 160) -> bytes:
     return data.tobytes()
 
 
-@dataclass(slots=True)
-class Api:
-    app: Flask
-    settings: Settings
-    db: Database
-    store: ObjectStore
-    key: str
-    other_key: str  # of another tenant
+class Api(HttpClient):
+    """A client of the application in this process, which also does a worker's part."""
 
-    @property
-    def client(self) -> FlaskClient:
-        return self.app.test_client()
-
-    def call(self, method: str, path: str, *, key: str | None = None, **more: Any) -> Any:
-        headers = {"Authorization": f"Bearer {key or self.key}"} | more.pop("headers", {})
-        return self.client.open(path, method=method, headers=headers, **more)
-
-    def get(self, path: str, **more: Any) -> Any:
-        return self.call("GET", path, **more)
-
-    def post(self, path: str, **more: Any) -> Any:
-        return self.call("POST", path, **more)
-
-    def upload(
-        self,
-        files: Sequence[tuple[str, bytes]],
-        path: str = "/v1/batches",
-        *,
-        headers: Any = None,
-        **form: Any,
-    ) -> Any:
-        data: dict[str, Any] = {
-            "files": [(io.BytesIO(data), name) for name, data in files],
-            **form,
-        }
-        return self.post(path, data=data, headers=headers or {}, content_type="multipart/form-data")
+    def __init__(self, app: Flask, settings: Settings, key: str, other_key: str) -> None:
+        super().__init__("http://localhost", key, FlaskTransport(app))
+        services: Services = app.extensions["counterfoil"]
+        self.app = app
+        self.settings = settings
+        self.db = services.db
+        self.store = services.store
+        self.key = key
+        self.other_key = other_key  # of another tenant
 
     def read(self, batch: dict[str, Any], *, fields: int = 2) -> None:
         """Do the work of a worker for a batch: each file is one page with `fields` fields."""
@@ -127,12 +99,6 @@ class Api:
             fault = ("internal-error", "Counterfoil failed on this page.")
             assert release_page(s, page.page_id, page.attempt, *fault, max_attempts=1)
 
-    def items(self, path: str) -> list[dict[str, Any]]:
-        response = self.get(f"{path}?limit=1000")
-        assert response.status_code == 200, response.text
-        items: list[dict[str, Any]] = response.json["items"]
-        return items
-
 
 def field_result(n: int, confidence: float, threshold: float | None) -> FieldResult:
     value = f"00{n}7"
@@ -164,6 +130,6 @@ def api_under_test(settings: Settings) -> Iterator[Api]:
         for name in ("ours", "theirs"):
             keys.append(create_api_key(s, ensure_tenant(s, name).id, f"{name}-key")[1])
     try:
-        yield Api(app, settings, services.db, services.store, keys[0], keys[1])
+        yield Api(app, settings, *keys)
     finally:
         services.db.dispose()
