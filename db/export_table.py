@@ -1,6 +1,6 @@
-"""Write the rows of a batch into a table of another database, one that the operator names.
+"""Write the rows of a batch into a table of another database, which the operator has configured.
 
-Exporting the same batch again replaces its rows.
+Exporting a batch again replaces its rows.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ ROWS_AT_ONCE = 1000
 
 
 def export_table(url: str, table_name: str, batch_id: str, rows: Iterable[ExportRow]) -> int:
-    """Replace the rows of one batch in a table, in one transaction; return how many there are.
+    """Replace the rows of one batch in a table, in one transaction; return how many were written.
 
-    The table is made if it is not there. Raises ConflictError for a table of that name with
-    other columns, TransientError where the database does not answer, ConfigError for a bad URL.
+    The table is created if it does not exist. Raises ConflictError if a table of that name lacks a
+    column, or if the same batch is being exported at the same time; TransientError if the database
+    does not answer or refuses the rows; ConfigError for a URL that cannot be used.
     """
     try:
         engine = create_engine(url, poolclass=NullPool)
@@ -52,12 +53,12 @@ def export_table(url: str, table_name: str, batch_id: str, rows: Iterable[Export
             return _replace(connection, table, batch_id, rows)
     except IntegrityError as exc:
         raise ConflictError(
-            "The same batch is being exported into this table just now.", code="export-running"
+            "Another export of this batch into this table is running.", code="export-running"
         ) from exc
     except DBAPIError as exc:
         raise TransientError(
-            "The export target does not answer, or refused the rows; nothing was written.",
-            hint="Try again; if it stays so, whoever runs the server finds the reason in its log.",
+            "The export target does not answer, or it refused the rows. Nothing was written.",
+            hint="Try again. If that does not help, the log of the server has the reason.",
             code="export-target-unavailable",
         ) from exc
     finally:
@@ -68,7 +69,7 @@ def _table(name: str) -> Table:
     return Table(
         name,
         MetaData(),
-        Column("row_id", String(32), primary_key=True),  # of the field, else the page or file
+        Column("row_id", String(32), primary_key=True),  # id of the field, else of the page or file
         Column("batch", String(32), nullable=False, index=True),
         Column("file", Text, nullable=False),
         Column("page", Integer),
@@ -98,13 +99,13 @@ def _prepare(engine: Engine, table: Table) -> None:
         try:
             table.create(engine)
         except DBAPIError:
-            if not inspect(engine).has_table(table.name):  # else another export made it just now
+            if not inspect(engine).has_table(table.name):  # else another export just created it
                 raise
     there = {column["name"] for column in inspect(engine).get_columns(table.name)}
     missing = sorted(set(table.columns.keys()) - there)
     if missing:
         raise ConflictError(
-            f"There is another table named '{table.name}': it has no column {missing[0]}.",
+            f"There is another table named '{table.name}', without a column '{missing[0]}'.",
             hint="Choose another name.",
             code="table-differs",
         )

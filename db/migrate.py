@@ -1,4 +1,4 @@
-"""Bring a database to the newest schema: `python -m db.migrate`, or `upgrade(url)`."""
+"""Migrate a database to the newest schema: `python -m db.migrate`, or `upgrade(url)`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from core.settings import load_settings
 from db.session import make_engine
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-# Any number: it names the lock that makes processes which start together migrate one by one.
+# An arbitrary number. It names the advisory lock under which processes migrate one at a time.
 _LOCK = 6_251_404_119
 
 
 def alembic_config(connection: Connection) -> Config:
-    """Return Alembic's configuration for one open connection; there is no `alembic.ini`."""
+    """Return Alembic's configuration for an open connection; there is no `alembic.ini`."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
@@ -25,12 +25,12 @@ def alembic_config(connection: Connection) -> Config:
 
 
 def upgrade(url: str) -> None:
-    """Create or upgrade the tables, in one transaction. Safe to call from many processes."""
+    """Create or upgrade the tables in one transaction. Many processes may call it at once."""
     engine = make_engine(url)
     if engine.dialect.name == "sqlite" and engine.url.database:
         Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
     try:
-        # SQLite: BEGIN IMMEDIATE is the lock.
+        # On SQLite, BEGIN IMMEDIATE is the lock.
         with engine.begin() as connection:
             if engine.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})

@@ -1,7 +1,7 @@
-"""The tables. States change only through `db.transitions`.
+"""The tables, and the states of their rows. States change only through `db.transitions`.
 
-Times are aware, in UTC. Ids are time-ordered (`core.ids`), so that sorting by id is sorting by
-age and a list's cursor is the last id seen.
+Times are aware, in UTC. Ids sort by the time when they were made (`core.ids`), so the cursor of a
+list is the last id that the client has seen.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from db.types import PlainText, UtcDateTime
 class BatchState(StrEnum):
     RECEIVING = "receiving"  # open: more files may come
     PROCESSING = "processing"
-    REVIEWING = "reviewing"  # every page has ended, some fields wait for a person
+    REVIEWING = "reviewing"  # every page has ended; some fields wait for a person
     COMPLETE = "complete"
     COMPLETE_WITH_ERRORS = "complete_with_errors"  # some document or page could not be read
     CANCELLED = "cancelled"
 
 
-# Files may still come, or pages are still to be read.
+# More files may come, or some pages are still to be read.
 WORKING_BATCHES = frozenset({BatchState.RECEIVING, BatchState.PROCESSING})
 ENDED_BATCHES = frozenset(
     {BatchState.COMPLETE, BatchState.COMPLETE_WITH_ERRORS, BatchState.CANCELLED}
@@ -47,15 +47,15 @@ ENDED_BATCHES = frozenset(
 class DocumentState(StrEnum):
     STORED = "stored"  # the bytes are in the store, not yet opened
     OPENED = "opened"  # its pages are rows
-    FAILED = "failed"  # the bytes are bad; see error
+    FAILED = "failed"  # it cannot be opened; error_code and error_message say why
 
 
 class PageState(StrEnum):
     QUEUED = "queued"
-    LEASED = "leased"
+    LEASED = "leased"  # a worker holds it until lease_until
     READ = "read"
     FAILED = "failed"  # the bytes are bad; never retried
-    QUARANTINED = "quarantined"  # gave up after too many attempts
+    QUARANTINED = "quarantined"  # too many attempts failed; `retry` queues it again
     CANCELLED = "cancelled"
 
 
@@ -96,7 +96,7 @@ def _ref(table: str) -> Any:
 
 
 def _template_ref() -> Any:
-    # No cascade: a template that batches were read with cannot be deleted under them.
+    # No cascade: a template cannot be deleted while a batch or document refers to it.
     return mapped_column(String(32), ForeignKey("template.id"), nullable=True)
 
 
@@ -108,7 +108,7 @@ class Tenant(Base):
 
 
 class ApiKey(Base):
-    """A key is `cf_<prefix>_<secret>`; of the secret (256 random bits) only its SHA-256 is kept."""
+    """A key is `cf_<prefix>_<secret>`. Only the SHA-256 of the secret (256 random bits) is kept."""
 
     __tablename__ = "api_key"
     id: Mapped[str] = _id()
@@ -121,7 +121,7 @@ class ApiKey(Base):
 
 
 class TemplateText(Base):
-    """The text of a template as it was when a document came in: later edits change no old batch."""
+    """The text of a template at the time of an upload: later edits do not change old batches."""
 
     __tablename__ = "template"
     __table_args__ = (UniqueConstraint("tenant_id", "name", "sha256"),)
@@ -144,8 +144,9 @@ class Batch(Base):
     name: Mapped[str] = mapped_column(PlainText(200), default="")
     state: Mapped[str] = mapped_column(String(32), default=BatchState.RECEIVING)
     closed: Mapped[bool] = mapped_column(default=False)  # no more files will come
-    template_id: Mapped[str | None] = _template_ref()  # default of its documents
-    release_threshold: Mapped[float | None]  # confidence from which policy releases; None: never
+    template_id: Mapped[str | None] = _template_ref()  # the default for its documents
+    # The least confidence at which policy releases a value. None: it releases none.
+    release_threshold: Mapped[float | None]
     idempotency_key: Mapped[str | None] = mapped_column(PlainText(200))
     request_hash: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
@@ -163,18 +164,17 @@ class Document(Base):
     tenant_id: Mapped[str] = _ref("tenant")
     batch_id: Mapped[str] = _ref("batch")
     template_id: Mapped[str | None] = _template_ref()
-    filename: Mapped[str] = mapped_column(
-        PlainText(1000)
-    )  # as the user named it; never a path here
+    # As the user named it: a label, never a path on this machine.
+    filename: Mapped[str] = mapped_column(PlainText(1000))
     sha256: Mapped[str] = mapped_column(String(64))
     size: Mapped[int] = mapped_column(BigInteger)
     state: Mapped[str] = mapped_column(String(32), default=DocumentState.STORED)
-    attempt: Mapped[int] = mapped_column(Integer, default=0)  # the fence: it only grows
+    attempt: Mapped[int] = mapped_column(Integer, default=0)  # the fencing token: it only grows
     failures: Mapped[int] = mapped_column(Integer, default=0)  # attempts that count against it
-    set_aside: Mapped[bool] = mapped_column(default=False)  # failed, but not for its bytes
+    set_aside: Mapped[bool] = mapped_column(default=False)  # failed, but its bytes are not at fault
     lease_until: Mapped[datetime | None]  # on the database's clock; None: nobody holds it
-    not_before: Mapped[datetime | None]  # a service was away: nobody tries before this
-    hinted_at: Mapped[datetime | None]  # when the queue was last told of it
+    not_before: Mapped[datetime | None]  # a service was away: no attempt before this time
+    hinted_at: Mapped[datetime | None]  # when a queue message last named it
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(PlainText())
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
@@ -195,20 +195,20 @@ class Page(Base):
     batch_id: Mapped[str] = _ref("batch")
     document_id: Mapped[str] = _ref("document")
     ordinal: Mapped[int]  # within its document, from 1
-    label: Mapped[str] = mapped_column(PlainText(1000), default="")  # member of a ZIP, else ""
+    label: Mapped[str] = mapped_column(PlainText(1000), default="")  # its name in a ZIP, else ""
     sha256: Mapped[str | None] = mapped_column(String(64))  # of the page image's object
     media_type: Mapped[str] = mapped_column(PlainText(64), default="")
     width: Mapped[int | None]
     height: Mapped[int | None]
-    # Quarter turns clockwise that bring it upright; width, height and boxes are as it was scanned.
+    # Clockwise quarter turns that make it upright. Width, height and boxes are those of the scan.
     turn: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
     state: Mapped[str] = mapped_column(String(32), default=PageState.QUEUED)
-    attempt: Mapped[int] = mapped_column(Integer, default=0)  # the fence: it only grows
+    attempt: Mapped[int] = mapped_column(Integer, default=0)  # the fencing token: it only grows
     failures: Mapped[int] = mapped_column(Integer, default=0)  # attempts that count against it
     lease_until: Mapped[datetime | None]  # on the database's clock
-    not_before: Mapped[datetime | None]  # a service was away: nobody tries before this
-    hinted_at: Mapped[datetime | None]  # when the queue was last told of it
-    worker: Mapped[str | None] = mapped_column(PlainText(200))
+    not_before: Mapped[datetime | None]  # a service was away: no attempt before this time
+    hinted_at: Mapped[datetime | None]  # when a queue message last named it
+    worker: Mapped[str | None] = mapped_column(PlainText(200))  # that claimed it last
     template_score: Mapped[float | None]
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(PlainText())
@@ -229,14 +229,14 @@ class Field(Base):
     ordinal: Mapped[int]  # reading order on the page, from 1
     name: Mapped[str] = mapped_column(PlainText(200))
     state: Mapped[str] = mapped_column(String(32))
-    value: Mapped[str | None] = mapped_column(PlainText())  # released, or proposed while in review
+    value: Mapped[str | None] = mapped_column(PlainText())  # in review: what the machine proposes
     reason: Mapped[str | None] = mapped_column(String(32))  # a ReviewReason; None: policy released
-    released_by: Mapped[str | None] = mapped_column(PlainText(200))  # "policy" or who verified it
+    released_by: Mapped[str | None] = mapped_column(PlainText(200))  # "policy", or a person's key
     released_at: Mapped[datetime | None]
 
 
 class Reading(Base):
-    """What a reader saw. Readings are added, never changed; the newest attempt's is the current."""
+    """What a reader saw. Rows are added, never changed; those of the last attempt are current."""
 
     __tablename__ = "reading"
     __table_args__ = (UniqueConstraint("field_id", "attempt", "reader"),)
@@ -259,22 +259,22 @@ class Reading(Base):
 
 
 class Outbox(Base):
-    """What must be told to the queue, written in the transaction that makes it true."""
+    """A message for the dispatcher, written in the transaction that makes its content true."""
 
     __tablename__ = "outbox"
-    # SQLite would give the id of a deleted message to a new one, which a second dispatcher,
-    # slow to delete, would then delete unsent.
+    # Without it, SQLite would give the id of a deleted message to a new one, and a second, slower
+    # dispatcher that still has the old id to delete would delete the new message unsent.
     __table_args__ = ({"sqlite_autoincrement": True},)
     id: Mapped[int] = mapped_column(
         BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
     )
-    kind: Mapped[str] = mapped_column(String(32))  # intake | read | delete_objects
+    kind: Mapped[str] = mapped_column(String(32))  # a db.transitions.outbox.OutboxKind
     payload: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
 class Event(Base):
-    """What happened to a batch, in order: the source of its progress stream and its history."""
+    """What happened to a batch, in order. The progress stream of the API reads these rows."""
 
     __tablename__ = "event"
     __table_args__ = (

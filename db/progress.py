@@ -1,4 +1,4 @@
-"""How far a batch is: counts by state, percent, and the time that is left."""
+"""The progress of a batch: counts by state, percent, and the estimated time left."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from db.models import (
 from db.session import database_now
 from db.views import BatchProgress
 
-# Pages that the rate is taken from: enough to even out groups and slow pages, and few enough to
-# follow a change of pace (more workers, heavier files).
+# The rate is measured on this many pages: enough to even out groups and slow pages, few enough to
+# follow a change of pace (more workers, larger files).
 _RATE_PAGES = 128
 
 
 def progress_of(s: Session, batches: Sequence[Batch]) -> list[BatchProgress]:
-    """Return the progress of each batch. The queries are as many for one as for fifty."""
+    """Return the progress of each batch. The number of counting queries does not grow with them."""
     ids = [batch.id for batch in batches]
     if not ids:
         return []
@@ -50,7 +50,6 @@ def progress_of(s: Session, batches: Sequence[Batch]) -> list[BatchProgress]:
             state=batch.state,
             closed=batch.closed,
             template=names.get(batch.template_id or ""),
-            template_id=batch.template_id,
             release_threshold=batch.release_threshold,
             created_at=batch.created_at,
             finished_at=batch.finished_at,
@@ -78,7 +77,7 @@ def _percent(batch: Batch, documents: dict[str, int], pages: dict[str, int]) -> 
     if batch.state not in WORKING_BATCHES:
         return 100.0
     total = _left(documents, pages) + _done(documents, pages)
-    # Rounded down: 100 means that nothing is left.
+    # Rounded down, so that 100 means that nothing is left.
     return int(1000 * _done(documents, pages) / total) / 10 if total else 0.0
 
 
@@ -109,7 +108,7 @@ def _eta(
     count, finished, created = s.execute(
         select(func.count(), func.min(last.c.finished_at), func.min(last.c.created_at))
     ).one()
-    # While all that was read is in the window, its time began when the pages came.
+    # If the window holds all pages that have ended, the work began when the first of them came.
     start = finished if count == _RATE_PAGES else created
     seconds: float = max((now - start).total_seconds(), 0.001)
     return round(left * seconds / int(count), 1)

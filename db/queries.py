@@ -1,6 +1,6 @@
-"""Reading: every query carries the tenant, and what is another tenant's is not found.
+"""The queries of the API. Each is limited to one tenant; what belongs to another is not found.
 
-For `Database.reading()`: several queries of one reading see one state of the database.
+Call them in `Database.reading()`, where all queries see one snapshot of the database.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
     "page_with_fields",
 ]
 
-# Pages of one step of an export: what it holds in memory at once.
+# Pages that an export reads at once, and holds in memory.
 _EXPORT_STEP = 500
 
 
@@ -61,7 +61,7 @@ def batch_progress(s: Session, tenant_id: str, batch_id: str) -> BatchProgress:
 def list_batches(
     s: Session, tenant_id: str, *, after: str | None = None, limit: int = 100
 ) -> list[BatchProgress]:
-    """Return the tenant's batches, newest first; `after` is the last id of the page before."""
+    """Return the tenant's batches, newest first; `after` is the last id of the previous answer."""
     query = select(Batch).where(Batch.tenant_id == tenant_id)
     if after is not None:
         query = query.where(Batch.id < _checked(after, "batch"))
@@ -71,7 +71,7 @@ def list_batches(
 def list_documents(
     s: Session, tenant_id: str, batch_id: str, *, after: str | None = None, limit: int = 100
 ) -> list[DocumentView]:
-    """Return a batch's documents in the order in which they came."""
+    """Return a batch's documents in the order of their upload. Raises NotFoundError."""
     _batch(s, tenant_id, batch_id)
     pages = select(func.count()).where(Page.document_id == Document.id).scalar_subquery()
     query = (
@@ -108,7 +108,10 @@ def list_pages(
     limit: int = 100,
     state: str | None = None,
 ) -> list[PageView]:
-    """Return a batch's pages with their fields: files as they came, pages as they lie in them."""
+    """Return a batch's pages with their fields, in the order of files and of pages within them.
+
+    Raises NotFoundError.
+    """
     _batch(s, tenant_id, batch_id)
     query = _pages(tenant_id).where(Page.batch_id == batch_id)
     if state is not None:
@@ -135,7 +138,7 @@ def list_fields(
     limit: int = 100,
     state: str | None = None,
 ) -> list[FieldView]:
-    """Return a batch's fields in the order of their pages."""
+    """Return a batch's fields in the order of their pages. Raises NotFoundError."""
     _batch(s, tenant_id, batch_id)
     query = _fields(tenant_id).where(Field.batch_id == batch_id)
     if state is not None:
@@ -164,7 +167,7 @@ def get_field(s: Session, tenant_id: str, field_id: str) -> FieldView:
 def iter_export_rows(s: Session, tenant_id: str, batch_id: str) -> Iterator[PageView]:
     """Yield every page of a batch with its fields, in the order of `list_pages`.
 
-    Memory does not grow with the batch. Raises NotFoundError at once.
+    The memory used does not grow with the batch. Raises NotFoundError at once.
     """
     _batch(s, tenant_id, batch_id)
     return _iter_pages(s, _pages(tenant_id).where(Page.batch_id == batch_id))
@@ -185,7 +188,7 @@ def _iter_pages(s: Session, query: Select[Page, str, str]) -> Iterator[PageView]
 def events_after(
     s: Session, tenant_id: str, batch_id: str, after_id: int = 0, limit: int = 500
 ) -> list[EventView]:
-    """Return what happened to a batch after an event, in order. Raises NotFoundError."""
+    """Return the events of a batch that came after one, in order. Raises NotFoundError."""
     _batch(s, tenant_id, batch_id)
     query = (
         select(Event.id, Event.kind, Event.payload, Event.created_at)
@@ -197,7 +200,7 @@ def events_after(
 
 
 def backlog(s: Session, tenant_id: str, at_most: int) -> int:
-    """Return how many pages of the tenant wait to be read, counted up to `at_most`."""
+    """Return the number of pages of the tenant that are still to be read, at most `at_most`."""
     waiting = (
         select(Page.id)
         .where(Page.tenant_id == tenant_id)
@@ -229,7 +232,7 @@ def _pages(tenant_id: str) -> Select[Page, str, str]:
 
 
 def _fields(tenant_id: str) -> Select[Field, Reading]:
-    # Readings of the page's last attempt are the current ones.
+    # The readings of the page's last attempt are the current ones.
     return (
         select(Field, Reading)
         .join(Page, Field.page_id == Page.id)
@@ -274,13 +277,11 @@ def _with_fields(s: Session, rows: Sequence[Row[Page, str, str]]) -> list[PageVi
             label=page.label,
             template=template,
             state=page.state,
-            attempt=page.attempt,
             sha256=page.sha256,
             media_type=page.media_type,
             width=page.width,
             height=page.height,
             turn=page.turn,
-            template_score=page.template_score,
             error_code=page.error_code,
             error_message=page.error_message,
             fields=tuple(fields[page.id]),
@@ -313,7 +314,7 @@ def _field_view(row: Row[Field, Reading]) -> FieldView:
 
 
 def _checked(text: str, what: str) -> str:
-    # What is no id of ours at all (a NUL, say) must not reach the database.
+    # PostgreSQL raises an error for some texts that are no id, such as a NUL.
     if not is_id(text):
         raise _missing(what)
     return text

@@ -1,4 +1,4 @@
-"""Connections and transactions, alike on SQLite and PostgreSQL."""
+"""Connections and transactions, with the same behaviour on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from core.errors import ConfigError, TransientError
 
 __all__ = ["Database", "Session", "database_now", "make_engine", "url_without_password"]
 
-# A connection with this option only reads, and so must not take SQLite's one write lock.
+# A connection with this option only reads, so it must not take the write lock of SQLite.
 _READING = "counterfoil_reading"
-# Long enough for every writer in the queue before us: a transaction takes milliseconds.
+# Long enough to wait for every writer ahead of us: a transaction takes milliseconds.
 _BUSY_SECONDS = 10
 
 
 def make_engine(url: str) -> Engine:
-    """Return an engine for a `sqlite:///` or `postgresql+psycopg://` URL. Connects to nothing yet.
+    """Return an engine for a `sqlite:///` or `postgresql+psycopg://` URL. It does not connect yet.
 
-    Raises ConfigError for a URL that is neither.
+    Raises ConfigError for any other URL.
     """
     try:
         parsed = make_url(url)
@@ -45,7 +45,7 @@ def make_engine(url: str) -> Engine:
             _configure_sqlite(engine)
             return engine
         if backend == "postgresql":
-            # A restarted server leaves dead connections in the pool: each is tried before use.
+            # After a restart of the server the pool holds dead connections: test each before use.
             return create_engine(
                 parsed.set(drivername="postgresql+psycopg"),
                 pool_size=8,
@@ -63,14 +63,14 @@ def make_engine(url: str) -> Engine:
 
 
 def url_without_password(url: str) -> str:
-    """Return a database URL as people may see it."""
+    """Return a database URL with its password hidden."""
     return make_url(url).render_as_string(hide_password=True)
 
 
 def _configure_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def _connect(connection: sqlite3.Connection, _record: Any) -> None:
-        connection.isolation_level = None  # transactions are begun below, not by the driver
+        connection.isolation_level = None  # `_begin` begins transactions, not the driver
         # Another process may be switching the same new file to WAL: wait for it.
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -79,20 +79,20 @@ def _configure_sqlite(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        # A transaction that reads first and writes later cannot wait for the lock in SQLite
-        # (its snapshot would be stale) and fails at once, so a writer takes it at the start.
+        # In SQLite a transaction that has read cannot wait for the write lock, because its snapshot
+        # would be stale: it fails at once. So a writer takes the lock when it begins.
         reading = connection.get_execution_options().get(_READING)
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 class Database:
-    """One process's way to the database. Make it after the fork; threads may share it."""
+    """The connections of one process. Make it after the fork; threads may share it."""
 
     def __init__(self, url: str) -> None:
         self.engine = make_engine(url)
         options: dict[str, Any] = {_READING: True}
         if self.engine.dialect.name == "postgresql":
-            # One snapshot for all queries of a reading: counts add up while workers write.
+            # All queries see one snapshot, so that counts add up while workers write.
             options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         self._reader = self.engine.execution_options(**options)
 
@@ -100,8 +100,8 @@ class Database:
     def transaction(self) -> Iterator[Session]:
         """Yield a session that commits at the end, or rolls back if the block raises.
 
-        Raises TransientError where the database is away, busy or full; ConfigError where its
-        tables are missing.
+        Raises TransientError if the database is away, busy or full, and ConfigError if tables or
+        columns are missing.
         """
         with (
             _translated(),
@@ -112,7 +112,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """Yield a session for reading one consistent snapshot. Nothing is committed."""
+        """Yield a session that reads one consistent snapshot. Raises as `transaction` does."""
         with (
             _translated(),
             Session(self._reader, expire_on_commit=False, autoflush=False) as session,
@@ -120,7 +120,7 @@ class Database:
             yield session
 
     def check(self) -> None:
-        """Ask for one row of our own tables. Raises TransientError, ConfigError as above."""
+        """Query one of our own tables. Raises as `transaction` does."""
         with self.reading() as session:
             session.execute(text("SELECT 1 FROM tenant LIMIT 1"))
 
@@ -137,7 +137,7 @@ def _translated() -> Iterator[None]:
     except DBAPIError as exc:
         if _tables_missing(exc):
             raise ConfigError(
-                "The database has no tables of Counterfoil, or old ones.",
+                "The database does not have the tables of this version of Counterfoil.",
                 hint="Start `counterfoil up`, or run `python -m db.migrate`.",
                 code="database-not-migrated",
             ) from exc
@@ -152,16 +152,16 @@ def _unavailable() -> TransientError:
 
 def _tables_missing(exc: DBAPIError) -> bool:
     if isinstance(exc.orig, sqlite3.OperationalError):
-        # Any other fault of a statement would have shown in the first test that ran it.
+        # This code also stands for wrong SQL, but that would have failed in the tests.
         return exc.orig.sqlite_errorcode == sqlite3.SQLITE_ERROR
     return isinstance(exc.orig, postgres_errors.UndefinedTable | postgres_errors.UndefinedColumn)
 
 
 def database_now(session: Session) -> datetime:
-    """Return the time by the database's clock, the only one that leases are measured on.
+    """Return the time by the clock of the database, on which all leases are measured.
 
-    On PostgreSQL this is the time now, not of the transaction's start: a transaction that
-    waited for a lock must not take a lease for fresh that has passed meanwhile.
+    On PostgreSQL it is the time of this call, not of the start of the transaction: a lease may have
+    expired while the transaction waited for a lock.
     """
     if session.get_bind().dialect.name == "postgresql":
         now: datetime = session.execute(select(func.clock_timestamp())).scalar_one()

@@ -1,4 +1,4 @@
-"""Column types that behave alike on SQLite and PostgreSQL."""
+"""Column types that behave the same on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware time in UTC. SQLite keeps no zone, so it is put back on the way out."""
+    """An aware time in UTC. SQLite keeps no time zone, so it is added again on reading."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -18,7 +18,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("a time without a zone")
+            raise ValueError("the time has no time zone")
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
@@ -28,11 +28,11 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class PlainText(TypeDecorator[str]):
-    """Text that came from outside: file names, labels, messages.
+    """Text from outside: file names, labels, messages.
 
-    PostgreSQL refuses NUL and lone surrogates (both occur in file names) and text longer than
-    its column; SQLite takes everything. Here both store the same: NUL and surrogates replaced,
-    the rest cut at `length` characters.
+    PostgreSQL refuses NUL, lone surrogates (both occur in file names) and text that is longer than
+    its column; SQLite takes all of these. With this type both store the same text: NUL and
+    surrogates are replaced, and what exceeds `length` characters is cut off.
     """
 
     impl = Text

@@ -1,4 +1,4 @@
-"""What queries answer: frozen values, free of the session that they came from."""
+"""The results of queries: frozen values that do not depend on a session."""
 
 from __future__ import annotations
 
@@ -23,22 +23,21 @@ class BatchView:
 
 @dataclass(frozen=True, slots=True)
 class BatchProgress:
-    """A batch and how far it is. Each count maps a state to a number; every state is there."""
+    """A batch and its progress. Each mapping has the count of every state, also where it is 0."""
 
     id: str
     name: str
     state: str
     closed: bool
     template: str | None  # name
-    template_id: str | None
     release_threshold: float | None
     created_at: datetime
     finished_at: datetime | None
     documents: dict[str, int]
     pages: dict[str, int]
     fields: dict[str, int]
-    percent: float  # of pages that have ended, 0 to 100; an unopened file counts as one page
-    eta_seconds: float | None  # None: not known yet
+    percent: float  # of the pages that have ended, 0 to 100; an unopened file counts as one page
+    eta_seconds: float | None  # estimated time left; None: not known yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ class DocumentView:
 
 @dataclass(frozen=True, slots=True)
 class FieldView:
-    """A field with its current reading. Without a reading the reading's values are None."""
+    """A field with its current reading. If it has none, the members of the reading are None."""
 
     id: str
     page_id: str
@@ -67,7 +66,7 @@ class FieldView:
     name: str
     state: str
     value: str | None
-    reason: str | None  # a ReviewReason: why policy gave it to a person; None where it did not
+    reason: str | None  # a ReviewReason: why policy gave it to a person; None if it did not
     released_by: str | None
     released_at: datetime | None
     raw: str | None
@@ -76,11 +75,11 @@ class FieldView:
     rule: str | None
     reader: str | None
     model_sha256: str | None
-    box: tuple[float, float, float, float] | None  # x, y, w, h in pixels of the page
+    box: tuple[float, float, float, float] | None  # x, y, w, h in pixels of the page as scanned
 
     @property
     def decision(self) -> Decision:
-        """ACCEPTED where policy or a person released a value, else REVIEW."""
+        """ACCEPTED if policy or a person released a value, else REVIEW."""
         released = self.state in (FieldState.ACCEPTED, FieldState.VERIFIED)
         return Decision.ACCEPTED if released else Decision.REVIEW
 
@@ -92,29 +91,27 @@ class PageView:
     document_id: str
     file: str  # name of the uploaded file
     ordinal: int  # within the file, from 1
-    label: str  # member of a ZIP, else ""
+    label: str  # its name in a ZIP, else ""
     template: str | None
     state: str
-    attempt: int
     sha256: str | None
     media_type: str
     width: int | None
     height: int | None
-    turn: int  # quarter turns clockwise that bring it upright
-    template_score: float | None
+    turn: int  # clockwise quarter turns that make it upright
     error_code: str | None
     error_message: str | None
     fields: tuple[FieldView, ...] = ()
 
     @property
     def object_key(self) -> str | None:
-        """Key of the page image in the object store; None where there is none."""
+        """The key of the page image in the object store, or None if there is no image."""
         return None if self.sha256 is None else object_key(self.batch_id, self.sha256)
 
 
 @dataclass(frozen=True, slots=True)
 class ExportRow:
-    """A row of an export: one field, or a page or a file that has none. CSV has these columns."""
+    """A row of an export: a field, or a page or file without one. CSV files have these columns."""
 
     batch: str
     file: str

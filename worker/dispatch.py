@@ -19,7 +19,7 @@ from core.errors import CounterfoilError
 from core.log import configure_logging, get_logger
 from core.settings import Settings, load_settings
 from db.session import Database
-from db.transitions.documents import documents_to_hint, excuse_documents, tried_documents
+from db.transitions.documents import documents_to_hint, release_expired_documents, tried_documents
 from db.transitions.outbox import OutboxKind, OutboxMessage, delete_outbox, take_outbox
 from db.transitions.pages import pages_to_hint, reap_expired, tried_pages
 from storage.base import ObjectStore
@@ -124,7 +124,7 @@ class Dispatcher:
                 self.settings.lease_seconds - self.settings.heartbeat_seconds
             )
             if blind:
-                excuse_documents(s)
+                release_expired_documents(s)
             max_attempts = self.settings.max_attempts
             if reaped := reap_expired(s, max_attempts=max_attempts, blame=not blind):
                 log.warning("pages.taken-back", pages=len(reaped))

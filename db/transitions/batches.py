@@ -1,4 +1,4 @@
-"""A batch from its first file to its deletion. Each function locks the batch's row."""
+"""Transitions of batches, from creation to deletion. Each function locks the batch's row."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from db.transitions.outbox import hint_delete, hint_intake
 from db.transitions.settle import lock_batch, settle
 from db.transitions.upsert import insert_or_ignore
 
-# Below the number of parameters that either database takes in one statement.
+# Fewer than the parameters that either database accepts in one statement.
 _FILES_AT_ONCE = 1000
 
 
@@ -36,7 +36,7 @@ _FILES_AT_ONCE = 1000
 class NewDocument:
     """A file whose bytes are in the store."""
 
-    filename: str  # as the user named it; never a path here
+    filename: str  # as the user named it: a label, never a path on this machine
     sha256: str
     size: int
 
@@ -52,11 +52,11 @@ def create_batch(
     request_hash: str | None = None,
     batch_id: str | None = None,
 ) -> tuple[Batch, bool]:
-    """Make a batch and return it with True; or False with the one that this key made before.
+    """Create a batch and return it with True, or the batch of an earlier request with False.
 
-    `batch_id` is the id of a new batch, for a caller who has put its files in the store already.
-    Raises ConflictError where the key came with another request, NotFoundError where the
-    template is not this tenant's.
+    An earlier request is one with the same `idempotency_key`. `batch_id` is the id for the new
+    batch, for a caller who has already stored files under it. Raises ConflictError if the key was
+    used with another `request_hash`, and NotFoundError if the template is not this tenant's.
     """
     _check_template(s, tenant_id, template_id)
     created = insert_or_ignore(
@@ -88,7 +88,7 @@ def create_batch(
 
 
 def add_template(s: Session, *, tenant_id: str, name: str, text: str) -> TemplateText:
-    """Keep the text of a template as it is now; the same name and text are kept once."""
+    """Store the text of a template and return its row; the same name and text are stored once."""
     sha256 = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
     insert_or_ignore(
         s,
@@ -116,12 +116,11 @@ def add_documents(
     files: Sequence[NewDocument],
     template_id: str | None,
 ) -> list[tuple[Document, bool]]:
-    """Add stored files to a batch, to be opened; return for each, in order, its document.
+    """Add stored files to a batch, to be opened, and return the document of each, in order.
 
-    With it stands False where the batch had these bytes already. `template_id` is the template
-    that their pages are read with, None for no template: the batch's own is not implied. The
-    statements are as many for a thousand files as for one. Raises NotFoundError; ConflictError
-    where the batch takes no more files.
+    Each comes with True, or with False if the batch already had a document with the same bytes.
+    The pages are read with the template of `template_id`; None means without a template, not with
+    that of the batch. Raises NotFoundError, and ConflictError if the batch takes no more files.
     """
     batch = lock_batch(s, batch_id, tenant_id)
     known: dict[str, Document] = {}
@@ -168,7 +167,7 @@ def add_documents(
 
 
 def close_batch(s: Session, *, tenant_id: str, batch_id: str) -> Batch:
-    """Say that no more files will come, so that the batch can end. Safe to repeat.
+    """Record that no more files will come, so that the batch can end. Safe to repeat.
 
     Raises NotFoundError; ConflictError for a cancelled batch.
     """
@@ -183,10 +182,10 @@ def close_batch(s: Session, *, tenant_id: str, batch_id: str) -> Batch:
 
 
 def cancel_batch(s: Session, *, tenant_id: str, batch_id: str) -> Batch:
-    """End a batch now: what was read stays, the rest will not be read. Safe to repeat.
+    """End a batch now: what was read stays, the rest is not read. Safe to repeat.
 
-    A worker that holds a page of it is fenced off. Raises NotFoundError; ConflictError where
-    the batch has ended by itself.
+    What a worker still hands in for a page of it is refused. Raises NotFoundError, and
+    ConflictError if the batch has ended by itself.
     """
     batch = lock_batch(s, batch_id, tenant_id)
     if batch.state == BatchState.CANCELLED:
@@ -198,7 +197,7 @@ def cancel_batch(s: Session, *, tenant_id: str, batch_id: str) -> Batch:
         select(Page.id)
         .where(Page.batch_id == batch_id)
         .where(Page.state.in_(UNREAD_PAGES))
-        .order_by(Page.id)  # the order in which heartbeats lock them
+        .order_by(Page.id)  # the order in which heartbeats lock pages
         .with_for_update()
     )
     s.execute(
@@ -226,7 +225,7 @@ def cancel_batch(s: Session, *, tenant_id: str, batch_id: str) -> Batch:
 
 
 def delete_batch(s: Session, *, tenant_id: str, batch_id: str) -> None:
-    """Delete a batch with all that hangs on it; its objects go through the outbox.
+    """Delete a batch and all rows that belong to it; the outbox has its objects deleted.
 
     Raises NotFoundError.
     """

@@ -1,4 +1,7 @@
-"""A document from its upload to its pages. Each function locks the batch, then the document."""
+"""Transitions of documents, from upload to pages.
+
+Each function that changes a state locks the batch first, then the document.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,9 @@ from db.transitions.waiting import back_off, take_to_hint
 @dataclass(frozen=True, slots=True)
 class ClaimedDocument:
     document_id: str
-    attempt: int  # the fence: say it with every later step
+    attempt: int  # the fencing token: every later call passes it
     batch_id: str
-    object_key: str  # in the object store
+    object_key: str
     sha256: str
     size: int
 
@@ -32,16 +35,16 @@ class ClaimedDocument:
 @dataclass(frozen=True, slots=True)
 class UnopenedDocument:
     document_id: str
-    object_key: str  # in the object store
-    size: int
+    object_key: str
+    size: int  # bytes
 
 
 @dataclass(frozen=True, slots=True)
 class NewPage:
-    """One page found in a document. With an error it can never be read and is born failed."""
+    """One page found in a document. A page with an error is failed from the start."""
 
     ordinal: int  # within its document, from 1
-    label: str  # member of a ZIP, else ""
+    label: str  # its name in a ZIP, else ""
     sha256: str | None  # of the page image's object; None: the document's own bytes
     media_type: str
     error_code: str | None = None
@@ -51,10 +54,10 @@ class NewPage:
 def claim_document(
     s: Session, document_id: str, *, lease_seconds: float, max_attempts: int
 ) -> ClaimedDocument | None:
-    """Take a document to open it. None: it is done, gone, cancelled or in other hands.
+    """Claim a document, to open it. None: it is opened, gone, cancelled, held, or backing off.
 
-    One that was taken `max_attempts` times and never given back (it kills whoever opens it) is
-    failed and set aside here.
+    A document that was claimed `max_attempts` times without a result, because it kills the process
+    that opens it, is failed and set aside here.
     """
     claimed = claim_documents(
         s, [document_id], lease_seconds=lease_seconds, max_attempts=max_attempts
@@ -65,7 +68,7 @@ def claim_document(
 def claim_documents(
     s: Session, document_ids: Iterable[str], *, lease_seconds: float, max_attempts: int
 ) -> list[ClaimedDocument]:
-    """Take those of the documents that `claim_document` would give."""
+    """Claim those of the documents that `claim_document` would claim."""
     found = _lock(s, document_ids)
     now = database_now(s)
     claimed = []
@@ -76,7 +79,7 @@ def claim_documents(
             continue
         if document.not_before is not None and document.not_before > now:
             continue
-        if document.lease_until is not None:  # whoever took it last never came back
+        if document.lease_until is not None:  # the last claim expired without a result
             document.failures, document.lease_until = document.failures + 1, None
             if document.failures >= max_attempts:
                 _give_up(s, batch, document, now)
@@ -98,7 +101,7 @@ def claim_documents(
 
 
 def renew_document(s: Session, document_id: str, attempt: int, lease_seconds: float) -> bool:
-    """Hold a claim for longer. False: it is no longer ours."""
+    """Extend the lease of a claim. Return False if the claim no longer holds."""
     held, now = _held(s, {document_id: attempt})
     for _, document in held:
         document.lease_until = now + timedelta(seconds=lease_seconds)
@@ -107,18 +110,18 @@ def renew_document(s: Session, document_id: str, attempt: int, lease_seconds: fl
 
 
 def open_document(s: Session, document_id: str, attempt: int, pages: Sequence[NewPage]) -> bool:
-    """Write all pages of a document, to be read. False: fenced off, nothing was written.
+    """Write all pages of a document. Return False, and write nothing, if the claim does not hold.
 
-    Call `fail_document` for a document without pages. Pages that have no error are queued.
+    Pages without an error are queued. Call `fail_document` for a document without pages.
     """
     return bool(open_documents(s, [(document_id, attempt, pages)]))
 
 
 def open_documents(s: Session, documents: Sequence[tuple[str, int, Sequence[NewPage]]]) -> set[str]:
-    """Write all pages of each (id, attempt, pages); return the ids of those that were taken."""
+    """Do the same for each (id, attempt, pages); return the ids of the documents written."""
     pages_of = {document_id: pages for document_id, _, pages in documents}
     if not all(pages_of.values()):
-        raise ValueError("a document without pages is a failed one")
+        raise ValueError("a document without pages must be failed instead")
     held, now = _held(s, {document_id: attempt for document_id, attempt, _ in documents})
     rows: list[dict[str, Any]] = []
     events: dict[str, list[tuple[str, dict[str, Any]]]] = {}
@@ -166,7 +169,10 @@ def _page_row(document: Document, page: NewPage, now: datetime) -> dict[str, Any
 
 
 def fail_document(s: Session, document_id: str, attempt: int, code: str, message: str) -> bool:
-    """Say that a document's bytes are bad, in words for its owner. False: fenced off."""
+    """Record that a document's bytes are bad; `message` is for its owner.
+
+    Return False if the claim does not hold.
+    """
     held, now = _held(s, {document_id: attempt})
     for batch, document in held:
         _fail(s, batch, document, now, code, message)
@@ -183,10 +189,10 @@ def release_document(
     max_attempts: int,
     blame: bool = True,
 ) -> bool:
-    """Give a document back unopened; it will be opened again. False: fenced off.
+    """Give a document back unopened, to be tried again. Return False if the claim does not hold.
 
-    With `blame` the attempt counts against it, and after `max_attempts` of them it is failed and
-    set aside. Without (a service was away) it waits a while, as often as need be.
+    With `blame` the attempt counts against it; after `max_attempts` of these it is failed and set
+    aside. Without (a service was away) it backs off, with no limit to the number of attempts.
     """
     held, now = _held(s, {document_id: attempt})
     for batch, document in held:
@@ -203,10 +209,10 @@ def release_document(
     return bool(held)
 
 
-def excuse_documents(s: Session) -> None:
-    """Take back documents whose lease has passed without holding it against them.
+def release_expired_documents(s: Session) -> None:
+    """Release documents whose lease has expired, without counting the attempt against them.
 
-    For when nobody could reach the database to renew a lease.
+    For a time when no worker could reach the database to renew a lease.
     """
     now = database_now(s)
     s.execute(
@@ -218,7 +224,7 @@ def excuse_documents(s: Session) -> None:
 
 
 def documents_to_hint(s: Session, *, older_than_seconds: float, limit: int) -> list[str]:
-    """Return ids of waiting documents that nobody holds and that were not hinted for so long.
+    """Return ids of stored documents that nobody holds and whose last hint is old or missing.
 
     Marks them as hinted now. Those that were never hinted come first.
     """
@@ -235,7 +241,7 @@ def documents_to_hint(s: Session, *, older_than_seconds: float, limit: int) -> l
 
 
 def unopened_documents(s: Session, document_ids: Iterable[str]) -> list[UnopenedDocument]:
-    """Return those of the documents that wait and that nobody has tried yet. Locks nothing."""
+    """Return those of the documents that are stored and not yet attempted. Locks nothing."""
     rows = s.execute(
         select(Document.id, Document.batch_id, Document.sha256, Document.size)
         .where(Document.id.in_(list(document_ids)), Document.state == DocumentState.STORED)
@@ -249,13 +255,13 @@ def unopened_documents(s: Session, document_ids: Iterable[str]) -> list[Unopened
 
 
 def tried_documents(s: Session, document_ids: Iterable[str]) -> set[str]:
-    """Return those of the documents that wait after at least one attempt. Locks nothing."""
+    """Return those of the documents that are stored after at least one attempt. Locks nothing."""
     query = select(Document.id).where(Document.id.in_(list(document_ids)))
     return set(s.scalars(query.where(Document.state == DocumentState.STORED, Document.attempt > 0)))
 
 
 def _lock(s: Session, document_ids: Iterable[str]) -> list[tuple[Batch, Document]]:
-    """Lock batches, then documents, each in the order of their ids; leave out what is gone."""
+    """Lock batches, then documents, each in the order of ids; those that are gone are left out."""
     ids = list(document_ids)
     batch_ids = set(s.scalars(select(Document.batch_id).where(Document.id.in_(ids))))
     batches = lock_batches(s, batch_ids) if batch_ids else {}
@@ -270,7 +276,7 @@ def _lock(s: Session, document_ids: Iterable[str]) -> list[tuple[Batch, Document
 
 
 def _held(s: Session, attempts: Mapping[str, int]) -> tuple[list[tuple[Batch, Document]], datetime]:
-    """Return batch and document of each that its attempt still holds, and the time."""
+    """Return (batch, document) for each claim that still holds, and the time."""
     found = _lock(s, attempts)
     now = database_now(s)
     held = [

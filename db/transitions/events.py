@@ -1,4 +1,4 @@
-"""What happened to a batch, written in the transaction in which it happened."""
+"""Events of a batch, written in the transaction in which they happen."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def record_events(
 ) -> None:
     """Write (kind, payload) events of a batch whose row this transaction has locked.
 
-    The lock is what makes ids grow in the order of commits within a batch, so that a reader who
-    asks for "after id n" never misses one.
+    Because of the lock, ids grow in the order of commits within a batch, so a reader who asks for
+    the events after an id never misses one.
     """
     rows = [
         {

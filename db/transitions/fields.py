@@ -1,4 +1,4 @@
-"""What a person says about a field. Each function locks the batch, then the field."""
+"""Transitions of fields by a person. Each function locks the batch, then the field."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from db.transitions.settle import lock_batch, settle
 
 
 def verify_field(s: Session, *, tenant_id: str, field_id: str, value: str, who: str) -> Field:
-    """Release a value in a person's name. A later one corrects it; the events keep both.
+    """Release a value in the name of a person. A later value replaces it; the events keep both.
 
-    Raises NotFoundError; ConflictError where the batch was cancelled.
+    Raises NotFoundError, and ConflictError if the batch was cancelled.
     """
-    return _judge(s, tenant_id, field_id, FieldState.VERIFIED, value, who)
+    return _release(s, tenant_id, field_id, FieldState.VERIFIED, value, who)
 
 
 def mark_unreadable(s: Session, *, tenant_id: str, field_id: str, who: str) -> Field:
-    """Say in a person's name that nobody can read a field: it has no value. Raises the same."""
-    return _judge(s, tenant_id, field_id, FieldState.UNREADABLE, None, who)
+    """Record in the name of a person that nobody can read a field. Raises as `verify_field`."""
+    return _release(s, tenant_id, field_id, FieldState.UNREADABLE, None, who)
 
 
-def _judge(
+def _release(
     s: Session, tenant_id: str, field_id: str, state: FieldState, value: str | None, who: str
 ) -> Field:
     query = select(Field).where(Field.id == field_id, Field.tenant_id == tenant_id)

@@ -1,7 +1,7 @@
-"""The outbox: what the queue must be told, written in the transaction that makes it true.
+"""The outbox: messages for the dispatcher, written in the transaction that makes them true.
 
-Delivery is at least once: a message is taken, sent, and only then deleted. A dispatcher that
-dies in between sends it again, and every task bears that.
+Delivery is at least once: a message is read, sent, and only then deleted. If a dispatcher dies in
+between, the message is sent again, which does no harm because every task may run twice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from db.models import Batch, Outbox
 
-# Page ids in one message: bounds the size of a row, whatever the size of the document.
+# Page ids in one message, which bounds the size of a row.
 _PAGES_PER_MESSAGE = 256
 
 
@@ -37,8 +37,8 @@ class OutboxMessage:
 def take_outbox(s: Session, limit: int) -> list[OutboxMessage]:
     """Return the oldest messages. They stay until `delete_outbox`.
 
-    Takes no lock, so that looking (five times a second) never waits for a writer: it works in
-    `Database.reading()` too. Two dispatchers at once may both send a message; none loses one.
+    This takes no lock and works in `Database.reading()`, so that polling five times a second never
+    waits for a writer. Two dispatchers may both send a message; neither can lose one.
     """
     rows = s.execute(
         select(Outbox.id, Outbox.kind, Outbox.payload).order_by(Outbox.id).limit(limit)
@@ -47,12 +47,12 @@ def take_outbox(s: Session, limit: int) -> list[OutboxMessage]:
 
 
 def oldest_message(s: Session) -> datetime | None:
-    """Return when the oldest message was written; None where there is none."""
+    """Return when the oldest message was written, or None if there is none."""
     return s.scalar(select(func.min(Outbox.created_at)))
 
 
 def delete_outbox(s: Session, ids: Iterable[int]) -> None:
-    """Forget messages that the queue has."""
+    """Delete messages that were sent."""
     s.execute(delete(Outbox).where(Outbox.id.in_(list(ids))))
 
 
@@ -72,9 +72,9 @@ def hint_pages(s: Session, page_ids: Sequence[str]) -> None:
 
 
 def forget_objects(s: Session, batch_id: str) -> bool:
-    """Have the objects of a batch deleted, if the batch is gone; return whether it is.
+    """Have the objects of a batch deleted if the batch is gone; return whether it is.
 
-    For whoever stored an object and then found the batch deleted under it.
+    For a caller that stored an object and then found that the batch had been deleted meanwhile.
     """
     if s.scalar(select(Batch.id).where(Batch.id == batch_id)) is not None:
         return False

@@ -1,10 +1,11 @@
-"""A page from the queue to its end.
+"""Transitions of pages, from the queue to their end.
 
-A claim is (page, attempt) and a lease on the database's clock. Whatever a worker does later
-names its attempt: once the lease has passed, or the page was cancelled, nothing of it is taken.
+A worker claims a page: it gets the number of its attempt, which is the fencing token, and a lease
+on the database's clock. Every later call passes the attempt. Once the lease has expired, or the
+page was cancelled, such a call changes nothing.
 
-Locks: transitions that may end a page lock its batch first (see `settle`); claims and
-heartbeats lock only pages.
+Locks: transitions that may end a page lock its batch first (see `settle`); claims and heartbeats
+lock pages only.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ __all__ = [
     "tried_pages",
 ]
 
-# Pages that one call of the reaper takes: the next call takes more.
+# Pages that one call of the reaper takes. The next call takes more.
 _REAPED_AT_ONCE = 1000
 _UNLIMITED = 1 << 30
 _STOPPED = "The worker that read this page stopped before it was done."
@@ -47,8 +48,8 @@ _STOPPED = "The worker that read this page stopped before it was done."
 @dataclass(frozen=True, slots=True)
 class ClaimedPage:
     page_id: str
-    attempt: int  # the fence: say it with every later step
-    object_key: str  # in the object store
+    attempt: int  # the fencing token: every later call passes it
+    object_key: str
     media_type: str
     template_id: str | None
     template_text: str | None
@@ -58,7 +59,7 @@ class ClaimedPage:
 def claim_pages(
     s: Session, page_ids: Iterable[str], *, worker: str, lease_seconds: float
 ) -> list[ClaimedPage]:
-    """Take those of the pages that are waiting; of two who ask at once, one gets each."""
+    """Claim those of the pages that are queued. Of two workers that ask at once, one gets each."""
     now = database_now(s)
     rows = s.execute(
         select(Page, Document.template_id, TemplateText.text, Batch.release_threshold)
@@ -95,7 +96,7 @@ def claim_pages(
 
 
 def renew_leases(s: Session, claims: Sequence[tuple[str, int]], lease_seconds: float) -> set[str]:
-    """Hold claims for longer; return the ids of the pages that are still ours."""
+    """Extend the leases of claims (page id, attempt); return the page ids of those that hold."""
     pages = _lock_pages(s, [page_id for page_id, _ in claims])
     now = database_now(s)
     ours = [
@@ -110,7 +111,10 @@ def renew_leases(s: Session, claims: Sequence[tuple[str, int]], lease_seconds: f
 
 
 def complete_pages(s: Session, results: Sequence[tuple[str, int, PageResult]]) -> set[str]:
-    """Write what was read on a group of pages; return the ids of those that were taken."""
+    """Write (page id, attempt, result) of a group; return the ids of the pages written.
+
+    Those whose claim does not hold are left out.
+    """
     held = _hold(s, [(page_id, attempt) for page_id, attempt, _ in results])
     by_id = {page_id: result for page_id, _, result in results}
     read = [(page, by_id[page.id]) for page in held.pages]
@@ -126,7 +130,10 @@ def complete_pages(s: Session, results: Sequence[tuple[str, int, PageResult]]) -
 
 
 def fail_page(s: Session, page_id: str, attempt: int, code: str, message: str) -> bool:
-    """Say that a page's bytes are bad, in words for its owner. False: fenced off."""
+    """Record that a page's bytes are bad; `message` is for its owner.
+
+    Return False if the claim does not hold.
+    """
     held = _hold(s, [(page_id, attempt)])
     for page in held.pages:
         _end(page, PageState.FAILED, held.now, code, message)
@@ -144,11 +151,11 @@ def release_page(
     max_attempts: int,
     blame: bool = True,
 ) -> bool:
-    """Give a page back unread; it is queued again. False: fenced off.
+    """Give a page back unread, to be queued again. Return False if the claim does not hold.
 
-    With `blame` the attempt counts against the page, and after `max_attempts` of them it is
-    quarantined with this error. Without (a service was away) it waits a while, as often as need
-    be, on the database's clock.
+    With `blame` the attempt counts against the page; after `max_attempts` of these it is
+    quarantined with this error. Without (a service was away) it backs off, with no limit to the
+    number of attempts.
     """
     held = _hold(s, [(page_id, attempt)])
     for page in held.pages:
@@ -165,10 +172,10 @@ def release_page(
 
 
 def reap_expired(s: Session, *, max_attempts: int, blame: bool = True) -> list[str]:
-    """Take back pages whose lease has passed; return the ids of those that are queued again.
+    """Take back pages whose lease has expired; return the ids of those that are queued again.
 
-    The others have had their attempts and are quarantined. Without `blame` (nobody could reach
-    the database to renew a lease) nothing counts against a page. Safe to run many times at once.
+    Pages that have used up their attempts are quarantined. Without `blame` (no worker could reach
+    the database to renew a lease) the attempt does not count. Many may call this at once.
     """
     if not blame:
         max_attempts = _UNLIMITED
@@ -178,7 +185,7 @@ def reap_expired(s: Session, *, max_attempts: int, blame: bool = True) -> list[s
         .where(Page.state == PageState.LEASED, Page.lease_until <= now)
         .limit(_REAPED_AT_ONCE)
     )
-    # Those that end come first: they lock batches, and no page may be locked before a batch is.
+    # Quarantine first: it locks batches, and no page may be locked before its batch.
     spent = s.execute(
         select(Page.id, Page.attempt).where(Page.id.in_(expired), Page.failures + 1 >= max_attempts)
     ).all()
@@ -201,7 +208,7 @@ def reap_expired(s: Session, *, max_attempts: int, blame: bool = True) -> list[s
 
 
 def pages_to_hint(s: Session, *, older_than_seconds: float, limit: int) -> list[str]:
-    """Return ids of queued pages that the queue was never told of, or not for so long.
+    """Return ids of queued pages whose last hint is old or missing.
 
     Marks them as hinted now. Those that were never hinted come first.
     """
@@ -223,7 +230,7 @@ def tried_pages(s: Session, page_ids: Iterable[str]) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """Pages that a worker's attempts hold, locked, with their locked batches."""
+    """Pages whose claims hold, and the batches of the claims, all locked."""
 
     batches: dict[str, Batch]
     pages: list[Page]
@@ -248,7 +255,7 @@ def _quarantine(s: Session, claims: Sequence[tuple[str, int]]) -> None:
     ended = []
     for page_id, attempt in claims:
         page = pages.get(page_id)
-        # Between the look and the lock its worker may have finished or renewed it.
+        # Before it was locked, its worker may have finished it or renewed the lease.
         if (
             page is None
             or page.state != PageState.LEASED
@@ -305,7 +312,7 @@ def _end(
 
 
 def _close(s: Session, held: _Held, kind: str) -> None:
-    """Write the events of pages that have ended, and settle their batches."""
+    """Write an event for each page that has ended, and settle the batches."""
     s.flush()
     for batch_id, batch in held.batches.items():
         events = [(kind, _payload(page)) for page in held.pages if page.batch_id == batch_id]

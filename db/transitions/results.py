@@ -1,4 +1,4 @@
-"""What a worker hands in for a page that it has read, and how it becomes rows."""
+"""The result of a page, as a worker hands it in, and the rows that are made of it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ POLICY = "policy"
 @dataclass(frozen=True, slots=True)
 class FieldResult:
     name: str  # unique on its page
-    value: str | None  # the best legal one
-    raw: str  # before the grammar had its say
+    value: str | None  # the best legal value; None: there is none
+    raw: str  # the best string before the grammar was applied
     confidence: float  # calibrated, 0 to 1
     alternatives: list[dict[str, Any]]  # [{"value": …, "probability": …}], best first
-    box: tuple[float, float, float, float]  # x, y, w, h in pixels of the page
-    rule: str | None  # what made `value` differ from `raw`
+    box: tuple[float, float, float, float]  # x, y, w, h in pixels of the page as scanned
+    rule: str | None  # the rule that made `value` differ from `raw`
     reader: str
     model_sha256: str
-    reason: ReviewReason | None  # why a person must see it; None: released by policy
+    reason: ReviewReason | None  # why a person must see it; None: policy releases it
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,11 @@ class PageResult:
     height: int
     template_score: float | None
     fields: tuple[FieldResult, ...]  # in reading order
-    turn: int = 0  # quarter turns clockwise that bring it upright
+    turn: int = 0  # clockwise quarter turns that make it upright
 
 
 def insert_fields(s: Session, pages: Iterable[tuple[Page, PageResult]], now: datetime) -> None:
-    """Write the fields of newly read pages, each with its reading and what policy decided."""
+    """Write the fields of pages that were just read, each with its reading and its state."""
     fields: list[dict[str, Any]] = []
     readings: list[dict[str, Any]] = []
     for page, result in pages:

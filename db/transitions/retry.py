@@ -1,4 +1,4 @@
-"""A second chance for what was set aside: for when the cause has been mended."""
+"""Trying again what was set aside, after its cause has been removed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Retried:
 
 
 def retry_batch(s: Session, *, tenant_id: str, batch_id: str) -> Retried:
-    """Queue again every page of a batch that is quarantined, and every document set aside.
+    """Queue every quarantined page and every document set aside of a batch again.
 
-    They have all their attempts again. What failed for its bytes stays as it is. Locks the
-    batch, under which alone these states change. Raises NotFoundError; ConflictError for a
+    They get all their attempts back. What failed because of its bytes stays failed. Locks the
+    batch, without which these states do not change. Raises NotFoundError, and ConflictError for a
     cancelled batch.
     """
     batch = lock_batch(s, batch_id, tenant_id)
@@ -51,7 +51,7 @@ def retry_batch(s: Session, *, tenant_id: str, batch_id: str) -> Retried:
         .execution_options(synchronize_session=False)
     )
     hint_pages(s, page_ids)
-    # Without a hint: the reconciler tells of them soon, each alone, as of all that were tried.
+    # No hint here: the reconciler sends one soon, for each document alone.
     s.execute(
         update(Document)
         .where(*aside)

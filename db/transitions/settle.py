@@ -1,9 +1,9 @@
-"""The state of a batch follows from its documents, pages and fields; nothing else sets it.
+"""The state of a batch, which follows from its documents, pages and fields.
 
-Locks: whoever changes a page, document or field in a way that may end it locks the batch's row
-first, then its own rows in the order of their ids. One order everywhere, so no deadlock; and of
-two workers that finish the last two pages the second sees what the first has committed, so one
-of them always settles the batch.
+Locks: a transition that may end a document, page or field locks the row of the batch first, then
+its own rows in the order of their ids. The order is the same everywhere, so there is no deadlock.
+Of two workers that finish the last two pages of a batch, the second sees what the first has
+committed, so the batch is always settled.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from db.transitions.events import record_events
 def lock_batch(s: Session, batch_id: str, tenant_id: str | None = None) -> Batch:
     """Lock a batch's row and return it as it is now.
 
-    Raises NotFoundError; with `tenant_id`, also for a batch of another tenant.
+    Raises NotFoundError, with `tenant_id` also for a batch of another tenant.
     """
     query = select(Batch).where(Batch.id == batch_id)
     if tenant_id is not None:
         query = query.where(Batch.tenant_id == tenant_id)
-    # What is no id at all (a NUL, say) must not reach the database.
+    # PostgreSQL raises an error for some texts that are no id, such as a NUL.
     batch = s.scalar(_locking(query)) if is_id(batch_id) else None
     if batch is None:
         raise NotFoundError("There is no such batch.", code="batch-not-found")
@@ -47,14 +47,14 @@ def lock_batch(s: Session, batch_id: str, tenant_id: str | None = None) -> Batch
 
 
 def lock_batches(s: Session, batch_ids: Iterable[str]) -> dict[str, Batch]:
-    """Lock several batches in the order of their ids; those that are gone are left out."""
+    """Lock batches in the order of their ids; those that are gone are left out."""
     query = select(Batch).where(Batch.id.in_(set(batch_ids))).order_by(Batch.id)
     return {batch.id: batch for batch in s.scalars(_locking(query))}
 
 
 def _locking(query: Select[Batch]) -> Select[Batch]:
-    # "No key update": rows that refer to the batch can be inserted meanwhile. `populate_existing`:
-    # an object seen before the lock may be stale.
+    # `key_share`: other transactions may still insert rows that refer to the batch.
+    # `populate_existing`: an object that was loaded before the lock may be stale.
     return query.with_for_update(key_share=True).execution_options(populate_existing=True)
 
 
@@ -74,7 +74,7 @@ def _state(s: Session, batch: Batch) -> BatchState:
         return BatchState.CANCELLED
     if not batch.closed:
         return BatchState.RECEIVING
-    # "Is there one left?" is answered by one step in an index, however large the batch.
+    # Each of these queries is one step in an index, however large the batch.
     if _any(s, Document.batch_id == batch.id, Document.state == DocumentState.STORED) or _any(
         s, Page.batch_id == batch.id, Page.state.in_(UNREAD_PAGES)
     ):

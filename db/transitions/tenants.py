@@ -15,18 +15,18 @@ from db.session import database_now
 from db.transitions.upsert import insert_or_ignore
 from db.views import ApiKeyView
 
-# Compared with when no key has the prefix, so that the answer takes as long either way.
+# Compared when no key has the prefix, so that the answer takes equally long.
 _NO_HASH = hashlib.sha256(b"").hexdigest()
 
 
 def ensure_tenant(s: Session, name: str) -> Tenant:
-    """Return the tenant of that name, made if there is none."""
+    """Return the tenant of that name, and create it if there is none."""
     insert_or_ignore(s, Tenant, ["name"], name=name)
     return s.scalars(select(Tenant).where(Tenant.name == name)).one()
 
 
 def create_api_key(s: Session, tenant_id: str, name: str) -> tuple[ApiKey, str]:
-    """Make a key and return it with its plaintext `cf_<prefix>_<secret>`, which is kept nowhere."""
+    """Create a key; return it with its plaintext `cf_<prefix>_<secret>`, which is not stored."""
     prefix, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
     key = ApiKey(tenant_id=tenant_id, name=name, prefix=prefix, secret_hash=_hash(secret))
     s.add(key)
@@ -35,7 +35,7 @@ def create_api_key(s: Session, tenant_id: str, name: str) -> tuple[ApiKey, str]:
 
 
 def list_api_keys(s: Session) -> list[ApiKeyView]:
-    """Return the keys of all tenants, the oldest first. For whoever runs the server."""
+    """Return the keys of all tenants, oldest first. For the operator of the server."""
     query = select(ApiKey, Tenant.name).join(Tenant, Tenant.id == ApiKey.tenant_id)
     return [
         ApiKeyView(
@@ -51,7 +51,7 @@ def list_api_keys(s: Session) -> list[ApiKeyView]:
 
 
 def revoke_api_key(s: Session, tenant_id: str, key_id: str) -> None:
-    """Make a key worthless from now on. Safe to repeat. Raises NotFoundError."""
+    """Revoke a key. Safe to repeat. Raises NotFoundError."""
     key = s.scalar(
         select(ApiKey).where(ApiKey.id == key_id, ApiKey.tenant_id == tenant_id).with_for_update()
     )
@@ -62,7 +62,7 @@ def revoke_api_key(s: Session, tenant_id: str, key_id: str) -> None:
 
 
 def authenticate(s: Session, plaintext: str) -> ApiKey | None:
-    """Return the key that `plaintext` is, unless it is unknown, wrong or revoked."""
+    """Return the key of a plaintext, or None if it is unknown, wrong or revoked."""
     mark, _, rest = plaintext.partition("_")
     prefix, _, secret = rest.partition("_")
     if mark != "cf" or not prefix.isalnum() or not secret:
@@ -73,5 +73,5 @@ def authenticate(s: Session, plaintext: str) -> ApiKey | None:
 
 
 def _hash(secret: str) -> str:
-    # 256 random bits cannot be guessed, so a fast hash is enough (no password is stored here).
+    # A fast hash is enough: a secret of 256 random bits, unlike a password, cannot be guessed.
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()

@@ -12,10 +12,10 @@ from db.models import Base
 
 
 def insert_or_ignore(s: Session, model: type[Base], unique: list[str], **values: Any) -> str | None:
-    """Insert a row of `model` and return its id; None where the `unique` columns clash.
+    """Insert a row of `model` and return its id, or None if the `unique` columns clash.
 
-    The id is a new one unless `values` has one. A concurrent insert of the same key is waited
-    for, so that the row exists either way.
+    The id is new unless `values` has one. A concurrent insert of the same key is waited for, so the
+    row exists in either case.
     """
     insert = postgresql.insert if s.get_bind().dialect.name == "postgresql" else sqlite.insert
     row_id: str | None = s.execute(

@@ -1,4 +1,4 @@
-"""What waits, a page or a document: when it may be tried, and when the queue is told of it."""
+"""Pages and documents that wait: when they may be tried, and when they are hinted again."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from sqlalchemy.orm import Session
 from db.models import Document, Page
 
 _FIRST_SECONDS = 5.0
-# Whoever tries also waits minutes for the service, so this need not be long; and once the
-# service is back, work goes on within a minute.
+# An attempt itself waits minutes for the service, so this need not be long. Once the service is
+# back, work goes on within a minute.
 _LONGEST_SECONDS = 60.0
 
 
 def back_off(excused: int) -> timedelta:
-    """Return the pause after so many attempts (from 1) that failed through a service."""
+    """Return the pause after this many attempts (from 1) that failed because of a service."""
     doublings = min(max(excused, 1) - 1, 16)
     return timedelta(seconds=min(_FIRST_SECONDS * 2**doublings, _LONGEST_SECONDS))
 
@@ -35,17 +35,17 @@ def take_to_hint(
     older_than_seconds: float,
     limit: int,
 ) -> list[str]:
-    """Return ids of rows that `waits` holds for, and mark them as hinted now.
+    """Return ids of rows that wait and were not hinted lately, and mark them as hinted now.
 
-    They were never hinted, and then come first, or not within `older_than_seconds`. Rows that
-    another transaction has locked are left out.
+    `waits` is the condition that a row waits. The last hint is missing (these rows come first) or
+    at least `older_than_seconds` old. Rows that another transaction has locked are left out.
     """
     hinted = table.hinted_at
-    lost = or_(hinted.is_(None), hinted <= now - timedelta(seconds=older_than_seconds))
+    unhinted = or_(hinted.is_(None), hinted <= now - timedelta(seconds=older_than_seconds))
     ids = list(
         s.scalars(
             select(table.id)
-            .where(and_(waits, may_be_tried(table, now), lost))
+            .where(and_(waits, may_be_tried(table, now), unhinted))
             .order_by(hinted.asc().nulls_first(), table.id)
             .limit(limit)
             .with_for_update(skip_locked=True)

@@ -53,9 +53,10 @@ def test_what_was_read_is_written(database: Database) -> None:
         assert complete_page(s, claim.page_id, claim.attempt, result(ACCEPTED, REVIEW))
     with database.reading() as s:
         page = page_with_fields(s, tenant_id, pages[0])
+        score = s.scalar(select(Page.template_score).where(Page.id == pages[0]))
         progress = batch_progress(s, tenant_id, batch_id)
         kinds = [event.kind for event in events_after(s, tenant_id, batch_id)]
-    assert (page.state, page.width, page.height, page.template_score) == ("read", 1600, 750, 0.9)
+    assert (page.state, page.width, page.height, score) == ("read", 1600, 750, 0.9)
     first, second = page.fields
     assert (first.name, first.state, first.value, first.released_by) == (
         "field-1",

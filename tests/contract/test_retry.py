@@ -15,9 +15,9 @@ from db.transitions.batches import cancel_batch
 from db.transitions.documents import (
     claim_document,
     documents_to_hint,
-    excuse_documents,
     fail_document,
     release_document,
+    release_expired_documents,
     unopened_documents,
 )
 from db.transitions.outbox import delete_outbox, take_outbox
@@ -106,7 +106,7 @@ def test_documents_that_a_service_holds_up(database: Database) -> None:
         with database.transaction() as s:
             assert claim_document(s, document_id, lease_seconds=PASSED, max_attempts=3)
         with database.transaction() as s:
-            excuse_documents(s)
+            release_expired_documents(s)
     with database.reading() as s:
         assert s.scalar(select(Document.failures).where(Document.id == document_id)) == 0
 
