@@ -21,11 +21,11 @@ def read_micr_fields(
 ) -> list[FieldReading]:
     """Read the fields that are parts of the E-13B line, in the template's order.
 
-    `page` is the page after its quarter turns. A part that is missing from a line of which every
-    character was read is empty: banks leave out the account. Where no line was found, or where a
-    character of it could not be read, a part that was not read has no value and confidence 0.
-    Raises TemplateError (code "template-mismatch") for a page that fits badly and whose line is not
-    one of this template's.
+    `page` is the page after its quarter turns. A part that is missing from a line that was
+    understood whole is empty: banks leave out the account. Where no line was found, or where a
+    character of it could not be read or belongs to no part, a missing part has no value and
+    confidence 0. Raises TemplateError (code "template-mismatch") for a page that fits badly and
+    whose line is not one of this template's.
     """
     specs = [spec for spec in template.fields if spec.micr is not None]
     if template.micr is None or not specs:
@@ -54,9 +54,7 @@ def _field(spec: FieldSpec, line: MicrReading | None, place: Box) -> FieldReadin
         return _reading(spec, place, None)
     part = next((part for part in line.parts if part.name == spec.micr), None)
     if part is None:
-        # Without any part the line is not set as a cheque's, so what is missing is not known.
-        empty = bool(line.parts) and OTHER not in line.raw
-        return _reading(spec, line.box, "" if empty else None, line.confidence)
+        return _reading(spec, line.box, "" if line.understood else None, line.confidence)
     if part.value is None:
         return _reading(spec, part.box, None, raw=part.raw)
     if not spec.grammar.accepts(part.value):

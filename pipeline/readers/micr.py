@@ -21,7 +21,7 @@ from pipeline.readers.micr_line import (
     find_line,
     has_ink,
 )
-from pipeline.readers.micr_parts import MicrPart, parse_parts
+from pipeline.readers.micr_parts import MicrPart, is_understood, parse_parts
 from pipeline.readers.runtime import Model
 from pipeline.types import Box, Page
 
@@ -40,13 +40,15 @@ class MicrReading:
 
     `raw` has the symbols of Unicode (⑆ transit, ⑇ amount, ⑈ on-us, ⑉ dash), one space for a gap of
     any width and "?" for a character that could not be read. `confidence` is the probability that
-    all of `raw` is right. `dpi` is the resolution of the page, from the size of the characters.
+    all of `raw` is right. `understood`: every character was read and belongs to a part, so that a
+    missing part was left out. `dpi` is the resolution of the page, from the size of the characters.
     """
 
     raw: str
     parts: tuple[MicrPart, ...]
     confidence: float
     box: Box  # of the page
+    understood: bool
     dpi: float
 
     def __getitem__(self, name: str) -> str | None:
@@ -103,6 +105,7 @@ def _read(band: Band, line: Line, model: Model) -> MicrReading | None:
         parts=parse_parts(raw, sure, boxes),
         confidence=0.0 if OTHER in raw else math.exp(float(np.log(sure).sum())),
         box=band.on_page(line.cells.box(first, last)),
+        understood=is_understood(raw),
         dpi=line.cells.module[0] / band.scale / MODULE_INCH,
     )
 

@@ -25,13 +25,15 @@ _INDIA = re.compile(
     rf"(?: ?(?P<account>{_D}{{6,7}})⑈)?(?: ?(?P<transaction_code>{_D}{{2,3}}){_END})?"
 )
 _AMERICA = re.compile(
-    rf"(?:⑈(?P<front>{_D}+)⑈ ?)?⑆(?P<routing_number>{_D}{{9}})⑆"
+    rf"(?:⑈(?P<_front>{_D}+)⑈ ?)?⑆(?P<routing_number>{_D}{{9}})⑆"
     rf"(?: ?(?P<account>{_D}[0-9?⑉]*)⑈(?: ?(?P<cheque_number>{_D}+){_END})?)?"
-    rf"(?:.*⑇(?P<amount>{_D}{{10}})⑇)?"
+    rf"(?:(?P<_unknown>.*)⑇(?P<amount>{_D}{{10}})⑇)?"
 )
 # The names of the parts; a template names its fields by these.
 MICR_PARTS = tuple(
-    dict.fromkeys(name for name in (*_INDIA.groupindex, *_AMERICA.groupindex) if name != "front")
+    dict.fromkeys(
+        name for name in (*_INDIA.groupindex, *_AMERICA.groupindex) if not name.startswith("_")
+    )
 )
 
 
@@ -63,12 +65,26 @@ def parse_parts(
         return ()
     parts = []
     for group in sorted(match.re.groupindex, key=match.start):
-        if match[group] is None or (group == "cheque_number" and match.groupdict().get("front")):
+        if match[group] is None or group == "_unknown":
+            continue
+        if group == "cheque_number" and match.groupdict().get("_front"):
             continue  # with a cheque number in front, the one behind the account is another code
         start, stop = match.span(group)
-        name = "cheque_number" if group == "front" else group
+        name = "cheque_number" if group == "_front" else group
         parts.append(_part(name, raw[start:stop], probabilities[start:stop], boxes[start:stop]))
     return tuple(parts)
+
+
+def is_understood(raw: str) -> bool:
+    """Say whether every character of a line was read and is where a part or its symbols may be.
+
+    Only then is a part that is not on the line surely left out. A number with a gap in it, for
+    example, is no part, and yet it is there.
+    """
+    if "?" in raw:
+        return False
+    match = _INDIA.fullmatch(raw) or _AMERICA.fullmatch(raw)
+    return match is not None and not (match.groupdict().get("_unknown") or "").strip()
 
 
 def _part(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.readers.micr_parts import MICR_PARTS, MicrPart, parse_parts
+from pipeline.readers.micr_parts import MICR_PARTS, MicrPart, is_understood, parse_parts
 from pipeline.types import Box
 
 ALPHABET = "0123456789⑆⑇⑈⑉ ?"
@@ -101,6 +101,29 @@ def test_one_wrong_digit_never_passes_the_check(eight: str, place: int, by: int)
     assert _values(f"⑆{routing}⑆")["routing_number"] == routing
     other = str((int(routing[place]) + by) % 10)
     assert _values(f"⑆{routing[:place]}{other}{routing[place + 1 :]}⑆")["routing_number"] is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "understood"),
+    [
+        ("⑈309141⑈ 500211012⑆ 426160⑈ 31", True),
+        ("⑈120619⑈ 500015048⑆ 31", True),
+        ("⑈120619⑈ 500015048⑆", True),
+        ("⑈309141⑈ 500211012⑆ 426?60⑈ 31", False),
+        ("⑈309141⑈ 500211012⑆ 42 6160⑈ 31", False),  # a gap in the account
+        ("⑈309141⑈ 500211012⑆ 42616077⑈ 31", False),  # too long for one
+        ("⑈309141⑈ 500211012⑆ ⑈ 31", False),  # only its symbol is left
+        ("⑆021000021⑆ 123456789⑈ 1025", True),
+        ("⑈001025⑈ ⑆021000021⑆ 123456789⑈ 22 ⑇0000012345⑇", True),
+        ("⑆021000021⑆ 123 456789⑈ ⑇0000012345⑇", False),
+        ("1234567", False),
+        ("", False),
+    ],
+)
+def test_a_line_is_understood_where_each_character_belongs_to_a_part(
+    raw: str, understood: bool
+) -> None:
+    assert is_understood(raw) == understood
 
 
 @given(st.text(ALPHABET, max_size=60))
