@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -63,8 +62,6 @@ def adapt(
     Raises InputError if a set cannot be loaded or is too small, ConfigError if TensorFlow or the
     float weights are missing.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     warnings.filterwarnings("ignore", module="keras|tensorflow")
     cv2.setNumThreads(1)
     site = load_settings(home=home).home

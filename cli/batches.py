@@ -224,7 +224,7 @@ def batch_pages(client: Client, batch_id: str) -> Iterator[Json]:
 def export(
     batch_id: str,
     *,
-    form: str | None,
+    export_format: str | None,
     out: Path | None,
     to: str | None,
     table: str | None,
@@ -236,37 +236,39 @@ def export(
         raise ConfigError("--to and --table must be used together.")
     with connect(url, home) as client:
         if to is not None and table is not None:
-            if out is not None or form is not None:
+            if out is not None or export_format is not None:
                 raise ConfigError("--format and --out cannot be used with --to.")
             answer = client.export_to(batch_id, to, table)
             remarks.print(_escaped(f"{answer['rows']} rows written to {to}, table {table}."))
             return 0
-        form = form or (out.suffix.lstrip(".").lower() if out else "csv")
-        if form not in ("csv", "jsonl", "xlsx"):
-            raise ConfigError(f"There is no export format {form}.", hint="Choose csv, jsonl, xlsx.")
+        export_format = export_format or (out.suffix.lstrip(".").lower() if out else "csv")
+        if export_format not in ("csv", "jsonl", "xlsx"):
+            raise ConfigError(
+                f"There is no export format {export_format}.", hint="Choose csv, jsonl, xlsx."
+            )
         if out is None:
-            if form == "xlsx" and sys.stdout.isatty():
+            if export_format == "xlsx" and sys.stdout.isatty():
                 raise ConfigError(
                     "An XLSX file cannot be shown here.", hint="Name a file with --out."
                 )
-            with client.export(batch_id, form) as chunks:
+            with client.export(batch_id, export_format) as chunks:
                 for chunk in chunks:
                     sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
             return 0
-        export_to_file(client, batch_id, form, out)
+        export_to_file(client, batch_id, export_format, out)
         remarks.print(f"Written to {_escaped(str(out))}.")
     return 0
 
 
-def export_to_file(client: Client, batch_id: str, form: str, out: Path) -> None:
+def export_to_file(client: Client, batch_id: str, export_format: str, out: Path) -> None:
     """Write an export into `out`, completely or not at all.
 
     Raises ConfigError if the file cannot be written.
     """
     part = out.with_name(f"{out.name}.part")
     try:
-        with client.export(batch_id, form) as chunks, part.open("wb") as file:
+        with client.export(batch_id, export_format) as chunks, part.open("wb") as file:
             file.writelines(chunks)
         shutil.move(part, out)
     except OSError as exc:

@@ -198,10 +198,10 @@ class Client:
                 return
 
     @contextmanager
-    def export(self, batch_id: str, form: str) -> Iterator[Iterator[bytes]]:
+    def export(self, batch_id: str, export_format: str) -> Iterator[Iterator[bytes]]:
         """Stream an export ("csv", "jsonl" or "xlsx") as chunks of bytes."""
         request = self._http.build_request(
-            "GET", f"/v1/batches/{batch_id}/export", params={"format": form}
+            "GET", f"/v1/batches/{batch_id}/export", params={"format": export_format}
         )
         response = self._attempt(lambda: self._http.send(request, stream=True))
         try:

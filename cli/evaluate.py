@@ -58,9 +58,9 @@ def evaluate(
     if out is not None and not out.parent.is_dir():
         raise InputError(f"The report cannot be written: there is no folder {out.parent}.")
     part = parse_part(select, limit)
-    form = None if template is None else load_template(template)
-    target = form or parse_grammar(field)
-    labelled = load_labelled(labels, template=form, part=part)
+    chosen = None if template is None else load_template(template)
+    target = chosen or parse_grammar(field)
+    labelled = load_labelled(labels, template=chosen, part=part)
     about = machine() | {"command": shlex.join(["counterfoil", *sys.argv[1:]])}
     cv2.setNumThreads(1)
     loaded = load_quietly()
@@ -69,7 +69,8 @@ def evaluate(
     for name in readers:
         if name not in known:
             raise ConfigError(f"There is no reader '{name}'.", hint=f"Readers: {', '.join(known)}.")
-    rivals, absent = ({}, []) if alone or template is not None else find_rivals(_have(rapidocr))
+    pythons = here() if rapidocr is None else [rapidocr]
+    rivals, absent = ({}, []) if alone or chosen is not None else find_rivals(pythons)
 
     with counting_bars() as progress:
 
@@ -89,7 +90,7 @@ def evaluate(
         labelled=_with_remark(labelled, target, comparison),
         part=str(part),
         target=f"template {target.name}" if isinstance(target, Template) else target.name,
-        pages=template is not None,
+        pages=chosen is not None,
         comparison=comparison,
         ours=tuple(ours),
         rivals=tuple(theirs),
@@ -122,10 +123,6 @@ def parse_part(select: str | None, limit: int | None) -> Part:
             hint="For example, 0:2 selects every second image, beginning with the first.",
         )
     return Part(int(start), int(step), limit)
-
-
-def _have(rapidocr: Path | None) -> list[Path]:
-    return here() if rapidocr is None else [rapidocr]
 
 
 def _with_remark(

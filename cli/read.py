@@ -83,7 +83,7 @@ def read_files(
                     )
                 complete = complete and page["error"] is None
                 if as_json:
-                    sys.stdout.write(json_line(page) + "\n")  # so that Ctrl-C cuts no line
+                    sys.stdout.write(json_line(page) + "\n")  # whole, so that Ctrl-C cuts no line
                     sys.stdout.flush()
                 else:
                     shown.append(page)
@@ -101,7 +101,7 @@ def read_files(
 
 
 def load_quietly(home: Path | None = None) -> Readers:
-    """Load the readers, and run one so that LiteRT prints its first messages to nowhere.
+    """Load the readers and run one, with stderr closed to the messages of LiteRT's first run.
 
     With `home`, the strip reader is the one that this site adapted, if there is one.
     """

@@ -109,7 +109,7 @@ def results(
 )
 def export(
     batch: BatchId,
-    form: Annotated[
+    export_format: Annotated[
         str | None,
         typer.Option(
             "--format",
@@ -139,5 +139,7 @@ def export(
     from cli import batches
 
     raise typer.Exit(
-        batches.export(batch, form=form, out=out, to=to, table=table, url=url, home=data)
+        batches.export(
+            batch, export_format=export_format, out=out, to=to, table=table, url=url, home=data
+        )
     )

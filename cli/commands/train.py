@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -81,10 +82,7 @@ def glyphs(
     weights are then converted to int8 LiteRT, calibrated on the same writers, and measured on
     data sets that took no part in training.
     """
-    import os
-
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    _set_up_tensorflow()
     from training.glyph.export import export_run
     from training.glyph.train import GlyphRun, train_glyphs
     from training.litert import require_tensorflow
@@ -154,10 +152,7 @@ def adapt(
     mistakes where it is sure, and still reads other handwriting as well as before
     (docs/adaptation.md). Ctrl-C leaves everything as it was.
     """
-    import os
-
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    _set_up_tensorflow()
     from cli.adapt import adapt
     from training.adaptation.fine_tune import Tuning
 
@@ -186,3 +181,9 @@ def models(data: ServerHome = None, as_json: AsJson = False) -> None:
     from cli.adapt import models
 
     models(data, as_json=as_json)
+
+
+def _set_up_tensorflow() -> None:
+    """Choose the backend of Keras and silence TensorFlow. Call it before either is imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")

@@ -10,11 +10,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from cli.local.supervisor import Child, Supervisor
 from core.errors import ConfigError, ConflictError, TransientError
@@ -24,9 +24,6 @@ from db.session import Database
 from db.transitions.tenants import authenticate, create_api_key, ensure_tenant
 from storage.open import open_store
 from worker.broker import broker_url, connect, wait_for_broker
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 TENANT = "default"
 KEY_FILE = "api-key"
@@ -115,9 +112,9 @@ class Stack:
             name: value for name, value in os.environ.items() if not name.startswith(PREFIX)
         }
         environment |= self.settings.environment()
-        here = str(Path(__file__).parents[2])
+        root = str(Path(__file__).parents[2])
         environment["PYTHONPATH"] = os.pathsep.join(
-            part for part in (here, environment.get("PYTHONPATH")) if part
+            part for part in (root, environment.get("PYTHONPATH")) if part
         )
         environment["PYTHONUNBUFFERED"] = "1"
         environment["TMPDIR"] = str(self._temporary)
@@ -140,13 +137,13 @@ class Stack:
             hint = (
                 f"See {self.logs / 'broker.log'}: {_last_line(self.logs / 'broker.log')}"
                 if embedded_broker
-                else "Look at COUNTERFOIL_REDIS_URL."
+                else "Check COUNTERFOIL_REDIS_URL."
             )
             raise ConfigError(exc.message, hint=hint, code="broker-away") from exc
         try:
             open_store(self.settings).check()
         except TransientError as exc:
-            hint = "Look at COUNTERFOIL_S3_ENDPOINT." if self.settings.s3_bucket else ""
+            hint = "Check COUNTERFOIL_S3_ENDPOINT." if self.settings.s3_bucket else ""
             raise ConfigError(exc.message, hint=hint, code=exc.code) from exc
 
     def _prepare_database(self) -> str:
@@ -158,7 +155,7 @@ class Stack:
             reason = str(getattr(exc, "orig", None) or exc).strip() or type(exc).__name__
             raise ConfigError(
                 f"The database cannot be opened or brought up to date: {reason.splitlines()[0]}.",
-                hint="Look at COUNTERFOIL_DATABASE_URL." if self.settings.database_url else "",
+                hint="Check COUNTERFOIL_DATABASE_URL." if self.settings.database_url else "",
                 code="database-unavailable",
             ) from exc
         path = self.settings.home / KEY_FILE
