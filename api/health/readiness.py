@@ -43,7 +43,7 @@ def probe(what: str, check: Callable[[], object]) -> ServiceState:
     try:
         check()
     except (CounterfoilError, redis.RedisError, OSError) as exc:
-        # It may name hosts and paths, and this address needs no key.
+        # The reason may name hosts and paths, and this address needs no key.
         log.warning("not ready", service=what, error=str(exc))
         return ServiceState(state="away", detail=f"The {what} does not answer.")
     return _OK
