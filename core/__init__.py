@@ -1,1 +1,1 @@
-"""Settings, errors, ids, clock, logging, release policy: what every other folder stands on."""
+"""Settings, errors, ids, clock, logging and release policy. All other folders may import it."""

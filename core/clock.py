@@ -1,4 +1,4 @@
-"""The one place that reads the clock of this machine. Leases use the database's clock instead."""
+"""The time by the clock of this machine. Leases are measured on the clock of the database."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from datetime import UTC, datetime
 
 
 def utcnow() -> datetime:
-    """Return the time now, aware, in UTC."""
+    """Return the present time, aware, in UTC."""
     return datetime.now(UTC)

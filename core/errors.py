@@ -1,12 +1,14 @@
-"""Every error that Counterfoil raises on purpose.
+"""The errors that Counterfoil raises on purpose.
 
     CounterfoilError
     ├── InputError          the bytes are bad: recorded, shown to the user, never retried
-    │   └── TemplateError   a template file is wrong, or a page does not fit it
-    ├── NotFoundError       no such thing, or it is another tenant's (never told apart)
-    ├── ConflictError       the thing is in a state that forbids this
+    │   └── TemplateError   a template file is wrong, or a page does not fit its template
+    ├── NotFoundError       it does not exist, or belongs to another tenant (never told apart)
+    ├── ConflictError       its present state does not allow this
     ├── TransientError      a service is away, slow or full: retried with backoff and a cap
-    └── ConfigError         Counterfoil cannot start, or cannot go on, as it is set up
+    └── ConfigError         Counterfoil cannot start, or continue, with its present set-up
+
+`storage.base` has five more specific ones for the object store.
 
 A message is a sentence for the person who reads it; `hint` says what to do next; `code` is
 stable, for machines (`/problems/<code>` in the API, `error_code` in the database).
@@ -18,7 +20,7 @@ from typing import ClassVar
 
 
 class CounterfoilError(Exception):
-    """Base of the tree. `exit_code` is what the command line ends with."""
+    """Base of the tree. `exit_code` is the exit status of the command line."""
 
     default_code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
@@ -30,8 +32,7 @@ class CounterfoilError(Exception):
         self.code = code or self.default_code
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Errors cross process borders (the guarded decoder); keyword arguments do not survive
-        # the default pickling.
+        # Errors pass between processes, and the default pickling loses keyword arguments.
         return (_rebuild, (type(self), self.message, self.hint, self.code))
 
     def __str__(self) -> str:

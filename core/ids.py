@@ -1,4 +1,4 @@
-"""Identifiers that sort by the time they were made, so that a cursor is just the last id seen."""
+"""Ids that sort by the time when they were made, and the keys of objects."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _last = 0
 def new_id() -> str:
     """Return a UUID of version 7 (RFC 9562) as 32 hex digits.
 
-    Within one process ids only grow: two made in the same millisecond keep their order, by
-    counting in the 12 bits after the timestamp and borrowing from the clock when they run out.
+    Within one process each id is larger than the one before: the 12 bits after the timestamp count
+    the ids of a millisecond, and when they overflow, the timestamp runs ahead of the clock.
     """
     global _last
     with _lock:
@@ -28,10 +28,10 @@ def new_id() -> str:
 
 
 def object_key(namespace: str, sha256: str) -> str:
-    """Return the key of an object in the store; the namespace of a batch is its id."""
+    """Return the key of an object in the store. The namespace of a batch's objects is its id."""
     return f"{namespace}/{sha256}"
 
 
 def is_id(text: str) -> bool:
-    """Tell whether `text` has the form of an id; what has not is an id of nothing."""
+    """Say whether `text` has the form of an id."""
     return _FORM.fullmatch(text) is not None

@@ -1,4 +1,4 @@
-"""Logging: one line of JSON a message for machines, or readable lines for a terminal."""
+"""Logging: one JSON object per line for machines, or readable lines for a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import structlog
 
 
 def configure_logging(level: str = "INFO", *, json: bool = False) -> None:
-    """Send structlog and the standard library's loggers to stderr in one form."""
+    """Send the messages of structlog and of the standard library to stderr, in one format."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -19,7 +19,7 @@ def configure_logging(level: str = "INFO", *, json: bool = False) -> None:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if json
-        # Plain: the rich traceback shows local variables, and so keys and passwords.
+        # Plain tracebacks: rich ones show local variables, among them keys and passwords.
         else structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )

@@ -1,4 +1,4 @@
-"""Release policy: which readings the machine may release, and why a person must see the others."""
+"""Release policy: which values the machine may release, and why a person must see the others."""
 
 from __future__ import annotations
 

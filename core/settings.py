@@ -1,6 +1,6 @@
-"""The settings: one frozen object, built once a process from `COUNTERFOIL_*`, passed in.
+"""The settings: one frozen object per process, built from `COUNTERFOIL_*` and passed in.
 
-`docs/settings.md` describes each; a test compares the two.
+`docs/settings.md` describes each setting; a test compares the two.
 """
 
 from __future__ import annotations
@@ -42,59 +42,72 @@ class Settings(BaseModel):
         None, description="Folder of the real data sets (development and tests only)."
     )
 
-    redis_url: str | None = Field(None, description="Broker. Unset: the embedded one, in `home`.")
+    redis_url: str | None = Field(
+        None, description="URL of the Redis-compatible broker. Unset: the embedded one, in `home`."
+    )
     database_url: str | None = Field(
-        None, description="SQLAlchemy URL. Unset: SQLite in `home`. Servers: postgresql+psycopg://"
+        None, description="SQLAlchemy URL, such as postgresql+psycopg://… Unset: SQLite in `home`."
     )
     s3_endpoint: str | None = Field(
-        None, description="S3 endpoint URL. With `s3_bucket` unset, objects are files in `home`."
+        None, description="URL of the S3 server. Unset: that of Amazon."
     )
-    s3_bucket: str | None = Field(None, description="Bucket for scans and page images.")
+    s3_bucket: str | None = Field(
+        None, description="Bucket for scans and page images. Unset: objects are files in `home`."
+    )
     s3_region: str = Field("us-east-1", description="Region of the bucket.")
-    s3_access_key: str | None = Field(None, description="Access key. Unset: boto3's own chain.")
+    s3_access_key: str | None = Field(
+        None, description="Access key. Unset: boto3 looks for credentials in its usual places."
+    )
     s3_secret_key: SecretStr | None = Field(None, description="Secret key of `s3_access_key`.")
 
-    host: str = Field("127.0.0.1", description="Address that the API listens on.")
-    port: int = Field(8321, ge=0, le=65535, description="Port of the API; 0 takes a free one.")
+    host: str = Field("127.0.0.1", description="Address on which the API listens.")
+    port: int = Field(8321, ge=0, le=65535, description="Port of the API. 0: any free port.")
     workers: int = Field(2, ge=1, le=256, description="Worker processes that read pages.")
     api_threads: int = Field(16, ge=1, le=512, description="Threads that serve the API.")
 
     url: str = Field(
-        "http://127.0.0.1:8321", description="Where `submit`, `status` and others find the API."
+        "http://127.0.0.1:8321",
+        description="URL of the API for `submit`, `status` and other commands.",
     )
     api_key: SecretStr | None = Field(
-        None, description="Key for the API. Unset: the local key that `counterfoil up` left."
+        None, description="Key for the API. Unset: the local key that `counterfoil up` wrote."
     )
 
-    max_request_bytes: int = Field(2 << 30, gt=0, description="One upload request.")
-    max_file_bytes: int = Field(512 << 20, gt=0, description="One uploaded file.")
+    max_request_bytes: int = Field(2 << 30, gt=0, description="Size of one upload request.")
+    max_file_bytes: int = Field(512 << 20, gt=0, description="Size of one uploaded file.")
     max_files_per_request: int = Field(1000, gt=0, description="Files in one upload request.")
     max_pages_per_document: int = Field(MAX_PAGES, gt=0, description="Pages of one file.")
     max_page_pixels: int = Field(MAX_PAGE_PIXELS, gt=0, description="Pixels of one page image.")
     max_unpacked_bytes: int = Field(
-        MAX_UNPACKED_BYTES, gt=0, description="What one ZIP may unpack to."
+        MAX_UNPACKED_BYTES, gt=0, description="Size of what one ZIP file may unpack to."
     )
     max_queued_pages: int = Field(
-        500_000, gt=0, description="Unread pages of one tenant above which uploads get a 429."
+        500_000,
+        gt=0,
+        description="Unread pages of one tenant. Above this, uploads are refused (429).",
     )
     decode_seconds: float = Field(60, gt=0, description="Time to open one page of a document.")
-    decode_memory: int = Field(2 << 30, gt=0, description="Memory of the guarded decoder.")
+    decode_memory: int = Field(
+        2 << 30, gt=0, description="Memory of the process that opens documents."
+    )
 
     group_size: int = Field(8, ge=1, le=64, description="Pages that a worker reads together.")
-    lease_seconds: float = Field(60, gt=0, description="How long a claim holds, unless renewed.")
-    heartbeat_seconds: float = Field(15, gt=0, description="How often a claim is renewed.")
+    lease_seconds: float = Field(
+        60, gt=0, description="How long a claim lasts unless it is renewed."
+    )
+    heartbeat_seconds: float = Field(15, gt=0, description="Time between two renewals of a claim.")
     max_attempts: int = Field(3, ge=1, description="Failed attempts before a page is set aside.")
     reconcile_seconds: float = Field(
-        15, gt=0, description="How often lost or expired work is looked for."
+        15, gt=0, description="Time between two searches for lost or expired work."
     )
-    dispatch_seconds: float = Field(0.2, gt=0, description="How often the outbox is looked at.")
+    dispatch_seconds: float = Field(0.2, gt=0, description="Time between two looks at the outbox.")
 
     export_targets: dict[str, SecretStr] = Field(
         default_factory=dict,
-        description='Databases that exports may write into, as JSON: {"name": "SQLAlchemy URL"}.',
+        description='Databases into which exports may write, as JSON: {"name": "SQLAlchemy URL"}.',
     )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
-    log_json: bool = Field(False, description="Log lines as JSON.")
+    log_json: bool = Field(False, description="Log JSON objects, one per line.")
 
     @field_validator("export_targets", mode="before")
     @classmethod
@@ -108,11 +121,11 @@ class Settings(BaseModel):
         if self.s3_endpoint and not self.s3_bucket:
             raise ValueError("s3_endpoint is set but s3_bucket is not")
         if (self.s3_access_key is None) != (self.s3_secret_key is None):
-            raise ValueError("s3_access_key and s3_secret_key come together")
+            raise ValueError("s3_access_key and s3_secret_key must be set together")
         return self
 
     def resolved_database_url(self) -> str:
-        """Return the database's URL, the embedded SQLite one where none is set."""
+        """Return the URL of the database: the setting, or the embedded SQLite database."""
         return self.database_url or f"sqlite:///{self.home / 'counterfoil.sqlite3'}"
 
     def environment(self) -> dict[str, str]:
@@ -127,10 +140,10 @@ class Settings(BaseModel):
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
-    """Build the settings from the environment; `overrides` (command-line options) win.
+    """Build the settings from the environment; `overrides` (command-line options) take precedence.
 
-    Raises ConfigError for an unknown `COUNTERFOIL_*` name, naming the nearest known one, and
-    for a value that does not fit.
+    Raises ConfigError for an unknown `COUNTERFOIL_*` name, with the nearest known one as a hint,
+    and for a value that is not valid.
     """
     environ = os.environ if environ is None else environ
     known = {PREFIX + name.upper(): name for name in Settings.model_fields}

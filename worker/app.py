@@ -1,12 +1,12 @@
 """The Celery application: `python -m worker.app pages` and `python -m worker.app intake`.
 
-The database is the truth and a message only a hint, so Celery is kept simple: JSON, no results,
-no retries of its own. A message is acknowledged when a child begins with it. Whatever is lost
-after that (a killed child, a flushed broker) comes back by the lease and the reconciler;
-acknowledging late would only have a second child find the lease still held.
+The database is the truth and a message only a hint, so Celery is used in its simplest form: JSON,
+no results, no retries. A message is acknowledged when a child starts its task. What is lost after
+that (a child is killed, the broker is flushed) is found by the reconciler when its lease expires;
+with late acknowledgement a second child would only find that the lease is still held.
 
-Opening documents and reading pages are queues of their own with workers of their own, so that a
-file of five thousand pages delays nobody else's page.
+Documents to open and pages to read have queues and workers of their own, so that a file of five
+thousand pages does not delay the pages of others.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ PAGES_QUEUE = "pages"
 INTAKE_TASK = "counterfoil.intake"
 READ_TASK = "counterfoil.read_pages"
 
-# The last resort against code that hangs: the child is killed, its leases run out. Longer than
-# a task waits for a store or a database that is away.
+# The last resort against code that hangs: the child is killed, and its leases expire. Longer than a
+# task waits for a store or a database that is away.
 _READ_SECONDS = 600
 _INTAKE_SECONDS = 3 * 3600
-# A child that has grown past this (a scan of 50 megapixels does it) is replaced after its task.
+# A child whose memory exceeds this (a scan of 50 megapixels is enough) is replaced after its task.
 _CHILD_KIB = 700 * 1024
 
 
 def make_celery(settings: Settings) -> Celery:
-    """Return the application, with its tasks. Connects to nothing yet."""
+    """Return the application with its tasks. It does not connect yet."""
     app = Celery("counterfoil", broker=broker_url(settings), set_as_current=False)
     app.conf.update(
         accept_content=["json"],
@@ -65,8 +65,8 @@ def make_celery(settings: Settings) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={
-            # Tasks are acknowledged at their start: what is still unacknowledged after this
-            # was lost with its worker.
+            # Tasks are acknowledged at their start, so a message that is not acknowledged after
+            # this time was lost with its worker.
             "visibility_timeout": 600,
             "socket_connect_timeout": 5,
             "socket_timeout": 15,
@@ -93,26 +93,26 @@ def make_celery(settings: Settings) -> Celery:
 
 
 def hint_intake(app: Celery, document_ids: Sequence[str], **options: Any) -> None:
-    """Tell the queue of documents. Raises kombu's OperationalError where the broker is away."""
+    """Send a message to open documents. Raises kombu's OperationalError if the broker is away."""
     app.send_task(INTAKE_TASK, [list(document_ids)], retry=False, **options)
 
 
 def hint_pages(app: Celery, page_ids: Sequence[str], **options: Any) -> None:
-    """Tell the queue of pages that are to be read together."""
+    """Send a message to read pages together. Raises as `hint_intake`."""
     app.send_task(READ_TASK, [list(page_ids)], retry=False, **options)
 
 
 def run_worker(settings: Settings, queue: str, processes: int) -> None:
-    """Work on one queue with so many processes, until SIGTERM."""
-    # Before any child is forked, and inherited by all: one reader uses one core, and a library
-    # that has started threads in the parent would hang in its children.
+    """Work on one queue with this many processes, until SIGTERM."""
+    # Set before any child is forked, so that all inherit it: each reader uses one core, and a
+    # library that has started threads in the parent would hang in its children.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
     app = make_celery(settings)
 
     def _logging(**_: Any) -> None:
         configure_logging(settings.log_level, json=settings.log_json)
-        for name in ("celery.worker.strategy", "celery.app.trace"):  # two lines a task
+        for name in ("celery.worker.strategy", "celery.app.trace"):  # they log two lines a task
             logging.getLogger(name).setLevel(max(logging.WARNING, logging.root.level))
 
     def _child(**_: Any) -> None:

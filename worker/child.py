@@ -1,4 +1,4 @@
-"""What one worker child holds: made after the fork, once, and never at import."""
+"""What a worker child needs. It is made once, after the fork, never at import."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-# Templates are a few kilobytes each; one batch uses one or a handful.
+# Templates take a few kilobytes each, and a batch uses few of them.
 _TEMPLATES_KEPT = 64
 
 
 @dataclass(frozen=True)
 class Services:
-    """The child's way to everything outside it. Threads of the child may share it."""
+    """The settings, database, store and readers of a child. Its threads may share them."""
 
     settings: Settings
     db: Database
     store: ObjectStore
-    name: str  # of this child, as written on the pages that it claims
+    name: str  # of this child; stored with the pages that it claims
 
     @cached_property
     def readers(self) -> Readers:
-        """The readers with their weights, loaded when first asked for."""
+        """The readers with their weights, loaded at the first use."""
         from pipeline.readers.loaded import load_readers
 
         return load_readers(current_strip(self.settings.home))
@@ -54,10 +54,7 @@ class Services:
         return {}
 
     def template(self, template_id: str, text: str) -> Template:
-        """Return a parsed template; its id stands for a text that never changes.
-
-        Raises TemplateError.
-        """
+        """Return the parsed template of an id, whose text never changes. Raises TemplateError."""
         known = self._templates.get(template_id)
         if known is None:
             known = parse_template(text)
@@ -86,8 +83,7 @@ def services(settings: Settings) -> Services:
 def begin(settings: Settings, *, reads_pages: bool) -> None:
     """Prepare a child that was just forked.
 
-    What fails here is tried again by the first task, so that a service that is away while the
-    worker starts costs no more than that.
+    What fails here is tried again by the first task: a service may be away while the worker starts.
     """
     die_with_parent()
     import cv2

@@ -1,6 +1,7 @@
-"""The dispatcher: from the outbox to the queue, and the reconciler. `python -m worker.dispatch`.
+"""The dispatcher: sends messages of the outbox to the queue, and finds lost work.
 
-Any number may run at once. Nothing is ever kept here: it may be killed at any moment.
+Run it by `python -m worker.dispatch`. Any number may run at once, and each may be killed at any
+time, since it keeps no state.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ log = get_logger(__name__)
 
 _OUTBOX_AT_ONCE = 500
 _HINTS_AT_ONCE = 2000
-# Files in one message to intake: all that are images become pages in one transaction.
+# Files in one message to intake, which opens all images among them in one transaction.
 _DOCUMENTS_AT_ONCE = 32
 _LONGEST_PAUSE = 5.0
-# While a queue still holds messages, a page with an old hint most likely waits in it: telling
-# again would only make the queue longer. Once it is empty, whatever still waits was lost.
-_HINT_KEPT_SECONDS = 3600.0
+# While a queue holds messages, a page with an old hint is most likely among them, and another hint
+# would only make the queue longer. Once the queue is empty, the hint of what still waits was lost.
+_HINT_LASTS_SECONDS = 3600.0
 _BROKER_ERRORS = (OperationalError, RedisError, OSError)
 
 
@@ -45,11 +46,12 @@ class Dispatcher:
     db: Database
     store: ObjectStore
     app: Celery
-    seen: float = field(default_factory=time.time)  # the database; a machine may have slept
-    _complaints: set[str] = field(default_factory=set)
+    # When the database was last reached. Wall-clock time, because the machine may have slept.
+    database_reached: float = field(default_factory=time.time)
+    _logged_faults: set[str] = field(default_factory=set)
 
     def run(self, stop: threading.Event) -> None:
-        """Dispatch until `stop` is set; the reconciler runs at the start and then regularly."""
+        """Dispatch until `stop` is set; reconcile at the start and then regularly."""
         pause, reconciled = self.settings.dispatch_seconds, float("-inf")
         while not stop.is_set():
             try:
@@ -58,11 +60,11 @@ class Dispatcher:
                     self.reconcile()
                     reconciled = time.monotonic()
                 self._recovered()
-                # At once only for what is left over: what trickles in makes fuller groups.
+                # Go on at once only if messages are left over: waiting makes fuller groups.
                 more = sent == _OUTBOX_AT_ONCE
                 pause = 0.0 if more else self.settings.dispatch_seconds
             except (*_BROKER_ERRORS, CounterfoilError) as exc:
-                self._complain(exc)
+                self._log_once(exc)
                 pause = min(max(pause, 0.1) * 2, _LONGEST_PAUSE)
             except Exception:
                 log.exception("dispatch.failed")
@@ -70,7 +72,7 @@ class Dispatcher:
             stop.wait(pause)
 
     def drain(self) -> int:
-        """Send the oldest messages of the outbox and return how many.
+        """Send the oldest messages of the outbox, and return how many were sent.
 
         What cannot be sent stays. Raises kombu's OperationalError, TransientError.
         """
@@ -88,7 +90,7 @@ class Dispatcher:
         done: list[int] = []
         try:
             with self.app.producer_pool.acquire(block=True, timeout=10) as producer:
-                done += [message.id for message in others if self._serve(message)]
+                done += [message.id for message in others if self._delete_objects(message)]
                 document_ids = [message.payload["document_id"] for message in intakes]
                 for group in _groups(document_ids, _DOCUMENTS_AT_ONCE):
                     hint_intake(self.app, group, producer=producer)
@@ -104,66 +106,66 @@ class Dispatcher:
                     delete_outbox(s, done)
         return len(done)
 
-    def _serve(self, message: OutboxMessage) -> bool:
-        """Do what a message asks that is not for the queue; return whether it is done."""
+    def _delete_objects(self, message: OutboxMessage) -> bool:
+        """Delete the objects that a message names, and return whether that is done."""
         if message.kind != OutboxKind.DELETE_OBJECTS:
             log.error("outbox.unknown", kind=message.kind, id=message.id)
             return False
         try:
             self.store.delete_namespace(message.payload["namespace"])
         except CounterfoilError as exc:  # hints do not wait for the store
-            self._complain(exc)
+            self._log_once(exc)
             return False
         return True
 
     def reconcile(self) -> None:
-        """Take back what dead workers held, and hint again whatever no queue knows of."""
+        """Take back what dead workers held, and hint again what no queue holds."""
         with self.db.transaction() as s:
-            # Where we could not reach the database, neither could they who had leases to renew.
-            blind = time.time() - self.seen > (
+            # If we could not reach the database for so long, workers could not renew their leases.
+            outage = time.time() - self.database_reached > (
                 self.settings.lease_seconds - self.settings.heartbeat_seconds
             )
-            if blind:
+            if outage:
                 release_expired_documents(s)
             max_attempts = self.settings.max_attempts
-            if reaped := reap_expired(s, max_attempts=max_attempts, blame=not blind):
+            if reaped := reap_expired(s, max_attempts=max_attempts, blame=not outage):
                 log.warning("pages.taken-back", pages=len(reaped))
-        self.seen = time.time()
-        older_than = self._kept_hint_seconds(PAGES_QUEUE)
+        self.database_reached = time.time()
+        older_than = self._hint_lasts_seconds(PAGES_QUEUE)
         with self.db.transaction() as s:
             page_ids = pages_to_hint(s, older_than_seconds=older_than, limit=_HINTS_AT_ONCE)
             tried = tried_pages(s, page_ids)
-        older_than = self._kept_hint_seconds(INTAKE_QUEUE)
+        older_than = self._hint_lasts_seconds(INTAKE_QUEUE)
         with self.db.transaction() as s:
             document_ids = documents_to_hint(s, older_than_seconds=older_than, limit=_HINTS_AT_ONCE)
             tried |= tried_documents(s, document_ids)
-        # Sent after the commit, like every message. What a failing broker does not take is
-        # marked as hinted all the same, and hinted once more when its queue is empty.
+        # Send after the commit, as always. What a failing broker does not accept is marked as
+        # hinted all the same; it is hinted again when its queue is empty.
         with self.app.producer_pool.acquire(block=True, timeout=10) as producer:
-            # One that was tried before may be what killed its worker: it goes alone.
-            for group in _apart(page_ids, tried, self.settings.group_size):
+            # What was tried before may have killed its worker, so it goes alone.
+            for group in _groups_or_alone(page_ids, tried, self.settings.group_size):
                 hint_pages(self.app, group, producer=producer)
-            for group in _apart(document_ids, tried, _DOCUMENTS_AT_ONCE):
+            for group in _groups_or_alone(document_ids, tried, _DOCUMENTS_AT_ONCE):
                 hint_intake(self.app, group, producer=producer)
         if page_ids or document_ids:
             log.info("hinted-again", pages=len(page_ids), documents=len(document_ids))
 
-    def _kept_hint_seconds(self, queue: str) -> float:
+    def _hint_lasts_seconds(self, queue: str) -> float:
         with self.app.connection_for_write() as connection:
             waiting = int(connection.default_channel.client.llen(queue))
-        return _HINT_KEPT_SECONDS if waiting else self.settings.reconcile_seconds
+        return _HINT_LASTS_SECONDS if waiting else self.settings.reconcile_seconds
 
-    def _complain(self, exc: Exception) -> None:
-        """Log a fault that lasts once, not five times a second."""
-        what = f"{type(exc).__name__}: {exc}"
-        if what not in self._complaints:
-            self._complaints.add(what)
-            log.warning("dispatch.waiting", error=what)
+    def _log_once(self, exc: Exception) -> None:
+        """Log a fault when it begins, not five times a second while it lasts."""
+        fault = f"{type(exc).__name__}: {exc}"
+        if fault not in self._logged_faults:
+            self._logged_faults.add(fault)
+            log.warning("dispatch.waiting", error=fault)
 
     def _recovered(self) -> None:
-        if self._complaints:
+        if self._logged_faults:
             log.info("dispatch.recovered")
-            self._complaints.clear()
+            self._logged_faults.clear()
 
 
 def _groups(ids: Sequence[str], size: int) -> Iterator[list[str]]:
@@ -171,7 +173,7 @@ def _groups(ids: Sequence[str], size: int) -> Iterator[list[str]]:
         yield list(ids[start : start + size])
 
 
-def _apart(ids: Sequence[str], alone: Collection[str], size: int) -> Iterator[list[str]]:
+def _groups_or_alone(ids: Sequence[str], alone: Collection[str], size: int) -> Iterator[list[str]]:
     yield from _groups([item for item in ids if item not in alone], size)
     yield from ([item] for item in ids if item in alone)
 

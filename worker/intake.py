@@ -1,4 +1,7 @@
-"""The intake task: uploaded files become their pages. May run twice, at once, or never."""
+"""The intake task: open uploaded files and write their pages.
+
+It may run twice, in two workers at once, or never.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +30,14 @@ from db.transitions.outbox import forget_objects
 from pipeline.files.documents import DocumentPage
 from pipeline.files.media import HEAD_BYTES, JPEG, PNG, sniff
 from storage.base import StorageFullError
+from worker.backoff import retry_with_backoff
 from worker.child import Services
-from worker.patience import Heartbeat, patiently
+from worker.heartbeat import Heartbeat
 
 log = get_logger(__name__)
 
-# One encoded image that a worker will hold in memory. A 50-megapixel scan in 16-bit colour,
-# stored without compression, is 300 MB; nothing honest is larger.
+# The largest encoded image that a worker holds in memory. An uncompressed scan of 50 megapixels in
+# 16-bit colour is 300 MB; no real scan is larger.
 MAX_IMAGE_BYTES = 320 << 20
 _NO_ROOM = "no-room-to-unpack"
 
@@ -70,7 +74,7 @@ def _open_images(services: Services, documents: Sequence[UnopenedDocument]) -> C
     if not kinds:
         return ()
     try:
-        patiently(lambda: _write_own_pages(services, kinds), what="database")
+        retry_with_backoff(lambda: _write_own_pages(services, kinds), service="database")
     except TransientError:
         raise
     except Exception:
@@ -80,19 +84,19 @@ def _open_images(services: Services, documents: Sequence[UnopenedDocument]) -> C
 
 
 def _kind(services: Services, key: str) -> str:
-    """Return what a stored file says it is, or "" where it cannot be had now."""
+    """Return the media type of a stored file, or "" if it is unknown or cannot be read now."""
     try:
         with services.store.open(key) as source:
             return sniff(source.read(HEAD_BYTES))
     except (CounterfoilError, OSError) as exc:
-        log.warning("document.not-seen", error=str(exc))
+        log.warning("document.not-fetched", error=str(exc))
         return ""
 
 
 def _write_own_pages(services: Services, kinds: Mapping[str, str]) -> None:
-    """Write the one page of each document that is a page image itself; nothing is decoded here.
+    """Write the one page of each document that is itself a page image. Nothing is decoded here.
 
-    Claimed and opened in the same transaction: there is no time in between to hold a lease for.
+    The documents are claimed and opened in one transaction, so no lease has to be renewed.
     """
     settings = services.settings
     with services.db.transaction() as s:
@@ -134,8 +138,8 @@ def open_stored_document(services: Services, document_id: str) -> None:
             pages = _store_pages(services, claim)
         except InputError as exc:
             _fail(services, claim, exc.code, str(exc))
-        except (TransientError, ConfigError) as exc:  # a service, or our own set-up
-            # A file that finds no room to be unpacked may be too large for ever.
+        except (TransientError, ConfigError) as exc:  # a service, or how it is set up
+            # A file that there is no room to unpack may always be too large.
             blame = exc.code == _NO_ROOM
             _release(services, claim, exc.code, exc.message, blame=blame)
         except CounterfoilError as exc:  # an object that is gone
@@ -154,7 +158,7 @@ def open_stored_document(services: Services, document_id: str) -> None:
 def _store_pages(services: Services, claim: ClaimedDocument) -> list[NewPage]:
     with tempfile.TemporaryDirectory(prefix="counterfoil-intake-") as folder:
         path = Path(folder) / "document"  # never the user's name
-        patiently(lambda: _fetch(services, claim, path), what="store")
+        retry_with_backoff(lambda: _fetch(services, claim, path), service="store")
         return [
             _as_row(services, claim, ordinal, page)
             for ordinal, page in enumerate(services.opener.open(path), 1)
@@ -193,7 +197,7 @@ def _store(services: Services, batch_id: str, data: bytes) -> str:
     def step() -> str:
         return services.store.put(batch_id, io.BytesIO(data)).sha256
 
-    return patiently(step, what="store")
+    return retry_with_backoff(step, service="store")
 
 
 def write_pages(services: Services, claim: ClaimedDocument, pages: list[NewPage]) -> None:
@@ -203,11 +207,11 @@ def write_pages(services: Services, claim: ClaimedDocument, pages: list[NewPage]
         with services.db.transaction() as s:
             taken = open_document(s, claim.document_id, claim.attempt, pages)
             if not taken:
-                # The batch may have been deleted under us, and its objects before ours came.
+                # The batch may have been deleted, and its objects before we stored ours.
                 forget_objects(s, claim.batch_id)
             return taken
 
-    if not patiently(step, what="database"):
+    if not retry_with_backoff(step, service="database"):
         log.warning("document.late", document_id=claim.document_id)
 
 
@@ -216,7 +220,7 @@ def _fail(services: Services, claim: ClaimedDocument, code: str, message: str) -
         with services.db.transaction() as s:
             fail_document(s, claim.document_id, claim.attempt, code, message)
 
-    patiently(step, what="database")
+    retry_with_backoff(step, service="database")
 
 
 def _release(
@@ -235,6 +239,6 @@ def _release(
             )
 
     try:
-        patiently(step, what="database")
+        retry_with_backoff(step, service="database")
     except TransientError:
-        log.warning("document.not-released", document_id=claim.document_id)  # its lease runs out
+        log.warning("document.not-released", document_id=claim.document_id)  # its lease expires

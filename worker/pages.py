@@ -1,4 +1,7 @@
-"""The page task: claim, fetch, read, write. Any group may be run twice, at once, or never."""
+"""The page task: claim, fetch, read, write.
+
+A group of pages may be run twice, by two workers at once, or never.
+"""
 
 from __future__ import annotations
 
@@ -24,23 +27,24 @@ from db.transitions.pages import (
     tried_pages,
 )
 from pipeline.types import EncodedPage, FieldReading, PageReading
+from worker.backoff import OUTAGE_SECONDS, retry_with_backoff
 from worker.child import Services
-from worker.patience import PATIENCE_SECONDS, Heartbeat, patiently
+from worker.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
     from pipeline.readers.loaded import Readers
 
 log = get_logger(__name__)
 
-# Encoded images held at once: a group of the largest scans is read in parts.
+# The most bytes of encoded images in memory: a group of very large scans is read in parts.
 _BYTES_AT_ONCE = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
-    """Why a page has no reading. With `retry`, the fault is not in its bytes.
+class NotRead:
+    """Why a page has no reading. With `retry` its bytes are not at fault, and it is tried again.
 
-    With `blame` the attempt counts against the page: it is not plain that a service was away.
+    With `blame` the attempt counts against the page; it does not if a service was away.
     """
 
     code: str
@@ -49,14 +53,14 @@ class Unreadable:
     blame: bool = True
 
 
-Outcome = PageResult | Unreadable
+Outcome = PageResult | NotRead
 
 
 def read_group(services: Services, page_ids: Sequence[str]) -> list[str]:
-    """Read those of the pages that are waiting, and write what came of each.
+    """Read those of the pages that are queued, and write the outcome of each.
 
-    Returns the pages that want a hint of their own: a page that was tried before may be the one
-    that killed its worker, and must not take its neighbours along once more.
+    Returns the ids of pages that must be sent again, each in a message of its own: a page that was
+    tried before may be the one that killed its worker, and the others must not die with it again.
     """
     alone: list[str] = []
     if len(page_ids) > 1:
@@ -79,40 +83,40 @@ def read_group(services: Services, page_ids: Sequence[str]) -> list[str]:
     with Heartbeat(renew, services.settings.heartbeat_seconds):
         outcomes: list[tuple[ClaimedPage, Outcome]] = []
         for part in _in_parts(_fetch(services, claims)):
-            outcomes += read_part(services, part)
-        write(services, outcomes)
+            outcomes += _read_part(services, part)
+        _write(services, outcomes)
     return alone
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class _Fetched:
     claim: ClaimedPage
-    image: EncodedPage | Unreadable
+    image: EncodedPage | NotRead
 
 
-def _fetch(services: Services, claims: Iterable[ClaimedPage]) -> Iterator[Fetched]:
-    # One patience for the whole group: eight pages that each waited their own would outlast the
-    # task's time limit, and be taken for killers of their worker.
-    until = time.monotonic() + PATIENCE_SECONDS
+def _fetch(services: Services, claims: Iterable[ClaimedPage]) -> Iterator[_Fetched]:
+    # One time limit for the whole group: if each of eight pages waited for so long, the task would
+    # exceed its own time limit, and the pages would seem to have killed their worker.
+    until = time.monotonic() + OUTAGE_SECONDS
     for claim in claims:
-        image: EncodedPage | Unreadable
+        image: EncodedPage | NotRead
         try:
-            data = patiently(
+            data = retry_with_backoff(
                 lambda key=claim.object_key: services.store.read(key),  # type: ignore[misc]
-                what="store",
+                service="store",
                 seconds=until - time.monotonic(),
             )
             image = EncodedPage(data, claim.media_type)
         except (TransientError, NotFoundError, ConfigError) as exc:
             log.error("page.not-fetched", page_id=claim.page_id, error=str(exc))
-            # An object that is gone is no outage: it would be looked for for ever.
+            # An object that is gone is not an outage: without blame the page would wait for ever.
             gone = isinstance(exc, NotFoundError)
-            image = Unreadable(exc.code, exc.message, retry=True, blame=gone)
-        yield Fetched(claim, image)
+            image = NotRead(exc.code, exc.message, retry=True, blame=gone)
+        yield _Fetched(claim, image)
 
 
-def _in_parts(pages: Iterable[Fetched]) -> Iterator[list[Fetched]]:
-    part: list[Fetched] = []
+def _in_parts(pages: Iterable[_Fetched]) -> Iterator[list[_Fetched]]:
+    part: list[_Fetched] = []
     size = 0
     for page in pages:
         part.append(page)
@@ -124,12 +128,12 @@ def _in_parts(pages: Iterable[Fetched]) -> Iterator[list[Fetched]]:
         yield part
 
 
-def read_part(services: Services, pages: Sequence[Fetched]) -> list[tuple[ClaimedPage, Outcome]]:
-    """Read fetched pages, those of one template together; one outcome for each page."""
+def _read_part(services: Services, pages: Sequence[_Fetched]) -> list[tuple[ClaimedPage, Outcome]]:
+    """Read fetched pages, those of one template together. Returns one outcome a page."""
     outcomes: list[tuple[ClaimedPage, Outcome]] = []
     fetched: list[tuple[ClaimedPage, EncodedPage]] = []
     for page in pages:
-        if isinstance(page.image, Unreadable):
+        if isinstance(page.image, NotRead):
             outcomes.append((page.claim, page.image))
         else:
             fetched.append((page.claim, page.image))
@@ -138,14 +142,14 @@ def read_part(services: Services, pages: Sequence[Fetched]) -> list[tuple[Claime
         return item[0].template_id or ""
 
     for _, items in groupby(sorted(fetched, key=template_of), template_of):
-        outcomes += _read_alike(services, list(items))
+        outcomes += _read_same_template(services, list(items))
     return outcomes
 
 
-def _read_alike(
+def _read_same_template(
     services: Services, items: list[tuple[ClaimedPage, EncodedPage]]
 ) -> list[tuple[ClaimedPage, Outcome]]:
-    from pipeline.read import read_pages  # with the inference runtime: never in the parent
+    from pipeline.read import read_pages  # loads the inference runtime: never in the parent
 
     claims = [claim for claim, _ in items]
     first = claims[0]
@@ -161,26 +165,26 @@ def _read_alike(
             services.readers,
             max_pixels=services.settings.max_page_pixels,
         )
-    except InputError as exc:  # the template
-        return [(claim, Unreadable(exc.code, str(exc), retry=False)) for claim in claims]
+    except InputError as exc:  # the template is wrong
+        return [(claim, NotRead(exc.code, str(exc), retry=False)) for claim in claims]
     except Exception as exc:
-        if len(items) > 1:  # find out whose fault it is
-            return [outcome for item in items for outcome in _read_alike(services, [item])]
+        if len(items) > 1:  # find the page at fault
+            return [outcome for item in items for outcome in _read_same_template(services, [item])]
         log.exception("page.not-read", page_id=first.page_id)
         message = f"Counterfoil failed on this page ({type(exc).__name__}: {exc})."
-        return [(first, Unreadable("internal-error", message, retry=True))]
+        return [(first, NotRead("internal-error", message, retry=True))]
     return [
-        (claim, as_outcome(reading, claim.release_threshold, services.readers))
+        (claim, _outcome(reading, claim.release_threshold, services.readers))
         for claim, reading in zip(claims, readings, strict=True)
     ]
 
 
-def as_outcome(reading: PageReading, release_threshold: float | None, readers: Readers) -> Outcome:
-    """Return what is to be written for a page that was read, policy's decisions included."""
+def _outcome(reading: PageReading, release_threshold: float | None, readers: Readers) -> Outcome:
+    """Return what to write for a page that was read, with the decisions of policy."""
     if reading.error is not None:
-        return Unreadable(reading.error.code, str(reading.error), retry=False)
+        return NotRead(reading.error.code, str(reading.error), retry=False)
 
-    def as_result(field: FieldReading) -> FieldResult:
+    def result_of(field: FieldReading) -> FieldResult:
         return FieldResult(
             name=field.name,
             value=field.value,
@@ -204,44 +208,46 @@ def as_outcome(reading: PageReading, release_threshold: float | None, readers: R
         height=reading.height,
         turn=reading.turn,
         template_score=reading.template_score,
-        fields=tuple(as_result(field) for field in reading.fields),
+        fields=tuple(result_of(field) for field in reading.fields),
     )
 
 
-def write(services: Services, outcomes: Sequence[tuple[ClaimedPage, Outcome]]) -> None:
+def _write(services: Services, outcomes: Sequence[tuple[ClaimedPage, Outcome]]) -> None:
     """Write all outcomes in one fenced transaction.
 
-    Where the database refuses them as a whole, each is tried alone, so that one page that cannot
-    be written leaves its neighbours theirs.
+    If that fails, each outcome is written alone, so that one page that cannot be written does not
+    keep the others from being written.
     """
     max_attempts = services.settings.max_attempts
 
     def step(some: Sequence[tuple[ClaimedPage, Outcome]]) -> Callable[[], None]:
         def run() -> None:
             with services.db.transaction() as s:
-                _write(s, some, max_attempts)
+                _write_outcomes(s, some, max_attempts)
 
         return run
 
     try:
-        patiently(step(outcomes), what="database")
+        retry_with_backoff(step(outcomes), service="database")
         return
     except TransientError:
-        raise  # the leases run out, and others take the pages
+        raise  # the leases expire, and other workers claim the pages
     except Exception:
         log.exception("group.not-written", pages=len(outcomes))
     for claim, outcome in outcomes:
         try:
-            patiently(step([(claim, outcome)]), what="database")
+            retry_with_backoff(step([(claim, outcome)]), service="database")
         except TransientError:
             raise
         except Exception as exc:
-            message = f"What was read could not be stored ({type(exc).__name__})."
-            refused = Unreadable("internal-error", message, retry=True)
-            patiently(step([(claim, refused)]), what="database")
+            message = f"The readings of this page could not be stored ({type(exc).__name__})."
+            refused = NotRead("internal-error", message, retry=True)
+            retry_with_backoff(step([(claim, refused)]), service="database")
 
 
-def _write(s: Session, outcomes: Sequence[tuple[ClaimedPage, Outcome]], max_attempts: int) -> None:
+def _write_outcomes(
+    s: Session, outcomes: Sequence[tuple[ClaimedPage, Outcome]], max_attempts: int
+) -> None:
     read = [
         (claim.page_id, claim.attempt, outcome)
         for claim, outcome in outcomes

@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them."""
+"""Processes that end together with their parent."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(number: int = signal.SIGKILL, *, parent: int | None = None) -> None:
-    """Have the kernel end this process when its parent goes, however that goes. Linux only.
+    """Have the kernel signal this process when its parent ends in any way. Linux only.
 
-    A child that outlived its worker would hold leases for pages that nobody knows of. `parent`
-    is the id that the parent is known to have, to notice one that is gone already.
+    A child that outlived its worker would keep the leases of its pages. `parent` is the process id
+    of the parent if the caller knows it; then a parent that has already ended is noticed.
     """
     if sys.platform != "linux":
         return
     expected = os.getppid() if parent is None else parent
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-    if os.getppid() != expected:  # it went in between
+    if os.getppid() != expected:  # it ended in between
         os.kill(os.getpid(), number)

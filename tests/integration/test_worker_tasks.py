@@ -39,12 +39,12 @@ from storage.directory import DirectoryStore
 from storage.open import open_store
 from tests.servers import ValkeyServer
 from worker.app import INTAKE_QUEUE, PAGES_QUEUE, make_celery
+from worker.backoff import retry_with_backoff
 from worker.broker import connect
 from worker.child import Services
 from worker.dispatch import Dispatcher
 from worker.intake import open_stored_document, open_stored_documents, write_pages
 from worker.pages import read_group
-from worker.patience import patiently
 
 ROOT = Path(__file__).parents[2]
 
@@ -217,8 +217,8 @@ class StoreAway(DirectoryStore):
 def test_a_store_that_is_away_uses_up_no_attempts(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.pages.PATIENCE_SECONDS", 0.0)
-    monkeypatch.setattr("worker.intake.patiently", partial(patiently, seconds=0))
+    monkeypatch.setattr("worker.pages.OUTAGE_SECONDS", 0.0)
+    monkeypatch.setattr("worker.intake.retry_with_backoff", partial(retry_with_backoff, seconds=0))
     page_ids = world.pages("12", "34")
     document_id = world.document(page_image("56"), "c.png")
     here, store = world.services, world.services.store
@@ -388,7 +388,7 @@ def test_nobody_is_blamed_for_an_outage_of_the_database(
         with world.db.transaction() as s:
             assert claim_pages(s, [page_id], worker="gone", lease_seconds=-1)
             assert claim_document(s, document_id, lease_seconds=-1, max_attempts=3)
-        dispatcher.seen -= outage  # as if it had not reached the database for so long
+        dispatcher.database_reached -= outage  # as if it had not reached the database for so long
         dispatcher.reconcile()
         page = world.page(page_id)
         assert (page.state, page.failures) == (PageState.QUEUED, failures)

@@ -47,7 +47,7 @@ def test_an_unknown_setting_names_the_nearest() -> None:
         ({"COUNTERFOIL_WORKERS": "0"}, "COUNTERFOIL_WORKERS"),
         ({"COUNTERFOIL_LEASE_SECONDS": "10"}, "heartbeat_seconds"),
         ({"COUNTERFOIL_S3_ENDPOINT": "http://localhost"}, "s3_bucket"),
-        ({"COUNTERFOIL_S3_ACCESS_KEY": "x"}, "come together"),
+        ({"COUNTERFOIL_S3_ACCESS_KEY": "x"}, "must be set together"),
     ],
 )
 def test_a_value_that_does_not_fit_is_named(variables: dict[str, str], named: str) -> None:

@@ -49,5 +49,5 @@ def test_a_socket_folder_that_others_may_write_to_is_refused(tmp_path: Path) -> 
     folder = tmp_path / "broker"
     folder.mkdir()
     folder.chmod(0o777)
-    with pytest.raises(ConfigError, match="Others may write"):
+    with pytest.raises(ConfigError, match="Other users may write"):
         server_command(tmp_path)
