@@ -1,8 +1,8 @@
-"""One uploaded file to the images of its pages: JPEG, PNG, TIFF, PDF, or a ZIP of these.
+"""From one uploaded file to the images of its pages: JPEG, PNG, TIFF, PDF, or a ZIP of these.
 
-Nothing is passed over in silence: what cannot be opened comes out as a page with an error, in its
-place among the others, or the whole document raises. This module runs decoders on bytes of
-strangers; a server runs it only in a guarded child process (`worker/guard/`).
+Nothing is skipped silently: a page that cannot be opened becomes a page with an error, in its
+place among the others, or InputError is raised for the whole document. The decoders run on files
+that anybody may have made, so a server runs this only in a guarded child (`worker/guard/`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pipeline.files.png import encode_png
 
 @dataclass(frozen=True, slots=True)
 class DocumentLimits:
-    """What one document may hold at most; above it the whole document is refused."""
+    """What one document may hold at most. If it holds more, the whole document is refused."""
 
     max_pages: int = MAX_PAGES
     max_page_pixels: int = MAX_PAGE_PIXELS
@@ -34,12 +34,11 @@ class DocumentLimits:
 
 @dataclass(frozen=True, slots=True)
 class DocumentPage:
-    """One page image as it goes into the store, or why there is none.
+    """One page image as it goes into the store, or the error why there is none.
 
-    `label` says where in a ZIP it came from ("front/scan.tif#2") and is empty otherwise; it is a
-    name to show, never a path. TIFF frames and PDF pages are PNG, of 1 bit where they are
-    bilevel and 8-bit grey otherwise. `data` None without an error: the page is the document's
-    own bytes.
+    `label` is the place in a ZIP ("front/scan.tif#2"), otherwise empty; it is for showing only,
+    never a path. TIFF and PDF pages are encoded as PNG: bilevel ones in 1 bit, others in 8-bit
+    grey. If both `data` and `error` are None, the document itself is the page image.
     """
 
     label: str
@@ -50,9 +49,9 @@ class DocumentPage:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """Where the opener is: member of a ZIP (0 without one), and frame or page within it.
+    """A place in a document: the member of a ZIP (otherwise 0), and the frame or page in it.
 
-    Frame -1: the member is being looked at.
+    Frame -1 is the member as a whole, before its first frame.
     """
 
     member: int = 0
@@ -71,27 +70,27 @@ def open_document(
 ) -> Iterator[DocumentPage]:
     """Yield the pages of the file at `path` in their order, one at a time.
 
-    Raises InputError, also after some pages, where the document is bad as a whole: empty, of a
-    wrong kind, encrypted, cut off before its first page, past a limit.
+    Raises InputError if the document is bad as a whole: empty, of a wrong kind, encrypted, cut
+    off before its first page, or above a limit. This may happen after some pages.
 
-    `watch(position, label, media_type)` is called before each step that a decoder may not
-    survive; an opener that died at a position goes on behind it with `start`.
+    `watch(position, label, media_type)` is called before each step that may crash a decoder.
+    After a crash, open the document again with the position behind it as `start`.
     """
     with ExitStack() as stack, path.open("rb") as stream:
         kind = sniff(stream.read(HEAD_BYTES))
-        opened = _Opening(limits, start, watch, stack)
+        opener = _Opener(limits, start, watch, stack)
         if kind == ZIP:
-            yield from opened.archive(stream)
+            yield from opener.members(stream)
         elif kind in (JPEG, PNG):
-            yield DocumentPage("", kind)  # decoded, strictly, by whoever reads the page
+            yield DocumentPage("", kind)  # decoded, and checked, when the page is read
         elif kind in (TIFF, PDF):
-            yield from opened.frames(stream, kind, "", 0)
+            yield from opener.frames(stream, kind, "", 0)
         else:
             raise wrong_kind(kind)
 
 
 @dataclass(slots=True)
-class _Opening:
+class _Opener:
     limits: DocumentLimits
     start: Position
     watch: Callable[[Position, str, str], None]
@@ -99,7 +98,7 @@ class _Opening:
     pages: int = 0
 
     def count(self, pages: int) -> None:
-        """Raise InputError if the document has more pages than it may."""
+        """Add to the number of pages. Raises InputError above the limit."""
         self.pages += pages
         if self.pages > self.limits.max_pages:
             raise too_many_pages(self.limits.max_pages)
@@ -107,7 +106,7 @@ class _Opening:
     def frames(
         self, stream: BinaryIO, kind: str, label: str, member: int
     ) -> Iterator[DocumentPage]:
-        """Yield the frames of a TIFF or the pages of a PDF; raises InputError if it has none."""
+        """Yield the pages of a TIFF or a PDF. Raises InputError if it cannot be opened."""
         first = self.start.frame if self.start.member == member else 0
         self.watch(Position(member), label, kind)
         if kind == TIFF:
@@ -122,24 +121,24 @@ class _Opening:
 
         limits = self.limits
         structure = read_structure(stream, limits.max_page_pixels, limits.max_pages)
-        self.count(len(structure.frames) + (structure.end is not None))
-        several = len(structure.frames) > 1 or structure.end is not None
+        pages = len(structure.faults) + (structure.broken_off is not None)
+        self.count(pages)
         image = open_tiff(stream)
         with image:
-            for index, fault in enumerate(structure.frames):
+            for index, fault in enumerate(structure.faults):
                 if index < first:
                     continue
-                name = _label(label, index, several)
+                name = _label(label, index, pages > 1)
                 self.watch(Position(member, index), name, PNG)
                 if fault is not None:
                     yield DocumentPage(name, PNG, error=fault)
                     continue
-                yield _drawn(name, partial(decode_frame, image, index))
-        if structure.end is not None:
-            index = len(structure.frames)
-            name = _label(label, index, several)
+                yield _as_png(name, partial(decode_frame, image, index))
+        if structure.broken_off is not None:
+            index = len(structure.faults)
+            name = _label(label, index, pages > 1)
             self.watch(Position(member, index), name, PNG)
-            yield DocumentPage(name, PNG, error=structure.end)
+            yield DocumentPage(name, PNG, error=structure.broken_off)
 
     def _pdf_pages(
         self, stream: BinaryIO, label: str, member: int, first: int
@@ -153,18 +152,18 @@ class _Opening:
             for index in range(first, pages):
                 name = _label(label, index, pages > 1)
                 self.watch(Position(member, index), name, PNG)
-                yield _drawn(
+                yield _as_png(
                     name, partial(render_page, document, index, self.limits.max_page_pixels)
                 )
         finally:
             document.close()
 
-    def archive(self, stream: BinaryIO) -> Iterator[DocumentPage]:
-        """Yield the pages of a ZIP's members in the order that the ZIP lists them."""
+    def members(self, stream: BinaryIO) -> Iterator[DocumentPage]:
+        """Yield the pages of a ZIP's members, in the order of its directory."""
         archive = self.stack.enter_context(Archive(stream, self.limits.max_unpacked_bytes))
         if not archive.members:
             raise InputError(
-                "There is no file in the ZIP.", hint="Pack it again.", code="empty-archive"
+                "The ZIP is empty.", hint="Create it again with the scans.", code="empty-archive"
             )
         if len(archive.members) > self.limits.max_pages:
             self.count(len(archive.members))
@@ -198,7 +197,7 @@ def _refused(kind: str) -> InputError:
     if kind == ZIP:
         return InputError(
             "This is a ZIP inside a ZIP, which is not opened.",
-            hint="Send it on its own.",
+            hint="Take the files out of the inner ZIP.",
             code="archive-in-archive",
         )
     return wrong_kind(kind, "JPEG, PNG, TIFF or PDF")
@@ -208,10 +207,10 @@ def _label(label: str, index: int, several: bool) -> str:
     return f"{label}#{index + 1}" if label and several else label
 
 
-def _drawn(label: str, draw: Callable[[], PIL.Image.Image]) -> DocumentPage:
-    """Return the page that `draw` draws, as PNG, or the page with its error."""
+def _as_png(label: str, decode: Callable[[], PIL.Image.Image]) -> DocumentPage:
+    """Return a page with the image that `decode` returns as PNG, or with the error."""
     try:
-        data = encode_png(draw())
+        data = encode_png(decode())
     except InputError as exc:
         return DocumentPage(label, PNG, error=exc)
     except MemoryError:
@@ -223,13 +222,13 @@ def too_many_pages(limit: int) -> InputError:
     """Return the error for a document of more than `limit` pages."""
     return InputError(
         f"The file has more than {limit} pages.",
-        hint="Split it and send the parts.",
+        hint="Split it into smaller files.",
         code="too-many-pages",
     )
 
 
 def too_much_memory() -> InputError:
-    """Return the error for what does not fit into the memory that a decoder is given."""
+    """Return the error for a page that needs more memory than a decoder may take."""
     return InputError(
         "Opening this page takes more memory than is allowed.",
         hint="Scan it at a lower resolution, or save it as JPEG or PNG.",

@@ -1,4 +1,4 @@
-"""A decoded Pillow image of any mode to the grey image that everything else works on."""
+"""From a decoded Pillow image of any mode to the grey image that later stages work on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.types import Image
 
-# What Pillow raises on bytes that it cannot decode; its own documentation names only OSError.
+# What Pillow raises for bytes that it cannot decode. Its documentation names only OSError.
 DECODE_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, IndexError, OverflowError,
     ZeroDivisionError, AttributeError, NotImplementedError, RuntimeError, zlib.error,
@@ -19,8 +19,8 @@ DECODE_ERRORS = (
 )  # fmt: skip
 
 
-def grey_of(image: PIL.Image.Image) -> Image:
-    """Return a decoded Pillow image of any mode as grey (height, width) uint8, on white paper."""
+def to_grey(image: PIL.Image.Image) -> Image:
+    """Return the image as grey (height, width) uint8, transparent pixels as white paper."""
     transparent = image.info.get("transparency")
     if image.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I", "F"):
         grey = _from_wide(np.asarray(image))
@@ -44,10 +44,11 @@ def grey_of(image: PIL.Image.Image) -> Image:
 
 
 def _from_wide(values: NDArray[Any]) -> Image:
-    """Bring whole numbers of 16 bits, or floating-point values, to 0..255.
+    """Scale integers of 16 or 32 bits, or floating-point values, to 0..255.
 
-    Floating-point images have no agreed white; they are taken as 0..1 where they fit in it, as
-    0..255 or 0..65535 where they fit in those, and are stretched to their own range otherwise.
+    These formats have no agreed white, except integers of 16 bits. So the values are taken to be
+    0..1 (floating point only), 0..255 or 0..65535, the first range that holds them all; if none
+    does, their own range is stretched.
     """
     if values.dtype == np.uint16:
         return np.asarray(values >> 8, dtype=np.uint8)

@@ -19,7 +19,7 @@ import PIL.Image
 import simplejpeg
 
 from core.errors import InputError
-from pipeline.files.media import broken, check_size, cut_off, unsupported
+from pipeline.files.media import check_size, damaged, truncated, unsupported
 from pipeline.types import Image
 
 _EOI, _SOS, _APP1 = 0xD9, 0xDA, 0xE1
@@ -45,18 +45,18 @@ def decode_jpeg(data: bytes, max_pixels: int) -> tuple[Image, bytes]:
     except ValueError as exc:
         raise _fault(data) from exc
     height, width, _ = cmyk.shape
-    # Everybody stores CMYK inverted, as Adobe does.
+    # CMYK is stored inverted: everybody does as Adobe does.
     inks = PIL.Image.frombytes("CMYK", (width, height), cmyk.tobytes(), "raw", "CMYK;I")
     return np.asarray(inks.convert("L")), exif
 
 
 def _fault(data: bytes) -> InputError:
-    """Return why a file was refused that libjpeg cannot decode without an error or a warning."""
+    """Return the error for a file that libjpeg decodes only with a warning, or not at all."""
     try:
         simplejpeg.decode_jpeg(data, "GRAY", strict=False)
     except ValueError:
-        return broken("JPEG", "it cannot be decoded, or it is of a rare variety")
-    return cut_off("JPEG", "a part of the image is missing or garbled")
+        return damaged("JPEG", "it cannot be decoded, or it is of a rare variety")
+    return truncated("JPEG", "a part of the image is missing or garbled")
 
 
 def _check_markers(data: bytes, max_pixels: int) -> tuple[int, bytes]:
@@ -66,18 +66,18 @@ def _check_markers(data: bytes, max_pixels: int) -> tuple[int, bytes]:
     """
     frame, exif = 0, b""
     components: list[int] = []
-    missing = np.empty((0, 64), np.uint8)  # low bits of each coefficient of each component
+    missing = np.empty((0, 64), np.uint8)  # (component, coefficient): low bits yet to come
     for marker, body in _segments(data):
         if marker in _FRAMES:
             if frame:
-                raise broken("JPEG", "it has two headers")
+                raise damaged("JPEG", "it has two headers")
             frame, components = marker, _read_frame(marker, body, max_pixels)
             missing = np.full((len(components), 64), _ALL_BITS, np.uint8)
         elif marker == _APP1 and body.startswith(_EXIF):
             exif = exif or body
         elif marker == _SOS:
             if not frame or len(body) < 6:
-                raise broken("JPEG", "its header is missing")
+                raise damaged("JPEG", "its header is missing")
             scanned = np.isin(components, list(body[1 : 1 + 2 * body[0] : 2]))
             if frame == _PROGRESSIVE:
                 first, last, bits = body[-3:]
@@ -86,11 +86,14 @@ def _check_markers(data: bytes, max_pixels: int) -> tuple[int, bytes]:
                 missing[scanned] = 0
             if not missing.any():
                 return len(components), exif
-    raise cut_off("JPEG", "a part of the image is missing")
+    raise truncated("JPEG", "a part of the image is missing")
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield every marker that has a length, up to the end of the image, and the bytes in it."""
+    """Yield every marker that has a length, with the bytes of its segment, up to the end marker.
+
+    Raises InputError.
+    """
     at = 2
     while found := _MARKER.match(data, at):
         marker, at = found[1][0], found.end()
@@ -100,24 +103,24 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
             continue
         length = int.from_bytes(data[at : at + 2])
         if at + length > len(data):
-            raise cut_off("JPEG", "the end is missing")
+            raise truncated("JPEG", "the end is missing")
         yield marker, data[at + 2 : at + length]
         at += length
         if marker == _SOS:
             end = _END_OF_SCAN.search(data, at)
             at = end.start() if end else len(data)
     if len(data) > at + 1 and data[at] != 0xFF:
-        raise broken("JPEG", "there is something else where a marker belongs")
-    raise cut_off("JPEG", "the end is missing")
+        raise damaged("JPEG", "its structure is invalid")
+    raise truncated("JPEG", "the end is missing")
 
 
 def _read_frame(marker: int, body: bytes, max_pixels: int) -> list[int]:
     """Return the numbers of the colour components; raises InputError for what is not read."""
     if len(body) < 6 or len(body) < 6 + 3 * body[5]:
-        raise broken("JPEG", "its header is too short")
+        raise damaged("JPEG", "its header is too short")
     bits, height, width, count = struct.unpack_from(">BHHB", body)
     if marker not in (*_SEQUENTIAL, _PROGRESSIVE) or bits != 8:
-        raise unsupported("JPEG", "lossless, arithmetic or of 12 bits")
+        raise unsupported("JPEG", "lossless, arithmetic or 12-bit")
     check_size("JPEG", width, height, max_pixels)
     if count not in (1, 3, 4):
         raise unsupported("JPEG", f"{count} colour channels")

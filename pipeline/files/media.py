@@ -1,4 +1,4 @@
-"""Which kind of file the bytes are, and what to tell the person who sent another kind."""
+"""The kinds of file, how they are told apart, and the errors that every kind can have."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ZIP = "application/zip"
 UNKNOWN = "application/octet-stream"
 EMPTY = "application/x-empty"
 
-HEAD_BYTES = 1024  # from the beginning of a file, to know its kind by
+HEAD_BYTES = 1024  # of the beginning of a file: enough to tell its kind
 
 ACCEPTED = "JPEG, PNG, TIFF, PDF, or a ZIP of these"
 
@@ -52,9 +52,9 @@ _NAMES = {
 
 
 def sniff(head: bytes) -> str:
-    """Return the media type of a file from its first `HEAD_BYTES` bytes.
+    """Return the media type of a file, given its first `HEAD_BYTES` bytes.
 
-    The name and the sender's `Content-Type` are never asked. What is not known is
+    Neither the file's name nor the sender's `Content-Type` is trusted. An unknown kind is
     `application/octet-stream`.
     """
     if not head:
@@ -62,23 +62,25 @@ def sniff(head: bytes) -> str:
     for signature, media_type in _SIGNATURES:
         if head.startswith(signature):
             return media_type
-    if b"%PDF-" in head:  # readers accept a little junk before it, so scanners leave some
+    if b"%PDF-" in head:  # PDF readers accept some junk before it, and some scanners write it
         return PDF
     guessed: str | None = filetype.guess_mime(head)
     return guessed or UNKNOWN
 
 
 def wrong_kind(media_type: str, accepted: str = ACCEPTED) -> InputError:
-    """Return the error for a file that is empty or of a kind that is not read."""
+    """Return the error for a file that is empty or of a kind that is not accepted."""
     if media_type == EMPTY:
         return InputError(
-            "The file is empty.", hint=f"Send it again. Accepted: {accepted}.", code="empty-file"
+            "The file is empty.",
+            hint=f"Scan or export it again. Accepted: {accepted}.",
+            code="empty-file",
         )
     name = _NAMES.get(media_type)
     if name is None:
-        what = f"a file of type {media_type}" if media_type != UNKNOWN else "not an image"
+        what = f"a file of type {media_type}, which cannot be read here"
         return InputError(
-            f"This is {what}, which cannot be read here.",
+            f"This is {'not an image' if media_type == UNKNOWN else what}.",
             hint=f"Accepted: {accepted}.",
             code="wrong-type",
         )
@@ -90,8 +92,8 @@ def wrong_kind(media_type: str, accepted: str = ACCEPTED) -> InputError:
     )
 
 
-def cut_off(kind: str, where: str) -> InputError:
-    """Return the error for a `kind` ("JPEG") of which the end is missing."""
+def truncated(kind: str, where: str) -> InputError:
+    """Return the error for a file of `kind` ("JPEG") of which a part is missing."""
     return InputError(
         f"The {kind} is cut off: {where}.",
         hint="Scan or export it again.",
@@ -99,26 +101,26 @@ def cut_off(kind: str, where: str) -> InputError:
     )
 
 
-def broken(kind: str, what: str) -> InputError:
-    """Return the error for a `kind` ("JPEG") whose bytes make no sense."""
+def damaged(kind: str, what: str) -> InputError:
+    """Return the error for a file of `kind` ("JPEG") whose bytes make no sense."""
     return InputError(
         f"The {kind} is damaged: {what}.", hint="Scan or export it again.", code="damaged"
     )
 
 
 def unsupported(kind: str, what: str) -> InputError:
-    """Return the error for a `kind` that is sound but of a variety that is not read."""
+    """Return the error for a file of `kind` that is sound, but of a variety that is not read."""
     return InputError(
-        f"The {kind} is of a kind that cannot be read here: {what}.",
+        f"The {kind} is of a variety that cannot be read here: {what}.",
         hint="Save it as an ordinary JPEG or PNG.",
         code="unsupported-variety",
     )
 
 
 def check_size(kind: str, width: int, height: int, max_pixels: int) -> None:
-    """Raise InputError unless an image of that size may be decoded (1 to `max_pixels` pixels)."""
+    """Raise InputError unless the image has between 1 and `max_pixels` pixels."""
     if width < 1 or height < 1:
-        raise broken(kind, f"it says that it is {width} × {height} pixels large")
+        raise damaged(kind, f"its size is {width} × {height} pixels")
     if width * height > max_pixels:
         raise InputError(
             f"The {kind} has {width} × {height} pixels, {width * height / 1e6:.1f} million; "

@@ -1,7 +1,7 @@
-"""From the bytes of one page image to a `Page`: complete, bounded, upright and grey, or an error.
+"""From the bytes of one page image to a `Page`: complete, limited in size, upright and grey.
 
-Whoever reads further need not ask again: every pixel comes from the file, once through one
-normalisation, whatever the scanner wrote.
+Later stages can rely on it: every pixel comes from the file, and whatever the scanner wrote has
+been brought to one form.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ORIENTATION = 0x0112
 def decode_page(
     data: bytes, media_type: str | None = None, *, max_pixels: int = MAX_PAGE_PIXELS
 ) -> Page:
-    """Decode a JPEG, a PNG or a TIFF of one frame; without `media_type` its bytes tell which.
+    """Decode a JPEG, a PNG or a TIFF of one page; without `media_type` the bytes tell which.
 
     Returns the grey page, (height, width) uint8: EXIF orientation applied, 16 bits brought to 8,
     colour, CMYK and palettes to luma (ITU-R 601-2), transparency laid over white. Raises
@@ -38,7 +38,7 @@ def decode_page(
     elif kind == PNG:
         grey, exif = decode_png(data, max_pixels)
     elif kind == TIFF:
-        # Only here: whoever reads JPEG and PNG alone never loads libtiff's part.
+        # Imported here, so that a process that reads only JPEG and PNG does not load it.
         from pipeline.files.tiff import decode_single_tiff
 
         return Page(decode_single_tiff(data, max_pixels))
@@ -48,9 +48,9 @@ def decode_page(
 
 
 def orientation_of(exif: bytes) -> int:
-    """Return the orientation (1 to 8) that EXIF states, and 1 where it states none.
+    """Return the orientation (1 to 8) that EXIF states, or 1 if it states none.
 
-    Nothing in EXIF is worth refusing a scan for: what makes no sense is as if it were not there.
+    Nothing in EXIF is worth refusing a scan for: what makes no sense is ignored.
     """
     tags = PIL.Image.Exif()
     try:
@@ -62,9 +62,9 @@ def orientation_of(exif: bytes) -> int:
 
 
 def upright(image: Image, orientation: int) -> Image:
-    """Return the image as a person holds it, given the orientation (1 to 8) that it was stored in.
+    """Return the image upright, given the orientation (1 to 8) in which it is stored.
 
-    The values say where the stored first row and first column are: TIFF 6.0, page 36.
+    The orientation says where the first stored row and column belong (TIFF 6.0, page 36).
     """
     if orientation in (5, 6, 7, 8):
         image = image.T

@@ -11,29 +11,29 @@ import PIL.Image
 import pypdfium2
 
 from core.errors import InputError
-from pipeline.files.media import broken, cut_off
+from pipeline.files.media import damaged, truncated
 
 DPI = 200
-_LEAST_DPI = 72  # below it no handwriting is legible
+_MIN_DPI = 72  # below it, handwriting is illegible
 _POINTS_PER_INCH = 72
-_TAIL = 1024  # readers look for the end marker in the last 1,024 bytes (ISO 32000-1, H.3.4.4)
+_TAIL_BYTES = 1024  # where readers look for the end marker (ISO 32000-1, H.3.4.4)
 _LINEARIZED = re.compile(rb"/Linearized.{0,200}?/L\s+(\d+)", re.DOTALL)
 
 
 def open_pdf(stream: BinaryIO) -> pypdfium2.PdfDocument:
-    """Open a PDF. Raises InputError for one that is cut off, encrypted or broken.
+    """Open a PDF. Raises InputError if it is cut off, encrypted or damaged.
 
-    PDFium mends a PDF of which the end is missing by itself, without the pages that went with it;
-    so the end is looked for first.
+    PDFium silently repairs a PDF without its end, and drops the pages that were there. So the
+    end is looked for first.
     """
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
-    first = stream.read(_TAIL)
+    first = stream.read(_TAIL_BYTES)
     stream.seek(max(0, size - (1 << 16)))
-    tail = stream.read().rstrip(b"\0 \t\r\n")[-_TAIL:]
+    tail = stream.read().rstrip(b"\0 \t\r\n")[-_TAIL_BYTES:]
     linearized = _LINEARIZED.search(first)
     if b"%%EOF" not in tail or (linearized and int(linearized[1]) > size):
-        raise cut_off("PDF", "its end is missing")
+        raise truncated("PDF", "its end is missing")
     stream.seek(0)
     try:
         return pypdfium2.PdfDocument(stream)
@@ -41,44 +41,44 @@ def open_pdf(stream: BinaryIO) -> pypdfium2.PdfDocument:
         if exc.err_code == pypdfium2.raw.FPDF_ERR_PASSWORD:
             raise InputError(
                 "The PDF is encrypted and opens only with a password.",
-                hint="Save a copy without a password and send that.",
+                hint="Save a copy without a password, and use that.",
                 code="encrypted",
             ) from exc
         if exc.err_code == pypdfium2.raw.FPDF_ERR_SECURITY:
             raise InputError(
                 "The PDF is encrypted in a way that cannot be opened here.",
-                hint="Save a copy without protection and send that.",
+                hint="Save a copy without protection, and use that.",
                 code="encrypted",
             ) from exc
-        raise broken("PDF", "it cannot be opened, or it has no pages") from exc
+        raise damaged("PDF", "it cannot be opened, or it has no pages") from exc
 
 
 def render_page(document: pypdfium2.PdfDocument, index: int, max_pixels: int) -> PIL.Image.Image:
-    """Render a page at 200 dpi, or at what keeps it within `max_pixels`; mode "L".
+    """Render a page in mode "L" at 200 dpi, or coarser to stay within `max_pixels`.
 
     Raises InputError.
     """
     try:
         page = document[index]
     except pypdfium2.PdfiumError as exc:
-        raise broken("PDF page", "it cannot be opened") from exc
+        raise damaged("PDF page", "it cannot be opened") from exc
     try:
         width, height = page.get_size()
         inches = width * height / _POINTS_PER_INCH**2
         if not (math.isfinite(inches) and inches > 0):
-            raise broken("PDF page", "it has no size")
-        # One pixel a side of room, because PDFium rounds up.
+            raise damaged("PDF page", "its size is invalid")
+        # A little less, because PDFium rounds up.
         dpi = min(float(DPI), math.sqrt(max_pixels / inches) * 0.999)
-        if dpi < _LEAST_DPI:
+        if dpi < _MIN_DPI:
             raise InputError(
-                f"The PDF page is {width / 72:.0f} × {height / 72:.0f} inches large, too large to "
-                "be read.",
+                f"The PDF page measures {width / 72:.0f} × {height / 72:.0f} inches, "
+                "which is too large to read.",
                 hint="Save it at its real size.",
                 code="too-many-pixels",
             )
         scale = dpi / _POINTS_PER_INCH
         if math.ceil(width * scale) * math.ceil(height * scale) > max_pixels:
-            raise broken("PDF page", "it has no sensible size")
+            raise damaged("PDF page", "its size is invalid")
         bitmap = page.render(scale=scale, grayscale=True)
         try:
             image: PIL.Image.Image = bitmap.to_pil().convert("L").copy()
@@ -86,6 +86,6 @@ def render_page(document: pypdfium2.PdfDocument, index: int, max_pixels: int) ->
             bitmap.close()
         return image
     except (pypdfium2.PdfiumError, OSError, ValueError) as exc:
-        raise broken("PDF page", "it cannot be drawn") from exc
+        raise damaged("PDF page", "it cannot be rendered") from exc
     finally:
         page.close()

@@ -1,7 +1,8 @@
-"""TIFF: every frame of the file, or word of why not.
+"""TIFF: every frame of the file, or the reason why it cannot be read.
 
-The directories are followed here, before libtiff sees them: Pillow stops without a word where the
-chain of frames breaks off, and OpenCV drops the frames behind a bad one.
+The chain of directories, one a frame, is followed here before libtiff sees it: Pillow stops
+silently where the chain breaks off, and OpenCV drops all frames behind a bad one. People call a
+frame a page, and so do the messages.
 Structure: TIFF 6.0, section 2; BigTIFF (https://www.awaresystems.be/imaging/tiff/bigtiff.html).
 """
 
@@ -17,8 +18,8 @@ import numpy as np
 import PIL.Image
 
 from core.errors import InputError
-from pipeline.files.grey import DECODE_ERRORS, grey_of
-from pipeline.files.media import broken, check_size, cut_off
+from pipeline.files.grey import DECODE_ERRORS, to_grey
+from pipeline.files.media import check_size, damaged, truncated
 from pipeline.types import Image
 
 _WIDTH, _HEIGHT = 256, 257
@@ -29,16 +30,16 @@ _SIZES = {"B": 1, "H": 2, "I": 4, "Q": 8}
 
 @dataclass(frozen=True, slots=True)
 class TiffStructure:
-    """One entry a frame: None, or why it cannot be read. `end` is why the chain broke off."""
+    """What is wrong with each frame, or None; and why the chain of frames broke off, if it did."""
 
-    frames: tuple[InputError | None, ...]
-    end: InputError | None = None
+    faults: tuple[InputError | None, ...]
+    broken_off: InputError | None = None
 
 
 def read_structure(stream: BinaryIO, max_pixels: int, max_frames: int) -> TiffStructure:
     """Follow the directories of a TIFF, at most `max_frames` + 1 of them.
 
-    Raises InputError where not even the first can be found.
+    Raises InputError if not even the first is found.
     """
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
@@ -46,27 +47,26 @@ def read_structure(stream: BinaryIO, max_pixels: int, max_frames: int) -> TiffSt
     order = ">" if head[:2] == b"MM" else "<"
     big = head[2:4] in (b"+\0", b"\0+")
     if len(head) < (16 if big else 8):
-        raise cut_off("TIFF", "there is only its beginning")
+        raise truncated("TIFF", "there is only its beginning")
     (at,) = struct.unpack_from(order + ("Q" if big else "I"), head, 8 if big else 4)
-    frames: list[InputError | None] = []
+    faults: list[InputError | None] = []
     seen: set[int] = set()
-    end: InputError | None = None
-    while at and len(frames) <= max_frames:
+    broken_off: InputError | None = None
+    while at and len(faults) <= max_frames:
         if at in seen:
-            end = broken("TIFF", "its frames run in a circle")
+            broken_off = damaged("TIFF", "its pages form a loop")
             break
         seen.add(at)
         directory = _Directory.read(stream, size, order, big, at)
         if directory is None:
-            end = cut_off("TIFF", f"after frame {len(frames)} there is more, but it is missing")
+            what = f"all pages after page {len(faults)} are" if faults else "its first page is"
+            broken_off = truncated("TIFF", f"{what} missing")
             break
-        frames.append(directory.fault(stream, size, max_pixels))
+        faults.append(directory.fault(stream, size, max_pixels))
         at = directory.following
-    if not frames:
-        raise end or broken("TIFF", "it has no frames")
-    if end and end.code == "truncated":
-        end = cut_off("TIFF", f"it goes on after frame {len(frames)}, but the rest is missing")
-    return TiffStructure(tuple(frames), end)
+    if not faults:
+        raise broken_off or damaged("TIFF", "it has no pages")
+    return TiffStructure(tuple(faults), broken_off)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class _Directory:
 
     @classmethod
     def read(cls, stream: BinaryIO, size: int, order: str, big: bool, at: int) -> _Directory | None:
-        """Return the directory at `at`, or None if it does not lie in the file."""
+        """Return the directory at offset `at`, or None if the file ends before it does."""
         count_format, entry_size, offset_format = ("Q", 20, "Q") if big else ("H", 12, "I")
         if at + _SIZES[count_format] > size:
             return None
@@ -96,7 +96,7 @@ class _Directory:
         return cls(order, big, entries, following)
 
     def numbers(self, stream: BinaryIO, size: int, tag: int) -> list[int] | None:
-        """Return the whole numbers of a tag, [] without it, None if they are not in the file."""
+        """Return the integers of a tag: [] if there is none, None if the file ends before them."""
         if tag not in self.entries:
             return []
         kind, count, inline = self.entries[tag]
@@ -115,15 +115,15 @@ class _Directory:
         return values
 
     def fault(self, stream: BinaryIO, size: int, max_pixels: int) -> InputError | None:
-        """Return why the frame cannot be read, as far as its directory tells."""
+        """Return why the frame cannot be read, or None if its directory shows no reason."""
         widths, heights = (self.numbers(stream, size, tag) for tag in (_WIDTH, _HEIGHT))
         if not widths or not heights:
-            return broken("TIFF frame", "it does not say how large it is")
+            return damaged("TIFF page", "it does not state its size")
         try:
-            check_size("TIFF frame", widths[0], heights[0], max_pixels)
+            check_size("TIFF page", widths[0], heights[0], max_pixels)
         except InputError as exc:
             return exc
-        missing = cut_off("TIFF", "a part of this frame is missing")
+        missing = truncated("TIFF", "a part of this page is missing")
         for offsets_tag, counts_tag in zip(_OFFSETS, _COUNTS, strict=True):
             offsets = self.numbers(stream, size, offsets_tag)
             counts = self.numbers(stream, size, counts_tag)
@@ -137,7 +137,9 @@ class _Directory:
 
 
 def decode_frame(image: PIL.Image.Image, index: int) -> PIL.Image.Image:
-    """Decode frame `index` of an open TIFF: upright, square pixels, mode "1" or "L".
+    """Decode frame `index` of an open TIFF to an upright image of mode "1" or "L".
+
+    A frame of oblong pixels, as faxes have, is stretched to square ones.
 
     Raises InputError.
     """
@@ -145,13 +147,13 @@ def decode_frame(image: PIL.Image.Image, index: int) -> PIL.Image.Image:
         image.seek(index)
         across, down = _resolution(image)
         turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-        image.load()  # Pillow turns TIFF frames upright by itself
+        image.load()  # this also turns the frame upright
         if image.mode == "1":
             frame: PIL.Image.Image = image.copy()
         else:
-            frame = PIL.Image.fromarray(grey_of(image))
+            frame = PIL.Image.fromarray(to_grey(image))
     except DECODE_ERRORS as exc:
-        raise broken("TIFF frame", "it cannot be decoded") from exc
+        raise damaged("TIFF page", "it cannot be decoded") from exc
     if turned:
         across, down = down, across
     if max(across, down) > 1.05 * min(across, down):  # standard fax: 204 by 98 dots per inch
@@ -163,7 +165,7 @@ def decode_frame(image: PIL.Image.Image, index: int) -> PIL.Image.Image:
 
 
 def _resolution(image: PIL.Image.Image) -> tuple[float, float]:
-    """Return the dots per inch across and down; equal ones where the file says nothing sensible."""
+    """Return the dots per inch across and down, or equal numbers if the file has no valid ones."""
     pair = image.info.get("dpi")
     if not pair:
         return 1.0, 1.0
@@ -179,19 +181,22 @@ def open_tiff(stream: BinaryIO) -> PIL.Image.Image:
     try:
         return PIL.Image.open(stream, formats=["TIFF"])
     except DECODE_ERRORS as exc:
-        raise broken("TIFF", "it cannot be decoded, or it is of a rare variety") from exc
+        raise damaged("TIFF", "it cannot be decoded, or it is of a rare variety") from exc
 
 
 def decode_single_tiff(data: bytes, max_pixels: int) -> Image:
-    """Decode a TIFF of one frame; one of several is refused, so that no frame is passed over."""
+    """Decode a TIFF of one frame to grey (height, width) uint8. Raises InputError.
+
+    A TIFF of several frames is refused: none may be skipped silently.
+    """
     stream = io.BytesIO(data)
     structure = read_structure(stream, max_pixels, 1)
-    if fault := structure.frames[0] or structure.end:
+    if fault := structure.faults[0] or structure.broken_off:
         raise fault
-    if len(structure.frames) > 1:
+    if len(structure.faults) > 1:
         raise InputError(
-            "The TIFF has several frames where one page is asked for.",
-            hint="Send it as a document.",
+            "The TIFF has several pages, but one is expected here.",
+            hint="Save the page that you need as a file of its own.",
             code="several-pages",
         )
     with open_tiff(stream) as image:
