@@ -152,7 +152,7 @@ def page_table(pages: Iterable[Json]) -> Table:
     table.add_column("field", overflow="fold")
     table.add_column("value", overflow="fold")
     table.add_column("confidence", justify="right")
-    table.add_column("")
+    table.add_column("decision")
     for page in pages:
         rows = list(_rows(page))
         for i, row in enumerate(rows):
