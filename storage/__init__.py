@@ -1,4 +1,5 @@
-"""The object store: uploaded files and page images, each under its sha256.
+"""Files: the object store of scans and page images, and the site's own models.
 
-`open_store(settings)` in `storage.open` picks S3 when a bucket is set, else a local directory.
+`storage.open.open_store(settings)` returns the object store: S3 if a bucket is set, else a local
+directory. `storage.site_models` keeps models in the data directory.
 """

@@ -1,7 +1,7 @@
-"""The object store's contract. `tests/contract/test_storage.py` runs over every implementation.
+"""The contract of object stores. `tests/contract/test_storage.py` tests each implementation.
 
-Objects are immutable and named by their content: `<namespace>/<sha256>`. A namespace is a batch,
-so that deleting a batch deletes its objects and no other batch can be harmed by it.
+Objects are immutable and named by their content: `<namespace>/<sha256>`. Each batch has a namespace
+of its own, so deleting its objects cannot harm another batch.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from core.errors import ConfigError, InputError, NotFoundError, TransientError
 
 
 class ObjectMissingError(NotFoundError):
-    """There is no object of that key."""
+    """There is no object with this key."""
 
     default_code = "object-missing"
 
 
 class StorageUnavailableError(TransientError):
-    """The store is away, slow or refuses work for now."""
+    """The store is away, slow, or refuses work at present."""
 
     default_code = "storage-unavailable"
 
 
 class StorageFullError(TransientError):
-    """There is no room left. Nothing was stored."""
+    """There is no space left. Nothing was stored."""
 
     default_code = "storage-full"
 
 
 class StorageDeniedError(ConfigError):
-    """The store refuses our credentials, or the bucket is not ours."""
+    """The store refuses our credentials or our access to the bucket."""
 
     default_code = "storage-denied"
 
 
 class ObjectTooLargeError(InputError):
-    """The stream held more than `limit` bytes. Nothing was stored."""
+    """The stream has more than `limit` bytes. Nothing was stored."""
 
     default_code = "file-too-large"
 
@@ -49,18 +49,18 @@ class StoredObject:
     key: str  # "<namespace>/<sha256>"
     sha256: str  # 64 hex digits
     size: int  # bytes
-    created: bool  # False: the same bytes were there already
+    created: bool  # False: the same bytes were already stored
 
 
 class ObjectStore(ABC):
-    """Streams in, streams out; memory use does not grow with an object's size."""
+    """Stores streams of bytes. For streams, memory use does not grow with the size of an object."""
 
     @abstractmethod
     def put(self, namespace: str, stream: BinaryIO, *, limit: int | None = None) -> StoredObject:
-        """Store what is left of `stream`, hashing while writing.
+        """Store the rest of `stream`, and hash it while writing.
 
-        When this returns, the bytes are durable (fsync and rename; or the server's 200). A
-        writer that dies half-way leaves nothing under any key. Raises ObjectTooLargeError past
+        When this returns, the bytes are durable (fsync and rename, or status 200 of the server). A
+        writer that dies half-way leaves nothing under any key. Raises ObjectTooLargeError above
         `limit` bytes, StorageFullError, StorageUnavailableError, StorageDeniedError.
         """
 
@@ -70,10 +70,10 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def read(self, key: str) -> bytes:
-        """Return a whole object, checked against its name. Raises ObjectMissingError.
+        """Return a whole object, verified against its hash. Raises ObjectMissingError.
 
-        Bytes that do not hash to their name raise StorageUnavailableError: a fault of the store,
-        never of the user's scan.
+        Bytes that do not match their hash raise StorageUnavailableError: they are a fault of the
+        store, never of the user's scan.
         """
 
     @abstractmethod
@@ -82,8 +82,8 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def delete_namespace(self, namespace: str) -> int:
-        """Delete every object of a namespace and return how many there were. Safe to repeat."""
+        """Delete all objects of a namespace, and return their number. Safe to repeat."""
 
     @abstractmethod
     def check(self) -> None:
-        """Write, read back and delete a small object; raise what is wrong."""
+        """Write, read back and delete a small object. Raises as these do."""

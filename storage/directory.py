@@ -23,19 +23,20 @@ from storage.base import (
     StorageUnavailableError,
     StoredObject,
 )
+from storage.fsync import fsync
 from storage.keys import FULL, checked_namespace, copy_hashed, corrupted, split_key
 
-# No upload takes this long; what is older was left by a process that died.
+# No upload takes this long: an older temporary file was left by a process that died.
 _ABANDONED_SECONDS = 24 * 3600.0
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class DirectoryStore(ObjectStore):
-    """Objects as files. A file gets its name only when its bytes are on the disk."""
+    """Objects as files. A file gets its final name only after its bytes are on the disk."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        # Beside the objects: a rename is atomic only within one file system.
+        # In the same file system as the objects, because only there a rename is atomic.
         self._incoming = root / ".incoming"
 
     def put(self, namespace: str, stream: BinaryIO, *, limit: int | None = None) -> StoredObject:
@@ -50,7 +51,7 @@ class DirectoryStore(ObjectStore):
                     created = _publish(temporary, folder / sha256[:2] / sha256, self.root)
             except ObjectMissingError as exc:
                 raise StorageUnavailableError(
-                    "The objects of this batch were deleted while one was being stored."
+                    "The objects of this batch were deleted while this one was being stored."
                 ) from exc
         finally:
             with suppress(FileNotFoundError):
@@ -117,14 +118,14 @@ class DirectoryStore(ObjectStore):
 
 
 def _publish(temporary: Path, target: Path, root: Path) -> bool:
-    """Give the finished file its name, durably; return whether the name was free."""
+    """Give the finished file its final name, durably; return whether the name was free."""
     _make_folders(target.parent, root)
     created = not target.exists()
     if created:
-        # Two that store the same bytes at once may both come here: either file will do.
+        # Two writers of the same bytes may both come here. Either file will do.
         temporary.rename(target)
-    # Also where another put it there: it may not have come to its fsync yet.
-    _fsync_folder(target.parent)
+    # Also if another writer put the file there, which may not have reached its own fsync.
+    fsync(target.parent)
     return created
 
 
@@ -135,15 +136,7 @@ def _make_folders(folder: Path, root: Path) -> None:
         folder = folder.parent
     for path in reversed(missing):
         path.mkdir(exist_ok=True)
-        _fsync_folder(path.parent)
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        fsync(path.parent)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -161,7 +154,7 @@ def _translated() -> Iterator[None]:
     except OSError as exc:
         if exc.errno in FULL:
             raise StorageFullError(
-                "The disk is full.", hint="Free some space; the upload can then be repeated."
+                "The disk is full.", hint="Free some space, then repeat the upload."
             ) from exc
         if exc.errno in _DENIED:
             raise StorageDeniedError(

@@ -1,4 +1,4 @@
-"""Keys of objects: made of their bytes, and checked before they become a path or a URL."""
+"""Checks of keys before they become a path or a URL, and hashing while copying."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from storage.base import ObjectMissingError, ObjectTooLargeError, StorageUnavail
 
 CHUNK = 1 << 20  # bytes read at once
 
-# EFBIG: the file is larger than this process may write (ulimit -f), which is a full disk to us.
+# EFBIG (the file is larger than `ulimit -f` allows) counts as a full disk.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def checked_namespace(namespace: str) -> str:
-    """Return the namespace. Raises ValueError where it could leave its place in the store."""
+    """Return the namespace. Raises ValueError for a text that could lead outside the store."""
     if not _NAMESPACE.fullmatch(namespace):
         raise ValueError(f"not a namespace: {namespace!r}")
     return namespace
 
 
 def split_key(key: str) -> tuple[str, str]:
-    """Return (namespace, sha256). What is no key names no object: raises ObjectMissingError."""
+    """Return (namespace, sha256) of a key. Raises ObjectMissingError for a text that is no key."""
     namespace, _, sha256 = key.partition("/")
     if not (_NAMESPACE.fullmatch(namespace) and _SHA256.fullmatch(sha256)):
         raise ObjectMissingError("There is no such object.")
@@ -36,9 +36,9 @@ def split_key(key: str) -> tuple[str, str]:
 def copy_hashed(
     stream: BinaryIO, write: Callable[[bytes], object], limit: int | None
 ) -> tuple[bytes, int]:
-    """Hand all of `stream` to `write`, piece by piece; return its SHA-256 and its size.
+    """Pass all of `stream` to `write` in chunks; return its SHA-256 and its size in bytes.
 
-    Raises ObjectTooLargeError beyond `limit` bytes. A fault of `stream` or `write` passes as it is.
+    Raises ObjectTooLargeError above `limit` bytes. Errors of `stream` and `write` are not changed.
     """
     digest, size = hashlib.sha256(), 0
     while chunk := stream.read(CHUNK):
@@ -54,7 +54,7 @@ def copy_hashed(
 
 
 def corrupted(key: str) -> StorageUnavailableError:
-    """Return the error for bytes that do not hash to their name."""
+    """Return the error for an object whose bytes do not match its hash."""
     return StorageUnavailableError(
-        f"The store returned other bytes than were stored as {key}.", code="object-corrupted"
+        f"The store did not return the bytes that were stored as {key}.", code="object-corrupted"
     )

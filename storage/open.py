@@ -1,4 +1,4 @@
-"""Which store the settings ask for."""
+"""The object store that the settings choose."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from storage.directory import DirectoryStore
 
 
 def open_store(settings: Settings) -> ObjectStore:
-    """Return the S3 store where a bucket is set, else a directory in `home`. Connects nowhere.
+    """Return the S3 store if a bucket is set, else a directory in `home`. It does not connect yet.
 
     Make it after a fork; threads may share it.
     """
     if settings.s3_bucket is None:
         return DirectoryStore(settings.home / "objects")
-    from storage.s3 import S3Store  # boto3 takes half a second, which the embedded stack saves
+    from storage.s3 import S3Store  # importing boto3 takes half a second
 
     secret = settings.s3_secret_key
     return S3Store(

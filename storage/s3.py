@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
     from typing_extensions import Buffer
 
-# What is smaller stays in memory until its hash, and with it its name, is known.
+# A smaller object stays in memory until its hash, and so its key, is known.
 _SPOOL_IN_MEMORY = 4 << 20
-# From here on in parts: a part that fails is sent again, not the whole.
+# A larger object is sent in parts, so that only a part that fails is sent again.
 _PART = 16 << 20
 _MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
 _EXISTS = frozenset({"PreconditionFailed", "412"})
-# Another put of the same key is under way.
+# Another put of the same key is in progress.
 _CONFLICT = frozenset({"ConditionalRequestConflict", "409"})
 _DENIED = frozenset(
     {
@@ -76,7 +76,7 @@ class S3Store(ObjectStore):
         timeout: float = 20.0,
         attempts: int = 4,
     ) -> None:
-        """`timeout` is seconds without a sign of life; `attempts` is of each request."""
+        """`timeout` is the longest silence in seconds; `attempts` is the limit for each request."""
         self.bucket = bucket
         self._client: S3Client = boto3.client(
             "s3",
@@ -89,7 +89,7 @@ class S3Store(ObjectStore):
                 read_timeout=timeout,
                 retries={"mode": "standard", "total_max_attempts": attempts},
                 max_pool_connections=32,
-                # Servers of our own have no DNS name a bucket.
+                # Other servers than Amazon's have no DNS name for each bucket.
                 s3={"addressing_style": "path" if endpoint else "auto"},
             ),
         )
@@ -152,7 +152,7 @@ class S3Store(ObjectStore):
                 )
                 if failed := answer.get("Errors"):
                     raise StorageUnavailableError(
-                        f"The store kept {len(failed)} objects: {failed[0].get('Message')}."
+                        f"{len(failed)} objects were not deleted: {failed[0].get('Message')}."
                     )
                 deleted += len(keys)
         return deleted
@@ -173,7 +173,7 @@ class S3Store(ObjectStore):
                 Key=key,
                 Body=body,
                 IfNoneMatch="*",
-                # The server compares what arrived with what we hashed.
+                # The server checks what arrived against this hash.
                 ChecksumSHA256=base64.b64encode(digest).decode(),
             )
         except ClientError as exc:
@@ -186,7 +186,7 @@ class S3Store(ObjectStore):
 
     def _put_parts(self, key: str, body: IO[bytes]) -> bool:
         if self._exists(key):
-            return False  # before sending hundreds of megabytes for nothing
+            return False  # rather than send hundreds of megabytes for nothing
         upload = self._client.create_multipart_upload(
             Bucket=self.bucket, Key=key, ChecksumAlgorithm="SHA256"
         )["UploadId"]
@@ -214,7 +214,7 @@ class S3Store(ObjectStore):
                 IfNoneMatch="*",
             )
         except BaseException as exc:
-            # Parts of an upload that is neither finished nor aborted are paid for and unseen.
+            # Parts of an upload that is neither completed nor aborted cost money unseen.
             try:
                 self._client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload)
             except (BotoCoreError, ClientError) as failed:
@@ -227,10 +227,10 @@ class S3Store(ObjectStore):
         return True
 
     def _lost_race(self, key: str, exc: ClientError) -> bool:
-        """Return False if the put that ours conflicted with has stored the object."""
+        """Return False if the put that conflicted with ours has stored the object."""
         if self._exists(key):
             return False
-        raise StorageUnavailableError("The same file was being stored just now.") from exc
+        raise StorageUnavailableError("The same file is being stored by another request.") from exc
 
     def _exists(self, key: str) -> bool:
         try:
@@ -243,7 +243,7 @@ class S3Store(ObjectStore):
 
 
 class _Stream(RawIOBase):
-    """The body of an answer as a stream whose faults are ours."""
+    """The body of a response as a stream that raises our own errors."""
 
     def __init__(self, body: StreamingBody) -> None:
         super().__init__()
@@ -282,7 +282,7 @@ def _translated() -> Iterator[None]:
             raise ObjectMissingError("There is no such object.") from exc
         if code in _DENIED:
             raise StorageDeniedError(
-                f"The S3 store refuses us ({code}).",
+                f"The S3 store refuses access ({code}).",
                 hint="Check the COUNTERFOIL_S3_* settings: bucket, region and keys.",
             ) from exc
         if code in _FULL:

@@ -1,10 +1,11 @@
-"""The strip readers that a site has adapted to its own hands, and which of them reads.
+"""The strip readers that a site has adapted to its own handwriting, and which of them is in use.
 
-    HOME/models/strip/current              the name of the one that reads, or `bundled`
-    HOME/models/strip/<sha256, 12 of it>/  strip.tflite, strip.json, strip.weights.h5, report.json
+    HOME/models/strip/current          the name of the model in use, or `bundled`
+    HOME/models/strip/<12 hex digits>/ strip.tflite, strip.json, strip.weights.h5, report.json
 
-Each folder is complete before it has its name, and `current` is replaced at once: whoever is
-interrupted leaves things as they were. `report.json` names the model that it was adapted from.
+The 12 digits are the first of the sha256 of the weights. A folder is complete before it gets its
+name, and `current` is replaced in one step, so an interruption changes nothing. `report.json` names
+the model from which this one was adapted.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ConfigError, ConflictError
+from storage.fsync import fsync
 
-BUNDLED = "bundled"  # the weights that come with Counterfoil
+BUNDLED = "bundled"  # the name of the weights that come with Counterfoil
 _CURRENT = "current"
 _REPORT = "report.json"
 
@@ -39,7 +41,7 @@ def models_folder(home: Path) -> Path:
 
 
 def current_name(home: Path) -> str:
-    """Return the name of the model that reads: `bundled` until another was promoted."""
+    """Return the name of the model in use: `bundled` until another is promoted."""
     try:
         return (models_folder(home) / _CURRENT).read_text(encoding="utf-8").strip() or BUNDLED
     except FileNotFoundError:
@@ -47,10 +49,10 @@ def current_name(home: Path) -> str:
 
 
 def current_strip(home: Path) -> Path | None:
-    """Return the folder of the site's strip reader; None where the bundled one reads.
+    """Return the folder of the site's strip reader, or None if the bundled one is in use.
 
-    Raises ConfigError where it is named but not there: to read on with another one unnoticed
-    would be worse than not to start.
+    Raises ConfigError if the folder is missing: it is better not to start than to read with another
+    model unnoticed.
     """
     name = current_name(home)
     if name == BUNDLED:
@@ -66,7 +68,7 @@ def current_strip(home: Path) -> Path | None:
 
 
 def list_models(home: Path) -> list[SiteModel]:
-    """Return the models that were promoted at this site, the oldest first."""
+    """Return the models that were promoted at this site, oldest first."""
     root, current = models_folder(home), current_name(home)
     found = [
         (path.stat().st_mtime, SiteModel(path.parent.name, path.parent, _read(path), False))
@@ -80,7 +82,7 @@ def list_models(home: Path) -> list[SiteModel]:
 
 @contextmanager
 def new_model(home: Path) -> Iterator[Path]:
-    """Give a folder to write a model into, on the disk of the site's models; it goes away after."""
+    """Yield a temporary folder for a new model, in the file system of the site's models."""
     root = models_folder(home)
     root.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".new-", dir=root))
@@ -91,18 +93,18 @@ def new_model(home: Path) -> Iterator[Path]:
 
 
 def promote(home: Path, written: Path, name: str, champion: str) -> Path:
-    """Make the model in `written` the one that reads; return its folder.
+    """Put the model in `written` into use; return its folder.
 
-    Raises ConflictError where `champion`, against which it won, no longer reads.
+    Raises ConflictError if `champion`, the model that it was better than, is no longer in use.
     """
     if current_name(home) != champion:
         raise ConflictError(
-            f"Meanwhile {current_name(home)} reads, not {champion}, against which this one won.",
+            f"The new model is better than {champion}, but {current_name(home)} is now in use.",
             hint="Adapt again.",
         )
     folder = models_folder(home) / name
     for path in written.iterdir():
-        _sync(path)
+        fsync(path)
     if not folder.exists():
         written.rename(folder)
     _set_current(home, name)
@@ -110,14 +112,14 @@ def promote(home: Path, written: Path, name: str, champion: str) -> Path:
 
 
 def step_back(home: Path) -> str:
-    """Let the model read again that the current one was adapted from; return its name.
+    """Put the model from which the current one was adapted back into use; return its name.
 
-    That is the bundled one where it is not known or gone. Raises ConflictError where the bundled
-    one reads already.
+    If that model is unknown or gone, it is the bundled one. Raises ConflictError if the bundled one
+    is already in use.
     """
     name = current_name(home)
     if name == BUNDLED:
-        raise ConflictError("The bundled strip reader reads; there is nothing to go back from.")
+        raise ConflictError("The bundled strip reader is in use; there is no earlier one.")
     folder = models_folder(home)
     before = str(_read(folder / name / _REPORT).get("champion", BUNDLED))
     if not (folder / before / "strip.tflite").is_file():
@@ -130,17 +132,9 @@ def _set_current(home: Path, name: str) -> None:
     folder = models_folder(home)
     partial = folder / f".{_CURRENT}-{os.getpid()}"
     partial.write_text(name + "\n", encoding="utf-8")
-    _sync(partial)
+    fsync(partial)
     partial.replace(folder / _CURRENT)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    fsync(folder)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -165,7 +165,7 @@ def test_the_models_of_a_new_site_are_the_bundled_one(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == {"current": "bundled", "models": []}, done.stderr
     done = run("train", "back", "--data", tmp_path)
     assert done.returncode == 5, done.stderr
-    assert "nothing to go back from" in done.stderr
+    assert "there is no earlier one" in done.stderr
     assert current_name(tmp_path) == "bundled"
 
 
