@@ -70,8 +70,9 @@ def create_app(settings: Settings) -> Flask:
 
 
 def _page_images(settings: Settings, store: ObjectStore) -> PageImages:
-    def decode(key: str) -> Image:
-        return decode_page(store.read(key), max_pixels=settings.max_page_pixels).grey
+    def decode(key: str, media_type: str) -> Image:
+        data = store.read(key)
+        return decode_page(data, media_type, max_pixels=settings.max_page_pixels).grey
 
     # A decoded pixel is one byte, so that the largest allowed page fits.
     max_bytes = max(PAGE_IMAGES_BYTES, settings.max_page_pixels)

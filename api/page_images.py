@@ -23,12 +23,14 @@ MARGIN = 0.35  # of the field's height, on each side: a stroke may leave its box
 class PageImages:
     """The most recently used pages, at most `max_bytes` in all. Safe for threads.
 
-    `decode` returns the page of an object key, (height, width) uint8; at most `at_once` threads
-    run it at a time. A key names the batch and the hash of the bytes: its page never changes, and
-    no key is shared between tenants.
+    `decode` returns the page of an object key and media type, (height, width) uint8; at most
+    `at_once` threads run it at a time. A key names the batch and the hash of the bytes: its page
+    never changes, and no key is shared between tenants.
     """
 
-    def __init__(self, decode: Callable[[str], Image], *, max_bytes: int, at_once: int) -> None:
+    def __init__(
+        self, decode: Callable[[str, str], Image], *, max_bytes: int, at_once: int
+    ) -> None:
         self._decode = decode
         self._max_bytes = max_bytes
         self._turn = threading.BoundedSemaphore(at_once)
@@ -37,7 +39,7 @@ class PageImages:
         self._kept_bytes = 0
         self._coming: dict[str, Future[Image]] = {}
 
-    def get(self, key: str) -> Image:
+    def get(self, key: str, media_type: str) -> Image:
         """Return a page, as a read-only array. Raises what `decode` raises.
 
         Threads that ask for the same page at the same time share one decoding.
@@ -53,7 +55,7 @@ class PageImages:
             return coming.result()
         try:
             with self._turn:
-                image = self._decode(key)
+                image = self._decode(key, media_type)
             image.flags.writeable = False
         except BaseException as exc:
             with self._lock:

@@ -59,7 +59,8 @@ def page_image(page_id: str) -> Response:
         return _cacheable(f"{page.sha256}", lambda: _streamed(services(), key, page.media_type))
 
     def small() -> Response:
-        return _encoded(scale_to_width(services().page_images.get(key), width), ".jpg")
+        image = services().page_images.get(key, page.media_type)
+        return _encoded(scale_to_width(image, width), ".jpg")
 
     return _cacheable(f"{page.sha256}-{width}", small)
 
@@ -83,7 +84,8 @@ def field_crop(field_id: str) -> Response:
     key, box, turn = _image_key(page), field.box, page.turn
 
     def cut() -> Response:
-        return _encoded(crop(services().page_images.get(key), box, turn), ".png")
+        image = services().page_images.get(key, page.media_type)
+        return _encoded(crop(image, box, turn), ".png")
 
     tag = hashlib.sha256(f"{page.sha256} {box} {turn}".encode()).hexdigest()
     return _cacheable(tag, cut)

@@ -78,9 +78,9 @@ def wrong_kind(media_type: str, accepted: str = ACCEPTED) -> InputError:
         )
     name = _NAMES.get(media_type)
     if name is None:
-        what = f"a file of type {media_type}, which cannot be read here"
+        file = f"a file of type {media_type}, which cannot be read here"
         return InputError(
-            f"This is {'not an image' if media_type == UNKNOWN else what}.",
+            f"This is {'not an image that can be read here' if media_type == UNKNOWN else file}.",
             hint=f"Accepted: {accepted}.",
             code="wrong-type",
         )

@@ -11,6 +11,7 @@ import pytest
 
 from api.page_images import PageImages, crop, scale_to_width
 from core.errors import InputError, NotFoundError
+from pipeline.files.media import PNG
 from pipeline.types import Image
 
 
@@ -20,7 +21,7 @@ class Pages:
     def __init__(self) -> None:
         self.decoded: list[str] = []
 
-    def __call__(self, key: str) -> Image:
+    def __call__(self, key: str, media_type: str) -> Image:
         self.decoded.append(key)
         if key == "bad":
             raise InputError("The image is cut off.", code="truncated")
@@ -35,31 +36,31 @@ def test_what_was_used_last_is_kept() -> None:
     pages = Pages()
     images = kept(pages)
     for key in ("40", "50", "40", "20"):  # 110 bytes, and 50 was used longest ago
-        assert images.get(key).shape == (1, int(key))
-    images.get("40")
-    images.get("20")
+        assert images.get(key, PNG).shape == (1, int(key))
+    images.get("40", PNG)
+    images.get("20", PNG)
     assert pages.decoded == ["40", "50", "20"]
-    images.get("50")
+    images.get("50", PNG)
     assert pages.decoded == ["40", "50", "20", "50"]
-    images.get("20")
+    images.get("20", PNG)
     assert pages.decoded[4:] == []
-    images.get("40")
+    images.get("40", PNG)
     assert pages.decoded[4:] == ["40"]
 
 
 def test_a_page_above_the_bound_is_returned_and_not_kept() -> None:
     pages = Pages()
     images = kept(pages)
-    images.get("60")
+    images.get("60", PNG)
     for _ in range(2):
-        assert images.get("101").nbytes == 101
-    images.get("60")
+        assert images.get("101", PNG).nbytes == 101
+    images.get("60", PNG)
     assert pages.decoded == ["60", "101", "101"]
 
 
 def test_a_kept_page_cannot_be_written_to() -> None:
     with pytest.raises(ValueError, match="read-only"):
-        kept(Pages()).get("5")[0, 0] = 1
+        kept(Pages()).get("5", PNG)[0, 0] = 1
 
 
 def test_a_failure_is_raised_and_tried_again() -> None:
@@ -67,7 +68,7 @@ def test_a_failure_is_raised_and_tried_again() -> None:
     images = kept(pages)
     for _ in range(2):
         with pytest.raises(InputError, match="cut off"):
-            images.get("bad")
+            images.get("bad", PNG)
     assert pages.decoded == ["bad", "bad"]
 
 
@@ -82,17 +83,17 @@ def test_threads_that_ask_for_one_page_share_its_decoding(key: str) -> None:
     pages = Pages()
     asked = threading.Semaphore(0)
 
-    def decode(key: str) -> Image:
+    def decode(key: str, media_type: str) -> Image:
         if not pages.decoded:  # the first one takes until all have asked
             for _ in range(3):
                 asked.acquire()
-        return pages(key)
+        return pages(key, media_type)
 
     images = PageImages(decode, max_bytes=100, at_once=2)
 
     def ask() -> Image:
         asked.release()
-        return images.get(key)
+        return images.get(key, PNG)
 
     answers = together([ask] * 3)
     if key == "bad":
@@ -106,7 +107,7 @@ def test_no_more_pages_are_decoded_at_once_than_allowed() -> None:
     lock, running, most = threading.Lock(), 0, 0
     both = threading.Barrier(2, timeout=60)  # broken if only one may run at a time
 
-    def decode(key: str) -> Image:
+    def decode(key: str, media_type: str) -> Image:
         nonlocal running, most
         with lock:
             running += 1
@@ -117,7 +118,7 @@ def test_no_more_pages_are_decoded_at_once_than_allowed() -> None:
         return np.zeros((1, int(key)), np.uint8)
 
     images = PageImages(decode, max_bytes=0, at_once=2)
-    answers = together([lambda n=n: images.get(str(n)) for n in range(1, 9)])  # type: ignore[misc]
+    answers = together([lambda n=n: images.get(str(n), PNG) for n in range(1, 9)])  # type: ignore[misc]
     assert all(isinstance(answer, np.ndarray) for answer in answers)
     assert most == 2
 
