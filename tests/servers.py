@@ -18,7 +18,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -31,7 +30,9 @@ import redis
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-START_SECONDS = 60.0
+from tests.waiting import eventually
+
+START_SECONDS = 120.0
 
 
 class ServerMissingError(Exception):
@@ -61,15 +62,18 @@ class Server:
                 start_new_session=True,  # Ctrl-C stops the tests, and they stop the server
                 **self.options,
             )
-        until = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                return self.ready()
-            except Exception as exc:
-                if self.process.poll() is not None or time.monotonic() > until:
-                    self.kill()
-                    raise RuntimeError(f"{self.name} did not start:\n{self.log()}") from exc
-            time.sleep(0.05)
+        eventually(f"{self.name} is ready", self._is_ready, seconds=START_SECONDS)
+
+    def _is_ready(self) -> bool:
+        assert self.process is not None
+        ended = self.process.poll() is not None
+        try:
+            self.ready()
+        except Exception as exc:
+            if ended:
+                raise RuntimeError(f"{self.name} did not start:\n{self.log()}") from exc
+            return False
+        return True
 
     def log(self) -> str:
         return (self.folder / f"{self.name}.log").read_text(errors="replace")[-4000:]

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import termios
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,10 +21,13 @@ import pytest
 from core.errors import InputError
 from core.settings import Settings
 from pipeline.files.documents import DocumentLimits, DocumentPage, open_document
+from tests.processes import children_of, command_line
+from tests.waiting import eventually
 from worker.guard.opener import DocumentOpener
 
 MEMORY = 2 << 30
 ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = "worker.guard.program"
 
 
 def noise(seed: int, side: int = 500) -> PIL.Image.Image:
@@ -53,9 +55,14 @@ def opener() -> Iterator[DocumentOpener]:
         yield opener
 
 
-def child(opener: DocumentOpener) -> int:
-    assert opener._child is not None
-    return opener._child.pid
+def guarded_child(parent: int) -> int:
+    """Return the process id of the one guarded decoder that `parent` runs."""
+    (pid,) = [pid for pid in children_of(parent) if PROGRAM in command_line(pid) and not gone(pid)]
+    return pid
+
+
+def child() -> int:
+    return guarded_child(os.getpid())
 
 
 def gone(pid: int) -> bool:
@@ -69,19 +76,21 @@ def stopped(pid: int) -> bool:
     return "State:\tT" in Path(f"/proc/{pid}/status").read_text()
 
 
-def waiting(opener: DocumentOpener) -> int:
+def waiting() -> int:
     """Return how many bytes the child has written that nobody has taken."""
-    assert opener._child is not None
-    count = fcntl.ioctl(opener._child.output, termios.FIONREAD, bytes(4))
+    folder = Path(f"/proc/{child()}/fd")
+    # Of its pipes, the one that it does not read: its standard output, under whatever number.
+    (written,) = {
+        str(path.readlink()): path
+        for path in folder.iterdir()
+        if str(path.readlink()).startswith("pipe:") and path.readlink() != (folder / "0").readlink()
+    }.values()
+    pipe = os.open(written, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        count = fcntl.ioctl(pipe, termios.FIONREAD, bytes(4))
+    finally:
+        os.close(pipe)
     return int.from_bytes(count, sys.byteorder)
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        os.sched_yield()
 
 
 def test_pages_are_those_of_the_pipeline(opener: DocumentOpener, tmp_path: Path) -> None:
@@ -92,11 +101,11 @@ def test_pages_are_those_of_the_pipeline(opener: DocumentOpener, tmp_path: Path)
 def test_one_child_serves_many_documents(opener: DocumentOpener, tmp_path: Path) -> None:
     path = written(tmp_path, tiff(1))
     list(opener.open(path))
-    first = child(opener)
+    first = child()
     with pytest.raises(InputError, match="not an image"):
         list(opener.open(written(tmp_path, b"not a scan")))
     list(opener.open(written(tmp_path, tiff(2))))
-    assert child(opener) == first
+    assert child() == first
 
 
 def test_error_of_the_document_keeps_code_and_hint(opener: DocumentOpener, tmp_path: Path) -> None:
@@ -113,7 +122,7 @@ def test_a_child_killed_from_outside_costs_nothing(
     whole = list(open_document(written(tmp_path, tiff(5)), DocumentLimits()))
     pages = opener.open(tmp_path / "document")
     seen = [next(pages)]
-    os.kill(child(opener), sign)
+    os.kill(child(), sign)
     seen += pages
     assert seen == whole
 
@@ -178,7 +187,7 @@ def test_a_zip_of_many_deadly_files_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     deadly_frames(signal.SIGKILL)
-    monkeypatch.setattr("worker.guard.opener._DEATHS_PER_DOCUMENT", 3)
+    monkeypatch.setattr("worker.guard.opener.DEATHS_PER_DOCUMENT", 3)
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         for number in range(5):
@@ -193,9 +202,9 @@ def test_opener_works_on_after_a_death_between_documents(
 ) -> None:
     path = written(tmp_path, tiff(1))
     assert len(list(opener.open(path))) == 1
-    pid = child(opener)
+    pid = child()
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: gone(pid))
+    eventually("it is gone", lambda: gone(pid))
     assert len(list(opener.open(path))) == 1
 
 
@@ -208,10 +217,10 @@ def test_slow_page_is_stopped_and_said_to_be_slow(tmp_path: Path) -> None:
         assert seen[0].error is None
         # Stopped, the child is as slow as a decoder can be. In the middle of the second page:
         # before it no page is to blame, and a signal that comes late would let all of it through.
-        pid = child(opener)
-        wait_for(lambda: waiting(opener) > 20_000)
+        pid = child()
+        eventually("its pipe fills", lambda: waiting() > 20_000)
         os.kill(pid, signal.SIGSTOP)
-        wait_for(lambda: stopped(pid))
+        eventually("it is stopped", lambda: stopped(pid))
         seen += pages
         assert seen[1].error is not None
         assert seen[1].error.code == "decoder-too-slow"
@@ -254,7 +263,7 @@ def test_whoever_stops_half_way_gets_a_fresh_start(opener: DocumentOpener, tmp_p
 def test_no_more_than_a_page_is_made_ahead(opener: DocumentOpener, tmp_path: Path) -> None:
     pages = opener.open(written(tmp_path, tiff(8, side=1500)))
     next(pages)
-    status = Path(f"/proc/{child(opener)}/status").read_text()
+    status = Path(f"/proc/{child()}/status").read_text()
     held = int(status.split("VmRSS:")[1].split()[0])
     assert held < 150_000  # kB; each page is 2 MB, its frame as much again
     assert len(list(pages)) == 7
@@ -276,7 +285,7 @@ def test_child_inherits_no_secrets(
     monkeypatch.setenv("COUNTERFOIL_S3_SECRET_KEY", "hunter2")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
     list(opener.open(written(tmp_path, tiff(1))))
-    assert b"hunter2" not in Path(f"/proc/{child(opener)}/environ").read_bytes()
+    assert b"hunter2" not in Path(f"/proc/{child()}/environ").read_bytes()
 
 
 def test_child_ends_with_its_parent_even_in_the_middle_of_a_page(tmp_path: Path) -> None:
@@ -289,16 +298,17 @@ def test_child_ends_with_its_parent_even_in_the_middle_of_a_page(tmp_path: Path)
         "opener = DocumentOpener(DocumentLimits(), 60, 2 << 30)\n"
         f"pages = opener.open(Path({str(path)!r}))\n"
         "next(pages)\n"
-        "print(opener._child.pid, flush=True)\n"
+        "print(flush=True)\n"
         "sys.stdin.read()\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as parent:
         assert parent.stdout is not None
-        pid = int(parent.stdout.readline())
+        parent.stdout.readline()
+        pid = guarded_child(parent.pid)
         parent.kill()
-    wait_for(lambda: gone(pid))
+    eventually("it is gone", lambda: gone(pid))
 
 
 def test_settings_are_taken_over(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from cli.local.stack import Stack
 from core.settings import Settings
 from db.models import Field, Page, PageState
 from tests.http_client import HttpClient
+from tests.processes import alive, children_of
 from tests.samples import DigitPages
-from tests.stacks import QUICK, alive, children_of, database_of, running
+from tests.stacks import QUICK, database_of, running
 from tests.waiting import eventually
 from worker.broker import broker_url, connect
 

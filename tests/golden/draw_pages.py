@@ -110,7 +110,9 @@ def main() -> None:
     text = (
         json.dumps(pages).replace('{"file"', '\n{"file"').replace('"fields": {', '"fields": {\n  ')
     )
-    EXPECTED.write_text(text.replace("}, ", "},\n  ") + "\n", encoding="utf-8")
+    EXPECTED.write_text(
+        text.replace('}, "', '},\n  "').replace(" \n", "\n") + "\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

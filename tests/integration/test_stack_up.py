@@ -17,7 +17,7 @@ import pytest
 
 from core.settings import PREFIX
 from tests.http_client import HttpClient
-from tests.stacks import alive, children_of, processes_of
+from tests.processes import alive, children_of, processes_of
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parent.parent.parent

@@ -109,12 +109,8 @@ def test_the_rules_catch_what_they_forbid() -> None:
     tree = ast.parse(
         "import time\nfrom time import perf_counter\n"
         "from pipeline.read import _cut\nfrom pipeline._x import y\n"
-        "patch('worker.pages._LIMIT', 1)\nopener._child.pid\nself._own\nassert time.monotonic() < 3\n"
+        "patch('worker.pages._LIMIT', 1)\nopener._child.pid\nself._own\ntime.monotonic()\n"
     )
-    assert list(private_names(tree)) == [
-        "pipeline.read._cut",
-        "pipeline._x.y",
-        "worker.pages._LIMIT",
-        "opener._child",
-    ]
+    found = " ".join(private_names(tree))
+    assert found == "pipeline.read._cut pipeline._x.y worker.pages._LIMIT opener._child"
     assert sorted(clocks(tree)) == ["perf_counter", "time.monotonic"]

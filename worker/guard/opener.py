@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # and memory becomes fragmented.
 _DOCUMENTS_PER_CHILD = 200
 # Each file in a ZIP may kill a child; a ZIP that kills more of them is refused as a whole.
-_DEATHS_PER_DOCUMENT = 20
+DEATHS_PER_DOCUMENT = 20
 
 
 class DocumentOpener:
@@ -83,7 +83,7 @@ class DocumentOpener:
                         yield answer
             except ChildDiedError as death:
                 deaths += 1
-                if deaths > _DEATHS_PER_DOCUMENT:
+                if deaths > DEATHS_PER_DOCUMENT:
                     raise death.error from death
                 if at is not None and at == done:  # between two pages: no page is to blame
                     start = _behind(at.position)
