@@ -30,6 +30,8 @@ _MARKER = re.compile(rb"\xff+([^\xff])")
 _END_OF_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # no stuffed byte, no restart
 _EXIF = b"Exif\0\0"
 _ALL_BITS = 16  # more than a coefficient has
+# Encoders write some ten. Each costs libjpeg a pass over all blocks, however little it holds.
+_MAX_SCANS = 100
 
 
 def decode_jpeg(data: bytes, max_pixels: int) -> tuple[Image, bytes]:
@@ -60,11 +62,11 @@ def _fault(data: bytes) -> InputError:
 
 
 def _check_markers(data: bytes, max_pixels: int) -> tuple[int, bytes]:
-    """Check what the markers say, up to the scan that completes the image.
+    """Check the markers: up to the scan if it brings the whole image, else up to the end.
 
     Returns the number of colour components, and the EXIF or b"". Raises InputError.
     """
-    frame, exif = 0, b""
+    frame, scans, exif = 0, 0, b""
     components: list[int] = []
     missing = np.empty((0, 64), np.uint8)  # (component, coefficient): low bits yet to come
     for marker, body in _segments(data):
@@ -84,9 +86,14 @@ def _check_markers(data: bytes, max_pixels: int) -> tuple[int, bytes]:
                 missing[scanned, first : last + 1] = bits & 15
             else:
                 missing[scanned] = 0
-            if not missing.any():
-                return len(components), exif
-    raise truncated("JPEG", "a part of the image is missing")
+            scans += 1
+            if scans > _MAX_SCANS:
+                raise unsupported("JPEG", f"it has more than {_MAX_SCANS} scans")
+            if scans == 1 and not missing.any():
+                break
+    if not scans or missing.any():
+        raise truncated("JPEG", "a part of the image is missing")
+    return len(components), exif
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -132,6 +132,14 @@ def test_lossless_arithmetic_and_twelve_bit_jpegs_are_named(at: int, value: int)
     assert error.value.code == "unsupported-variety"
 
 
+def test_jpeg_of_very_many_scans_is_refused_before_it_is_decoded() -> None:
+    data = JPEGS["progressive"]
+    last = data.rindex(b"\xff\xda")
+    with pytest.raises(InputError, match="more than 100 scans") as error:
+        decode_page(data[:last] + 100 * data[last:-2] + b"\xff\xd9")
+    assert error.value.code == "unsupported-variety"
+
+
 def test_thumbnail_and_trailer_are_not_taken_for_the_image() -> None:
     thumbnail = saved(drawn(16, 16), "JPEG")
     exif = PIL.Image.Exif()
