@@ -1,0 +1,167 @@
+"""Documents are opened by one worker; people release fields."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.policy import Decision
+from db.models import Document
+from db.queries import (
+    batch_progress,
+    events_after,
+    list_documents,
+    list_fields,
+    list_pages,
+)
+from db.session import Database
+from db.transitions.documents import (
+    NewPage,
+    claim_document,
+    documents_to_hint,
+    fail_document,
+    open_document,
+    release_document,
+    renew_document,
+    tried_documents,
+)
+from db.transitions.fields import mark_unreadable, verify_field
+from db.transitions.outbox import take_outbox
+from tests.contract.acts import (
+    FOREVER,
+    PASSED,
+    claimed,
+    close,
+    complete_page,
+    new_batch,
+    new_document,
+    new_tenant,
+    queued,
+    result,
+)
+
+ACCEPTED, REVIEW = Decision.ACCEPTED, Decision.REVIEW
+
+
+def progress_state(db: Database, tenant_id: str, batch_id: str) -> str:
+    with db.reading() as s:
+        return batch_progress(s, tenant_id, batch_id).state
+
+
+def test_a_document_is_opened_by_one(database: Database) -> None:
+    tenant_id = new_tenant(database)
+    batch_id = new_batch(database, tenant_id)
+    document_id = new_document(database, tenant_id, batch_id)
+    with database.transaction() as s:
+        late = claim_document(s, document_id, lease_seconds=PASSED, max_attempts=3)
+    with database.transaction() as s:
+        claim = claim_document(s, document_id, lease_seconds=FOREVER, max_attempts=3)
+        assert claim_document(s, document_id, lease_seconds=FOREVER, max_attempts=3) is None
+    assert late is not None
+    assert claim is not None
+    assert (late.attempt, claim.attempt) == (1, 2)
+    assert claim.object_key == f"{batch_id}/{claim.sha256}"
+    pages = [
+        NewPage(1, "", None, "image/png"),
+        NewPage(2, "b", "2" * 64, "image/png"),
+        NewPage(3, "c", None, "", "truncated", "This page ends early."),
+    ]
+    with database.transaction() as s:
+        assert not open_document(s, document_id, late.attempt, pages)
+        assert not renew_document(s, document_id, late.attempt, 60)
+        assert not fail_document(s, document_id, late.attempt, "x", "x")
+        assert renew_document(s, document_id, claim.attempt, 60)
+        assert open_document(s, document_id, claim.attempt, pages)
+        assert not open_document(s, document_id, claim.attempt, pages)
+    with database.reading() as s:
+        views = list_pages(s, tenant_id, batch_id)
+        (document,) = list_documents(s, tenant_id, batch_id)
+        hinted = [one.payload for one in take_outbox(s, 10) if one.kind == "read"]
+    assert [(one.state, one.sha256) for one in views] == [
+        ("queued", claim.sha256),
+        ("queued", "2" * 64),
+        ("failed", None),
+    ]
+    assert (document.state, document.pages) == ("opened", 3)
+    assert hinted == [{"page_ids": [views[0].id, views[1].id]}]
+
+
+def test_a_bad_document_fails_and_the_batch_goes_on(database: Database) -> None:
+    tenant_id = new_tenant(database)
+    batch_id = new_batch(database, tenant_id)
+    bad = new_document(database, tenant_id, batch_id, "bad.pdf")
+    assert close(database, tenant_id, batch_id) == "processing"
+    with database.transaction() as s:
+        claim = claim_document(s, bad, lease_seconds=FOREVER, max_attempts=3)
+        assert claim is not None
+        assert fail_document(s, bad, claim.attempt, "encrypted", "This PDF has a password.")
+    assert progress_state(database, tenant_id, batch_id) == "complete_with_errors"
+    with database.reading() as s:
+        (document,) = list_documents(s, tenant_id, batch_id)
+    assert (document.error_code, document.error_message) == (
+        "encrypted",
+        "This PDF has a password.",
+    )
+
+
+@pytest.mark.parametrize("fault", ["released", "killed"])
+def test_a_document_that_is_never_opened_fails_in_the_end(database: Database, fault: str) -> None:
+    tenant_id = new_tenant(database)
+    batch_id = new_batch(database, tenant_id)
+    document_id = new_document(database, tenant_id, batch_id)
+    close(database, tenant_id, batch_id)
+    lease = FOREVER if fault == "released" else PASSED
+    for tried in (set(), {document_id}, {document_id}):
+        with database.transaction() as s:
+            assert tried_documents(s, [document_id, "0" * 32]) == tried
+            claim = claim_document(s, document_id, lease_seconds=lease, max_attempts=3)
+            assert claim is not None
+        if fault == "released":
+            with database.transaction() as s:
+                assert documents_to_hint(s, older_than_seconds=60, limit=9) == []
+                assert release_document(
+                    s, document_id, claim.attempt, "away", "away", max_attempts=3
+                )
+        elif claim.attempt < 3:
+            with database.transaction() as s:
+                assert documents_to_hint(s, older_than_seconds=PASSED, limit=9) == [document_id]
+    with database.transaction() as s:
+        assert claim_document(s, document_id, lease_seconds=1, max_attempts=3) is None
+        assert tried_documents(s, [document_id]) == set()
+        assert documents_to_hint(s, older_than_seconds=PASSED, limit=9) == []
+        document = s.get_one(Document, document_id)
+        assert (document.state, document.attempt) == ("failed", 3)
+    assert progress_state(database, tenant_id, batch_id) == "complete_with_errors"
+
+
+def test_a_person_releases_fields_and_the_batch_ends(database: Database) -> None:
+    tenant_id, batch_id, (page_id,) = queued(database, 1)
+    (claim,) = claimed(database, [page_id])
+    with database.transaction() as s:
+        complete_page(s, page_id, claim.attempt, result(REVIEW, REVIEW, ACCEPTED))
+    with database.reading() as s:
+        first, second, third = list_fields(s, tenant_id, batch_id)
+    with database.transaction() as s:
+        field = verify_field(s, tenant_id=tenant_id, field_id=first.id, value="254", who="ann")
+        assert (field.state, field.value, field.released_by) == ("verified", "254", "ann")
+    assert progress_state(database, tenant_id, batch_id) == "reviewing"
+    with database.transaction() as s:
+        mark_unreadable(s, tenant_id=tenant_id, field_id=second.id, who="bob")
+        verify_field(s, tenant_id=tenant_id, field_id=third.id, value="9", who="ann")
+    assert progress_state(database, tenant_id, batch_id) == "complete"
+    with database.reading() as s:
+        views = list_fields(s, tenant_id, batch_id)
+        history = [
+            event.payload
+            for event in events_after(s, tenant_id, batch_id)
+            if event.kind == "field.verified"
+        ]
+    # What the machine read, and why a person was asked, stays beside what the person said.
+    assert [(view.value, view.raw, view.decision, view.reason) for view in views] == [
+        ("254", "253", "accepted", "below-threshold"),
+        (None, "253", "review", "below-threshold"),
+        ("9", "253", "accepted", None),
+    ]
+    assert [(one["before"], one["value"], one["by"]) for one in history] == [
+        ("253", "254", "ann"),
+        ("253", "9", "ann"),
+    ]
