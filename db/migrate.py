@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
@@ -26,7 +28,18 @@ def alembic_config(connection: Connection) -> Config:
 
 def upgrade(url: str) -> None:
     """Create or upgrade the tables in one transaction. Many processes may call it at once."""
-    engine = make_engine(url)
+    with migrating(url) as connection:
+        command.upgrade(alembic_config(connection), "head")
+
+
+@contextmanager
+def migrating(url: str) -> Iterator[Connection]:
+    """Yield a connection to migrate on, in a transaction that keeps other migrations waiting.
+
+    On SQLite foreign keys are off: a migration that copies a table drops the old one, and with
+    foreign keys on that would delete every row that refers to it.
+    """
+    engine = make_engine(url, foreign_keys=False)
     if engine.dialect.name == "sqlite" and engine.url.database:
         Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -34,7 +47,7 @@ def upgrade(url: str) -> None:
         with engine.begin() as connection:
             if engine.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-            command.upgrade(alembic_config(connection), "head")
+            yield connection
     finally:
         engine.dispose()
 

@@ -30,9 +30,10 @@ _READING = "counterfoil_reading"
 _BUSY_SECONDS = 10
 
 
-def make_engine(url: str) -> Engine:
+def make_engine(url: str, *, foreign_keys: bool = True) -> Engine:
     """Return an engine for a `sqlite:///` or `postgresql+psycopg://` URL. It does not connect yet.
 
+    Without `foreign_keys` SQLite enforces none, as a migration needs it; PostgreSQL always does.
     Raises ConfigError for any other URL.
     """
     try:
@@ -42,7 +43,7 @@ def make_engine(url: str) -> Engine:
             engine = create_engine(
                 parsed, pool_size=32, max_overflow=32, connect_args={"timeout": _BUSY_SECONDS}
             )
-            _configure_sqlite(engine)
+            _configure_sqlite(engine, foreign_keys)
             return engine
         if backend == "postgresql":
             # After a restart of the server the pool holds dead connections: test each before use.
@@ -67,7 +68,7 @@ def url_without_password(url: str) -> str:
     return make_url(url).render_as_string(hide_password=True)
 
 
-def _configure_sqlite(engine: Engine) -> None:
+def _configure_sqlite(engine: Engine, foreign_keys: bool) -> None:
     @event.listens_for(engine, "connect")
     def _connect(connection: sqlite3.Connection, _record: Any) -> None:
         connection.isolation_level = None  # `_begin` begins transactions, not the driver
@@ -75,7 +76,7 @@ def _configure_sqlite(engine: Engine) -> None:
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA foreign_keys = {foreign_keys:d}")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -2,72 +2,147 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import func, inspect, select
+from sqlalchemy import Column, Connection, Integer, delete, inspect, text
 
 from core.errors import ConfigError, TransientError
 from core.policy import Decision
-from db.migrate import MIGRATIONS, alembic_config, upgrade
-from db.models import Base, Field, Page, Reading
+from db.migrate import MIGRATIONS, alembic_config, migrating, upgrade
+from db.models import Base, Page, Tenant
 from db.session import Database, make_engine
-from db.transitions.tenants import ensure_tenant
+from db.transitions.batches import add_template
+from db.transitions.tenants import create_api_key, ensure_tenant
 from tests.contract.acts import claimed, complete_page, queued, result
 
 
 def is_current(url: str) -> bool:
     """Tell whether the database has the newest schema."""
-    engine = make_engine(url)
-    with engine.connect() as connection:
+    with reading(url) as connection:
         revision = MigrationContext.configure(connection).get_current_revision()
-    engine.dispose()
-    return revision == ScriptDirectory(str(MIGRATIONS)).get_current_head()
+    return revision == _scripts().get_current_head()
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory(str(MIGRATIONS))
 
 
 def test_models_and_migrations_agree(database_url: str) -> None:
-    engine = make_engine(database_url)
-    with engine.connect() as connection:
+    with reading(database_url) as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
-    engine.dispose()
 
 
 def test_down_and_up_again(database_url: str) -> None:
     assert is_current(database_url)
-    engine = make_engine(database_url)
-    with engine.begin() as connection:
+    with migrating(database_url) as connection:
         command.downgrade(alembic_config(connection), "base")
     assert not is_current(database_url)
-    with engine.connect() as connection:
+    with reading(database_url) as connection:
         assert inspect(connection).get_table_names() == ["alembic_version"]
-    engine.dispose()
     upgrade(database_url)
     assert is_current(database_url)
 
 
-@pytest.mark.parametrize("revision", ["0002", "0001"])
-def test_readings_survive_a_change_of_the_table_of_pages(
-    database: Database, database_url: str, revision: str
+def test_every_migration_keeps_every_row(database: Database, database_url: str) -> None:
+    fill(database)
+    revisions = [script.revision for script in _scripts().walk_revisions()]  # the newest first
+    before = ids(database_url)
+    assert all(before.values()), "every table has a row to lose"
+    for revision in revisions[1:]:
+        with migrating(database_url) as connection:
+            command.downgrade(alembic_config(connection), revision)
+        kept = ids(database_url)
+        assert kept == {table: before[table] for table in kept}, f"down to {revision}"
+    for revision in reversed(revisions):
+        with migrating(database_url) as connection:
+            command.upgrade(alembic_config(connection), revision)
+        kept = ids(database_url)
+        assert kept == {table: before[table] for table in kept}, f"up to {revision}"
+    assert is_current(database_url)
+
+
+def test_a_migration_may_copy_tables(sqlite_url: str) -> None:
+    """Alembic changes some columns on SQLite only by copying the table and dropping the old one."""
+    database = Database(sqlite_url)
+    fill(database)
+    database.dispose()
+    before = ids(sqlite_url)
+    with migrating(sqlite_url) as connection:
+        operations = Operations(MigrationContext.configure(connection))
+        for table in Base.metadata.tables:
+            with operations.batch_alter_table(table, recreate="always") as batch:
+                batch.add_column(Column("more", Integer))
+    assert ids(sqlite_url) == before
+    with database.transaction() as s:  # on a new connection, where they are on
+        s.execute(delete(Tenant))
+    database.dispose()
+    assert {table for table, rows in ids(sqlite_url).items() if rows} == {"outbox"}
+
+
+def test_a_migration_that_leaves_rows_without_their_parents_is_undone(
+    sqlite_url: str,
 ) -> None:
-    """SQLite changes some columns only by dropping the table, which would cascade."""
-    _, _, page_ids = queued(database, pages=1)
-    (claim,) = claimed(database, page_ids)
-    with database.transaction() as s:
-        assert complete_page(s, claim.page_id, claim.attempt, result(Decision.REVIEW))
-    engine = make_engine(database_url)
-    with engine.begin() as connection:
-        command.downgrade(alembic_config(connection), revision)
-    upgrade(database_url)
-    with engine.connect() as connection:
-        rows = [connection.scalar(select(func.count(table.id))) for table in (Page, Field, Reading)]
+    database = Database(sqlite_url)
+    fill(database)
+    database.dispose()
+    before = ids(sqlite_url)
+
+    def lose_pages() -> None:
+        with migrating(sqlite_url) as connection:
+            connection.execute(delete(Page))
+            command.downgrade(alembic_config(connection), "-1")
+
+    with pytest.raises(ConfigError, match="field"):
+        lose_pages()
+    assert ids(sqlite_url) == before
+    assert is_current(sqlite_url)
+
+
+def test_a_connection_that_enforces_foreign_keys_is_refused(sqlite_url: str) -> None:
+    engine = make_engine(sqlite_url)
+    with engine.begin() as connection, pytest.raises(RuntimeError, match="foreign keys"):
+        command.downgrade(alembic_config(connection), "-1")
     engine.dispose()
-    assert rows == [1, 1, 1]
+    assert is_current(sqlite_url)
+
+
+def fill(db: Database) -> None:
+    """Write a row into every table."""
+    tenant_id, _, page_ids = queued(db, pages=1)
+    (claim,) = claimed(db, page_ids)
+    with db.transaction() as s:
+        assert complete_page(s, claim.page_id, claim.attempt, result(Decision.REVIEW))
+        create_api_key(s, tenant_id, "key")
+        add_template(s, tenant_id=tenant_id, name="t", text="fields: []")
+
+
+def ids(url: str) -> dict[str, frozenset[Any]]:
+    """Return the ids of the rows of every table."""
+    with reading(url) as connection:
+        return {
+            table: frozenset(connection.scalars(text(f'SELECT id FROM "{table}"')))
+            for table in inspect(connection).get_table_names()
+            if table != "alembic_version"
+        }
+
+
+@contextmanager
+def reading(url: str) -> Iterator[Connection]:
+    engine = make_engine(url)
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
 
 
 def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:

@@ -19,5 +19,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # In place: batch mode would drop the table on SQLite, and all readings with it.
+    # In place: batch mode would copy the table on SQLite.
     op.drop_column("page", "turn")

@@ -10,8 +10,7 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-# Both databases change the table in place. Alembic's batch mode would copy it on SQLite and drop
-# the old one, and the foreign keys would delete every reading of every page with it.
+# Both databases change the table in place; Alembic's batch mode would copy it on SQLite.
 
 
 def upgrade() -> None:
