@@ -23,23 +23,7 @@ from db.models import (
     TemplateText,
 )
 from db.progress import progress_of
-from db.transitions.tenants import authenticate
 from db.views import BatchProgress, BatchView, DocumentView, EventView, FieldView, PageView
-
-__all__ = [
-    "authenticate",
-    "backlog",
-    "batch_progress",
-    "events_after",
-    "get_batch",
-    "get_field",
-    "iter_export_rows",
-    "list_batches",
-    "list_documents",
-    "list_fields",
-    "list_pages",
-    "page_with_fields",
-]
 
 # Pages that an export reads at once, and holds in memory.
 _EXPORT_STEP = 500

@@ -19,13 +19,12 @@ from core.policy import review_reason
 from core.settings import Settings
 from db.transitions.documents import NewPage, claim_document, fail_document, open_document
 from db.transitions.pages import (
-    FieldResult,
-    PageResult,
     claim_pages,
     complete_pages,
     fail_page,
     release_page,
 )
+from db.transitions.results import FieldResult, PageResult
 from db.transitions.tenants import create_api_key, ensure_tenant
 from tests.http_client import FlaskTransport, HttpClient
 

@@ -17,8 +17,6 @@ from core.policy import review_reason
 from db.session import Session
 from db.transitions.pages import (
     ClaimedPage,
-    FieldResult,
-    PageResult,
     claim_pages,
     complete_pages,
     fail_page,
@@ -26,6 +24,7 @@ from db.transitions.pages import (
     renew_leases,
     tried_pages,
 )
+from db.transitions.results import FieldResult, PageResult
 from pipeline.types import EncodedPage, FieldReading, PageReading
 from worker.backoff import OUTAGE_SECONDS, retry_with_backoff
 from worker.child import Services

@@ -18,15 +18,15 @@ def verify_field(s: Session, *, tenant_id: str, field_id: str, value: str, who: 
 
     Raises NotFoundError, and ConflictError if the batch was cancelled.
     """
-    return _release(s, tenant_id, field_id, FieldState.VERIFIED, value, who)
+    return _record_decision(s, tenant_id, field_id, FieldState.VERIFIED, value, who)
 
 
 def mark_unreadable(s: Session, *, tenant_id: str, field_id: str, who: str) -> Field:
     """Record in the name of a person that nobody can read a field. Raises as `verify_field`."""
-    return _release(s, tenant_id, field_id, FieldState.UNREADABLE, None, who)
+    return _record_decision(s, tenant_id, field_id, FieldState.UNREADABLE, None, who)
 
 
-def _release(
+def _record_decision(
     s: Session, tenant_id: str, field_id: str, state: FieldState, value: str | None, who: str
 ) -> Field:
     query = select(Field).where(Field.id == field_id, Field.tenant_id == tenant_id)

@@ -21,23 +21,9 @@ from core.ids import object_key
 from db.models import Batch, BatchState, Document, Page, PageState, TemplateText
 from db.session import database_now
 from db.transitions.events import record_events
-from db.transitions.results import FieldResult, PageResult, insert_fields
+from db.transitions.results import PageResult, insert_fields
 from db.transitions.settle import lock_batches, settle
 from db.transitions.waiting import back_off, may_be_tried, take_to_hint
-
-__all__ = [
-    "ClaimedPage",
-    "FieldResult",
-    "PageResult",
-    "claim_pages",
-    "complete_pages",
-    "fail_page",
-    "pages_to_hint",
-    "reap_expired",
-    "release_page",
-    "renew_leases",
-    "tried_pages",
-]
 
 # Pages that one call of the reaper takes. The next call takes more.
 _REAPED_AT_ONCE = 1000

@@ -12,7 +12,8 @@ from db.models import Document, Page
 from db.session import Database, Session
 from db.transitions.batches import NewDocument, add_documents, close_batch, create_batch
 from db.transitions.documents import NewPage, claim_document, open_document
-from db.transitions.pages import ClaimedPage, FieldResult, PageResult, claim_pages, complete_pages
+from db.transitions.pages import ClaimedPage, claim_pages, complete_pages
+from db.transitions.results import FieldResult, PageResult
 from db.transitions.tenants import ensure_tenant
 
 FOREVER = 3600.0

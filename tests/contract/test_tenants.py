@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session
 from core.errors import NotFoundError
 from core.policy import Decision
 from db.queries import (
-    authenticate,
     backlog,
     batch_progress,
     events_after,
@@ -33,7 +32,13 @@ from db.transitions.batches import (
     delete_batch,
 )
 from db.transitions.fields import mark_unreadable, verify_field
-from db.transitions.tenants import create_api_key, ensure_tenant, list_api_keys, revoke_api_key
+from db.transitions.tenants import (
+    authenticate,
+    create_api_key,
+    ensure_tenant,
+    list_api_keys,
+    revoke_api_key,
+)
 from tests.contract.acts import (
     add_document,
     claimed,

@@ -267,9 +267,11 @@ class Walk(RuleBasedStateMachine):
                 assert counted(progress.fields) == count(list(batch.fields.values()))
                 rows = {row.id: row for row in iter_export_rows(s, batch.tenant_id, batch.id)}
                 assert set(rows) == {page.id for page in batch.pages}
+                query = select(Page.id, Page.attempt).where(Page.batch_id == batch.id)
+                attempts = {row.id: row.attempt for row in s.execute(query)}
                 for page in batch.pages:
                     row = rows[page.id]
-                    assert (row.state, row.attempt) == (page.state, page.attempt)
+                    assert (row.state, attempts[page.id]) == (page.state, page.attempt)
                     assert page.failures <= MAX_ATTEMPTS
                     assert [one.raw for one in row.fields] == (
                         [] if page.value is None else [page.value]
