@@ -20,10 +20,12 @@ from pipeline.readers.loaded import Readers
 from pipeline.readers.strip import read_ctc
 from pipeline.types import Alternative, FieldReading
 
-# The factor on the confidence of a value without a decimal point where the grammar allows one.
-# The glyph reader knows no point and the strip reader misses faint ones: 12.50 read as 1250 is
-# wrong a hundredfold, so a person must look.
-NO_POINT_FACTOR: Final = 0.5
+# The factor on the confidence of a value that a person must look at, however sure the readers are.
+# A value without a decimal point where the grammar allows one: the glyph reader knows no point and
+# the strip reader misses faint ones, and 12.50 read as 1250 is wrong a hundredfold. An empty field
+# of a template in which the glyph reader reads digits: the strip reader is too sure about shapes it
+# has not learnt.
+UNPROVEN_FACTOR: Final = 0.5
 
 # What must be seen of a field that is called empty.
 MIN_ROWS: Final = 12  # pixels: in a lower strip no digit is legible
@@ -90,7 +92,7 @@ def combine(
     raw = by_ctc.raw if from_ctc or best.value == "" else by_glyphs.raw
     # The glyph reader knows no decimal point: its digits are in the same places.
     agreed = bool(by_glyphs.legal) and by_glyphs.legal[0].value == best.value.replace(".", "")
-    return FieldReading(
+    reading = FieldReading(
         name=field.strip.name,
         value=best.value,
         raw=raw,
@@ -101,6 +103,8 @@ def combine(
         rule=None if best.value == raw else field.grammar.name,
         reader=BOTH,
     )
+    contradicted = best.value == "" and by_glyphs.raw != "" and field.paper is not None
+    return _unproven(reading) if contradicted else reading
 
 
 def from_one_reader(field: FieldStrip, seen: Hypotheses, reader: str) -> FieldReading:
@@ -158,11 +162,15 @@ def cap_without_decimal_point(reading: FieldReading, grammar: Grammar) -> FieldR
     """Lower the confidence of a value without a decimal point where `grammar` allows one."""
     if not reading.value or "." in reading.value or "." not in grammar.value_characters():
         return reading
+    return _unproven(reading)
+
+
+def _unproven(reading: FieldReading) -> FieldReading:
     return replace(
         reading,
-        confidence=NO_POINT_FACTOR * reading.confidence,
+        confidence=UNPROVEN_FACTOR * reading.confidence,
         alternatives=tuple(
-            replace(item, probability=NO_POINT_FACTOR * item.probability)
+            replace(item, probability=UNPROVEN_FACTOR * item.probability)
             for item in reading.alternatives
         ),
     )

@@ -21,8 +21,8 @@ class FieldStrip:
     """The strip of one field, what the field may hold, and what is known of its place.
 
     `ruled`: the strip may show printed boxes and lines. `on_page`: the whole field lies on the
-    page. `paper` is the tone of the page's paper, 0 to 255; None where the strip is all that there
-    is.
+    page. `paper` is the tone of the page's paper, 0 to 255; None without a template, where empty
+    only means that the strip holds no number.
     """
 
     strip: Strip

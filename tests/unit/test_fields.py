@@ -70,6 +70,15 @@ def test_where_both_see_nothing_the_field_is_empty_with_their_confidence() -> No
     assert reading.confidence == reading.alternatives[0].probability > 0.9
 
 
+def test_empty_is_not_sure_where_the_glyph_reader_reads_digits() -> None:
+    for probability in (0.001, 0.5, 0.99):
+        seen, nothing = glyphs_of("12", probability), Hypotheses("", (), 0.9999)
+        placed = replace(field("digits(2)"), paper=200.0)
+        reading = combine(placed, seen, nothing, WEIGHTS)
+        assert reading.value == ""
+        assert reading.confidence == reading.alternatives[0].probability <= 0.5
+
+
 @pytest.mark.parametrize("reader", [GLYPH, STRIP])
 def test_one_reader_alone(reader: str) -> None:
     strip = field("digits(2)")
