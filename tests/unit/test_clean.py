@@ -16,43 +16,7 @@ from pipeline.cleaning.ink import separate_ink
 from pipeline.grammar.parse import parse_grammar
 from pipeline.readers.segment import segment_cells
 from pipeline.types import Glyph, Image
-
-PAPER, INK = 215.0, 45.0
-
-
-def _comb(
-    text: str,
-    *,
-    pitch: int = 42,
-    high: int = 46,
-    line: float = 90.0,
-    dotted: bool = False,
-    gap: int = 0,
-    shift: int = 0,
-    seed: int = 1,
-) -> tuple[Image, Image]:
-    """Return the grey image of `text`, a digit a cell, and the same without the comb."""
-    width = pitch * len(text) + 40
-    written = np.full((high + 34, width), PAPER, np.uint8)
-    for cell, char in enumerate(text):
-        if char != " ":
-            at = (20 + cell * pitch + 11 + shift, 14 + high - 12)
-            cv2.putText(written, char, at, cv2.FONT_HERSHEY_SIMPLEX, 1.0, INK, 3, cv2.LINE_AA)
-    printed = np.full_like(written, PAPER)
-    for cell in range(len(text)):
-        left, right = 20 + cell * pitch, 20 + (cell + 1) * pitch - gap
-        cv2.rectangle(printed, (left, 14), (right, 14 + high), line, 1)
-        if dotted:
-            printed[16 : 13 + high : 3, [left, right]] = PAPER
-    if dotted:
-        cv2.rectangle(printed, (20, 14), (20 + len(text) * pitch, 14 + high), INK, 1)
-    noise = np.random.default_rng(seed).normal(0, 2, written.shape)
-    blur = [
-        cv2.GaussianBlur(image.astype(np.float32), (0, 0), 0.6) + noise
-        for image in (np.minimum(written, printed), written)
-    ]
-    both, plain = (np.clip(image, 0, 255).astype(np.uint8) for image in blur)
-    return both, plain
+from tests.drawing_strips import INK, PAPER, draw_comb
 
 
 def _overlap(clean: CleanStrip, plain: Image) -> float:
@@ -65,7 +29,7 @@ def _overlap(clean: CleanStrip, plain: Image) -> float:
 @pytest.mark.parametrize("line", [60.0, 120.0, 165.0, 195.0])
 @pytest.mark.parametrize("text", ["15032016", "11111111", "08082022"])
 def test_a_comb_goes_whatever_its_tone(text: str, line: float) -> None:
-    grey, plain = _comb(text, line=line)
+    grey, plain = draw_comb(text, line=line)
     clean = clean_strip(grey, cells=8)
     assert _overlap(clean, plain) > 0.93
     if line < 190:
@@ -75,21 +39,21 @@ def test_a_comb_goes_whatever_its_tone(text: str, line: float) -> None:
 
 
 def test_a_dotted_comb_goes() -> None:
-    grey, plain = _comb("31122019", dotted=True)
+    grey, plain = draw_comb("31122019", dotted=True)
     clean = clean_strip(grey, cells=8)
     assert clean.comb is not None
     assert _overlap(clean, plain) > 0.93
 
 
 def test_a_comb_whose_lower_border_was_cut_off_goes() -> None:
-    grey, plain = _comb("31122019", line=60.0)
+    grey, plain = draw_comb("31122019", line=60.0)
     clean = clean_strip(grey[:57], cells=8)
     assert clean.comb is not None
     assert _overlap(clean, plain[:57]) > 0.9
 
 
 def test_separated_boxes_go() -> None:
-    grey, plain = _comb("31122019", gap=6, line=70.0)
+    grey, plain = draw_comb("31122019", gap=6, line=70.0)
     clean = clean_strip(grey, cells=8)
     assert clean.comb is not None
     assert _overlap(clean, plain) > 0.9
@@ -97,7 +61,7 @@ def test_separated_boxes_go() -> None:
 
 @pytest.mark.parametrize("cells", [None, 6])
 def test_a_plain_comb_needs_no_count(cells: int | None) -> None:
-    clean = clean_strip(_comb("402917", line=60.0)[0], cells=cells)
+    clean = clean_strip(draw_comb("402917", line=60.0)[0], cells=cells)
     assert clean.comb is not None
     assert clean.comb.cells == 6
 
@@ -114,13 +78,13 @@ def _filled(clean: CleanStrip) -> dict[int, Glyph]:
 
 
 def test_each_cell_has_its_own_digit() -> None:
-    clean = clean_strip(_comb("4 2917", line=60.0)[0], cells=6)
+    clean = clean_strip(draw_comb("4 2917", line=60.0)[0], cells=6)
     assert list(_filled(clean)) == [0, 2, 3, 4, 5]
 
 
 def test_ink_across_a_separator_stays_in_one_cell() -> None:
-    grey, plain = _comb("  8   ", line=60.0, shift=-17)  # its left part lies in the second cell
-    whole, _ = _comb("  8   ", line=60.0)
+    grey, plain = draw_comb("  8   ", line=60.0, shift=-17)  # its left part lies in the second cell
+    whole, _ = draw_comb("  8   ", line=60.0)
     (found,) = _filled(clean_strip(grey, cells=6)).values()
     (wanted,) = _filled(clean_strip(whole, cells=6)).values()
     box = found.box
@@ -133,13 +97,13 @@ def test_ink_across_a_separator_stays_in_one_cell() -> None:
 
 
 def test_two_digits_joined_across_a_separator_are_parted() -> None:
-    grey, _ = _comb(" 77   ", line=60.0)
+    grey, _ = draw_comb(" 77   ", line=60.0)
     cv2.line(grey, (75, 32), (125, 32), INK, 3)
     assert list(_filled(clean_strip(grey, cells=6))) == [1, 2]
 
 
 def test_print_around_the_comb_goes_and_nothing_else() -> None:
-    grey, plain = _comb("15032016", line=60.0)
+    grey, plain = draw_comb("15032016", line=60.0)
     for cell, letter in enumerate("DDMMYYYY"):
         at = (30 + cell * 42, 78)
         cv2.putText(grey, letter, at, cv2.FONT_HERSHEY_SIMPLEX, 0.4, INK, 1, cv2.LINE_AA)
@@ -149,7 +113,7 @@ def test_print_around_the_comb_goes_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("text", ["1503    ", "1 0 2 1 "])
 def test_captions_in_the_cells_go_and_digits_stay(text: str) -> None:
-    grey, plain = _comb(text, line=60.0)
+    grey, plain = draw_comb(text, line=60.0)
     for cell, letter in enumerate("DDMMYYYY"):
         tile = np.full(grey.shape, 255, np.uint8)
         at = (54 + cell * 42 - 12, 57)
@@ -161,7 +125,7 @@ def test_captions_in_the_cells_go_and_digits_stay(text: str) -> None:
     assert list(_filled(clean)) == [cell for cell, char in enumerate(text) if char != " "]
 
 
-def test_a_row_of_ones_between_two_lines_is_no_comb() -> None:
+def test_a_row_of_ones_between_two_lines_is_nodraw_comb() -> None:
     grey = np.full((80, 420), PAPER, np.uint8)
     for y in (12, 66):
         cv2.line(grey, (0, y), (419, y), INK, 2)

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.cleaning.ink import binarize, separate_ink
-from pipeline.cleaning.paper import estimate_noise, is_blank
 from pipeline.types import Image
 
 
@@ -92,14 +91,6 @@ def test_a_gradient_alone_has_no_ink() -> None:
     assert not binarize(grey).any()
 
 
-@settings(max_examples=20, deadline=None)
-@given(sigma=st.floats(1.5, 25), tone=st.integers(80, 170), seed=st.integers(0, 2**32 - 1))
-def test_noise_is_measured(sigma: float, tone: int, seed: int) -> None:
-    noise = np.random.default_rng(seed).normal(tone, sigma, (120, 300))
-    grey = np.clip(np.rint(noise), 0, 255).astype(np.uint8)
-    assert estimate_noise(grey) == pytest.approx(sigma, rel=0.15, abs=0.3)
-
-
 @settings(max_examples=40, deadline=None)
 @given(
     rows=st.integers(1, 70),
@@ -128,21 +119,3 @@ def test_blurred_strokes_in_a_small_box_stand_out_of_noise() -> None:
     assert ink.contrast > 0.5
     assert ink.noise < 0.1 * ink.contrast
     assert count(ink.mask) == 2
-
-
-@pytest.mark.parametrize("noise", [0, 3, 12, 30])
-def test_paper_and_the_edge_of_a_shadow_are_flat(noise: float) -> None:
-    rng = np.random.default_rng(int(noise))
-    for shape in ((100, 400), (25, 90)):
-        shade = 1 - 0.5 / (1 + np.exp(-(np.arange(shape[1]) - 60) / 8))
-        grey = np.tile(190 * shade, (shape[0], 1)) + rng.normal(0, noise, shape)
-        assert is_blank(np.clip(grey, 0, 255).astype(np.uint8))
-
-
-@pytest.mark.parametrize(("noise", "faint"), [(0, 12), (4, 12), (12, 25)])
-def test_faint_marks_are_not_flat(noise: float, faint: int) -> None:
-    rng = np.random.default_rng(5)
-    _, mask = drawn(60)
-    for sign in (-1, 1):
-        grey = 180 + sign * faint * (mask / 255) + rng.normal(0, noise, mask.shape)
-        assert not is_blank(np.clip(grey, 0, 255).astype(np.uint8))
