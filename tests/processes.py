@@ -1,10 +1,14 @@
-"""Processes of this machine, as `/proc` shows them."""
+"""Processes of this machine, as `/proc` shows them; and Python in a process of its own."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
+
+from tests.samples import ROOT
 
 
 def command_line(pid: int) -> list[str]:
@@ -45,3 +49,17 @@ def processes_of(home: Path) -> list[int]:
         if mark in said and pid != os.getpid() and alive(pid):
             found.append(pid)
     return found
+
+
+def run_python(*arguments: str | Path, how: str = "-m") -> subprocess.CompletedProcess[str]:
+    """Run a module, or code with `how` "-c", in a process of its own, from the project's root.
+
+    So TensorFlow stays out of the test process: its memory, its threads and its warnings.
+    """
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", how, *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -35,9 +35,7 @@ def chromium(tmp_path: Path, page: Path, *options: str) -> None:
         missing("no Chromium on the PATH")
     command = [program, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
     command += [f"--user-data-dir={tmp_path / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND"]
-    subprocess.run(
-        [*command, *options, page.as_uri()], check=True, capture_output=True, timeout=120
-    )
+    subprocess.run([*command, *options, page.as_uri()], check=True, capture_output=True)
 
 
 def screenshot(tmp_path: Path, page: Path, *options: str) -> np.ndarray:

@@ -56,7 +56,7 @@ def test_the_demo_twice(tmp_path: Path) -> None:
     home, results = tmp_path / "data", tmp_path / "results.csv"
     for run in (1, 2):
         process = start(home, results)
-        said, _ = process.communicate(timeout=240)
+        said, _ = process.communicate()
         assert process.returncode == 0, said
         assert children_of(process) == []
         assert f"12 of 12 pages read, {FIELDS} fields" in said
@@ -83,10 +83,10 @@ def test_ctrl_c_in_the_middle_leaves_nothing_running(tmp_path: Path) -> None:
             break
     assert children_of(process)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate()
     assert process.returncode == 130, said
     assert "nothing is left running" in said
-    eventually("all have ended", lambda: not children_of(process), seconds=10)
+    eventually("all have ended", lambda: not children_of(process))
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def url() -> Iterator[str]:
     else:
         pytest.fail("".join(said))
     process.terminate()
-    rest, _ = process.communicate(timeout=30)
+    rest, _ = process.communicate()
     assert "CALLS OUT" not in "".join(said) + rest
 
 

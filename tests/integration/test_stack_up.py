@@ -78,7 +78,6 @@ def _refused(home: Path, *more: str) -> tuple[int, str]:
         _command(home, *more),
         capture_output=True,
         text=True,
-        timeout=60,
         env=_environment(),
         check=False,
     )
@@ -99,7 +98,7 @@ def test_up_starts_refuses_a_second_and_stops(tmp_path: Path) -> None:
         assert f"process {running.process.pid}" in message
 
         running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(20) == 0
+        assert running.process.wait(120) == 0
         assert "has stopped" in running.text()
         assert processes_of(home) == []
 
@@ -119,14 +118,14 @@ def test_killed_up_leaves_no_orphan_and_starts_again(tmp_path: Path) -> None:
 
         family = eventually("all processes are there", whole_family)
         running.process.kill()
-        eventually("all its children are gone", lambda: not any(map(alive, family)), seconds=20)
+        eventually("all its children are gone", lambda: not any(map(alive, family)))
         running.process.wait()
     with up(home) as running:
         url = running.ready()
         assert (home / "api-key").read_text() == key
         assert HttpClient(url, key.strip()).get("/v1/batches").status_code == 200
         running.process.send_signal(signal.SIGINT)
-        assert running.process.wait(20) == 0
+        assert running.process.wait(120) == 0
 
 
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
@@ -150,9 +149,7 @@ def test_a_data_directory_that_cannot_be(tmp_path: Path, below: str) -> None:
 def test_a_full_disk_is_said_before_the_start(tmp_path: Path) -> None:
     # A limit on file sizes is what a full disk looks like to the first write.
     limited = ["bash", "-c", 'ulimit -f 8; exec "$0" "$@"', *_command(tmp_path, "--port", "0")]
-    ended = subprocess.run(
-        limited, capture_output=True, text=True, timeout=60, env=_environment(), check=False
-    )
+    ended = subprocess.run(limited, capture_output=True, text=True, env=_environment(), check=False)
     assert ended.returncode == 2, ended.stderr
     assert str(tmp_path) in ended.stderr
 
@@ -167,7 +164,6 @@ def test_an_unreachable_server_is_named(tmp_path: Path) -> None:
         _command(tmp_path / "home", "--port", "0"),
         capture_output=True,
         text=True,
-        timeout=90,
         env=environment,
         check=False,
     )

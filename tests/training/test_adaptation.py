@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from core.errors import InputError
 from pipeline.grammar.base import ANY_DIGITS
 from pipeline.grammar.parse import parse_grammar
 from storage.site_models import current_name
+from tests.processes import run_python
 from training.adaptation.corrections import (
     Correction,
     as_pool,
@@ -36,8 +36,6 @@ from training.adaptation.fine_tune import (
     split,
 )
 from training.evaluation.labelled import Example
-
-_ROOT = Path(__file__).parents[2]
 
 
 def corrections(count: int, a_file: int = 1) -> list[Correction]:
@@ -144,20 +142,7 @@ def test_what_cannot_be_learnt_is_left_out_and_counted(tmp_path: Path) -> None:
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [
-            sys.executable,
-            "-W",
-            "ignore",
-            "-c",
-            "from cli.main import app; app()",
-            *map(str, arguments),
-        ],
-        cwd=_ROOT,
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
+    return run_python("from cli.main import app; app()", *arguments, how="-c")
 
 
 def test_the_models_of_a_new_site_are_the_bundled_one(tmp_path: Path) -> None:
@@ -228,13 +213,7 @@ for old, same in zip(network.get_weights(), begun.get_weights(), strict=True):
 
 @pytest.mark.slow
 def test_a_reader_that_has_not_proved_better_is_not_promoted(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", _WHOLE, tmp_path / "home", tmp_path / "scans"],
-        cwd=_ROOT,
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
+    done = run_python(_WHOLE, tmp_path / "home", tmp_path / "scans", how="-c")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert not report["promoted"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,35 +10,24 @@ import pytest
 
 from core.errors import ConfigError
 from pipeline.readers.runtime import Model
+from tests.processes import run_python
+from tests.samples import ROOT
 from training.datasets import load_mnist
 from training.glyph.network import PARAMETERS
 from training.glyph.train import GlyphRun, read_run
-
-
-def _python_code(code: str, *arguments: Path) -> subprocess.CompletedProcess[str]:
-    return _python(code, *arguments, how="-c")
-
-
-def _python(*arguments: str | Path, how: str = "-m") -> subprocess.CompletedProcess[str]:
-    # TensorFlow stays out of the test process: its memory, its threads and its warnings.
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", how, *map(str, arguments)],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
 
 
 @pytest.fixture(scope="module")
 def finished(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run")
     options = ["--data", data_dir, "--out", out, "--limit", "300", "--batch-size", "64"]
-    done = _python("training.glyph.train", *options, "--epochs", "1", "--finish", "0")
+    done = run_python("training.glyph.train", *options, "--epochs", "1", "--finish", "0")
     assert done.returncode == 0, done.stderr
-    done = _python("training.glyph.train", *options, "--epochs", "2", "--finish", "1", "--resume")
+    done = run_python(
+        "training.glyph.train", *options, "--epochs", "2", "--finish", "1", "--resume"
+    )
     assert done.returncode == 0, done.stderr
-    done = _python("training.glyph.export", "--run", out, "--data", data_dir)
+    done = run_python("training.glyph.export", "--run", out, "--data", data_dir)
     assert done.returncode == 0, done.stderr
     return out
 
@@ -93,7 +80,7 @@ def test_the_report_needs_nothing_beside_it(finished: Path) -> None:
 @pytest.mark.slow
 def test_the_network_has_the_published_number_of_parameters() -> None:
     code = "from training.glyph.network import build_network as b; print(b().count_params())"
-    done = _python_code(code)
+    done = run_python(code, how="-c")
     assert done.stdout.strip() == "867434", done.stderr
 
 
@@ -109,18 +96,18 @@ def test_a_run_may_begin_from_the_weights_that_ship(data_dir: Path) -> None:
         "said = np.asarray(network(first, training=False))\n"
         "print((said.argmax(axis=1) == digits.labels[:600]).sum())"
     )
-    done = _python_code(code, data_dir)
+    done = run_python(code, data_dir, how="-c")
     assert int(done.stdout) > 590, done.stderr
 
 
 @pytest.mark.slow
 def test_weights_to_begin_from_that_are_none_are_named(data_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "no.tflite").write_bytes(b"none")
-    strip = Path(__file__).parents[2] / "pipeline/readers/weights/strip.weights.h5"
+    strip = ROOT / "pipeline/readers/weights/strip.weights.h5"
     cases = (tmp_path / "no.tflite", tmp_path / "missing.h5", strip)
     for number, weights in enumerate(cases):
         options = ["--data", data_dir, "--out", tmp_path / str(number), "--limit", "50"]
-        done = _python("training.glyph.train", *options, "--start", weights)
+        done = run_python("training.glyph.train", *options, "--start", weights)
         assert done.returncode != 0
         assert f"{weights} " in done.stderr
         assert "Traceback" not in done.stderr
@@ -138,7 +125,7 @@ def test_missing_tensorflow_is_said_in_plain_words(tmp_path: Path) -> None:
         "try: app(['glyphs', '--data', sys.argv[1], '--out', sys.argv[1]], standalone_mode=False)\n"
         "except ConfigError as exc: print(exc)"
     )
-    done = _python_code(code, tmp_path)
+    done = run_python(code, tmp_path, how="-c")
     assert "TensorFlow is not installed" in done.stdout, done.stderr
     assert "train" in done.stdout
 

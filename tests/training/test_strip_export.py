@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +15,9 @@ from core.errors import ConfigError
 from pipeline.readers.normalise import normalise_strip
 from pipeline.readers.runtime import Model
 from pipeline.readers.strip import posteriors
+from tests.processes import run_python
 from training.strip.ctc import negative_log_likelihoods
 from training.strip.export import FILES, OUTPUTS, export_strips
-
-_PYTHON = [sys.executable, "-W", "ignore"]
-_ROOT = Path(__file__).parents[2]
 
 # TensorFlow stays out of the test process: its memory, its threads and its warnings.
 _COMPARE = """
@@ -47,10 +43,9 @@ for columns in (96, 192, 512):
 """
 
 
+@pytest.mark.slow
 def test_int8_reads_any_width_as_float_does() -> None:
-    done = subprocess.run(
-        [*_PYTHON, "-c", _COMPARE], cwd=_ROOT, capture_output=True, text=True, timeout=280
-    )
+    done = run_python(_COMPARE, how="-c")
     assert done.returncode == 0, done.stderr
     differences = [float(line) for line in done.stdout.split()]
     assert len(differences) == 3
@@ -99,9 +94,7 @@ def test_a_run_becomes_weights_that_their_card_describes(data_dir: Path, tmp_pat
         ["training.strip.train", *folders, "--out", str(tmp_path), *options],
         ["training.strip.export", *folders, "--run", str(tmp_path)],
     ):
-        done = subprocess.run(
-            [*_PYTHON, "-m", *command], cwd=_ROOT, capture_output=True, text=True, timeout=280
-        )
+        done = run_python(*command)
         assert done.returncode == 0, done.stderr
     assert all((tmp_path / name).is_file() for name in FILES)
     card = (tmp_path / "strip.json").read_text(encoding="utf-8")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.readers.normalise import ROWS, normalise_strip
 from pipeline.types import Image
+from tests.processes import run_python
 from training.strip.train import (
     Pool,
     augment_strip,
@@ -174,13 +173,7 @@ for small, large in zip(networks, networks[1:]):
 
 @pytest.mark.slow
 def test_a_grown_network_begins_as_the_smaller_one() -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", GROWN],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
+    done = run_python(GROWN, how="-c")
     assert done.returncode == 0, done.stderr
     deeper, refused, wider, refused_too = done.stdout.splitlines()
     assert float(deeper) > 0.95  # two networks begun at random: -0.5 to 0.3
@@ -194,13 +187,7 @@ def test_a_tiny_run_trains(data_dir: Path, tmp_path: Path) -> None:
     options = ["--strips", "64", "--validation", "20", "--epochs", "2", "--layout", "small"]
     options += ["--batch-size", "8"]
     folders = ["--data", str(data_dir), "--out", str(tmp_path)]
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "training.strip.train", *folders, *options],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
+    done = run_python("training.strip.train", *folders, *options)
     assert done.returncode == 0, done.stderr
     history = json.loads((tmp_path / "history.json").read_text(encoding="utf-8"))
     assert len(history) == 2
