@@ -47,7 +47,7 @@ def resize(image: Image, scale: float) -> Image:
 def resize_to(image: Image, size: tuple[int, int]) -> Image:
     """Return the image at `size`, (columns, rows); itself where it has that size.
 
-    Enlarging is linear: cubic interpolation would ring beside the strokes of ink on black.
+    Enlarging is linear, which never overshoots beside a stroke.
     """
     if image.shape == size[::-1]:
         return image

@@ -63,13 +63,11 @@ def is_blank(grey: Image) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class DarknessLevels:
-    """The levels of a darkness image, 0 to 255: the paper's `floor` and its `spread` (one standard
-    deviation), and how far the ink stands above the floor.
-    """
+    """The levels of a darkness image, 0 to 255."""
 
-    contrast: float
-    floor: float
-    spread: float
+    contrast: float  # of the ink, above `floor`
+    floor: float  # the paper's darkness
+    spread: float  # of the paper, as a standard deviation
 
     @property
     def ink_stands_out(self) -> bool:

@@ -87,5 +87,5 @@ def test_where_nothing_darker_is_written_all_stays() -> None:
     np.testing.assert_array_equal(erased(soft) > 0, soft > 60)
 
 
-def test_an_empty_comb_is_borne() -> None:
+def test_an_empty_comb_stays_empty() -> None:
     assert not erased(np.zeros((90, 540), np.uint8)).any()

@@ -157,7 +157,7 @@ def test_a_strip_without_rules_comes_back_as_it_is(text: str, seed: int, dark: b
 
 @pytest.mark.parametrize("shape", [(1, 1), (0, 5), (3, 400), (12, 12), (400, 3), (256, 1600)])
 @pytest.mark.parametrize("value", [0, 128, 255])
-def test_flat_strips_of_any_shape_are_borne(shape: tuple[int, int], value: int) -> None:
+def test_flat_strips_of_any_shape_hold_no_comb(shape: tuple[int, int], value: int) -> None:
     clean = clean_strip(np.full(shape, value, np.uint8), cells=8)
     assert clean.grey.shape == shape
     assert clean.comb is None
@@ -165,7 +165,9 @@ def test_flat_strips_of_any_shape_are_borne(shape: tuple[int, int], value: int) 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**16), st.integers(8, 90), st.integers(8, 500))
-def test_noise_and_stripes_are_borne(seed: int, height: int, width: int) -> None:
+def test_noise_and_stripes_give_a_strip_of_the_same_size(
+    seed: int, height: int, width: int
+) -> None:
     rng = np.random.default_rng(seed)
     grey = rng.integers(0, 256, (height, width)).astype(np.uint8)
     grey[:, :: int(rng.integers(5, 30))] = 20

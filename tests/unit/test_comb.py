@@ -133,7 +133,9 @@ def test_strokes_between_two_rules_are_no_comb() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**16), st.integers(10, 90), st.integers(10, 400))
-def test_any_shades_are_borne_and_never_written_to(seed: int, height: int, width: int) -> None:
+def test_any_shades_can_be_searched_and_are_never_written_to(
+    seed: int, height: int, width: int
+) -> None:
     shades = np.random.default_rng(seed).integers(0, 256, (height, width)).astype(np.uint8)
     before = shades.copy()
     comb = find_comb(shades, (rule(2, 0, width), rule(height - 3, 0, width)), 0.01, 5)

@@ -101,7 +101,7 @@ def test_digits_cut_close_are_no_borders(text: str) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (12, 12), (40, 3), (3, 400), (76, 300)])
 @pytest.mark.parametrize("value", [0, 255])
-def test_nothing_and_all_are_borne(shape: tuple[int, int], value: int) -> None:
+def test_empty_and_full_strips_stay_of_their_size(shape: tuple[int, int], value: int) -> None:
     ink = np.full(shape, value, np.uint8)
     cleaned = without_rules(ink)
     assert cleaned.shape == shape

@@ -70,12 +70,13 @@ def test_a_bar_is_too_thick_for_a_rule(thick: int) -> None:
     assert not find_strip_rules(ink).horizontal
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (11, 400), (400, 11), (76, 300)])
-@pytest.mark.parametrize("value", [0, 255])
-def test_tiny_empty_and_full_strips_are_borne(shape: tuple[int, int], value: int) -> None:
-    rules = find_strip_rules(np.full(shape, value, np.uint8))
-    if min(shape) < 12 or value == 0:
-        assert not rules
+@pytest.mark.parametrize("shape", [(1, 1), (11, 400), (400, 11)])
+def test_tiny_strips_hold_no_rules(shape: tuple[int, int]) -> None:
+    assert not find_strip_rules(np.full(shape, 255, np.uint8))
+
+
+def test_a_strip_without_ink_holds_no_rules() -> None:
+    assert not find_strip_rules(np.zeros((76, 300), np.uint8))
 
 
 def test_the_lean_is_that_of_vertical_rules() -> None:
