@@ -1,9 +1,9 @@
 """Real servers for tests, from wheels: PostgreSQL, SeaweedFS (S3), Valkey.
 
-Each is a context manager that starts its own server on free ports in a temporary folder, yields
-once it has answered a real request, and stops it. None needs root, Docker or the network. Where
-a wheel is missing, `ServerMissingError` is raised: `tests/conftest.py` turns it into a skip, or
-into a failure where `CI` is set.
+Each is a context manager. It starts a server of its own on free ports in a temporary folder, yields
+when the server has answered a real request, and stops it. None needs root, Docker or the network.
+If a wheel is missing, it raises `ServerMissingError`, and `tests/conftest.py` skips the test, or
+fails it where `CI` is set.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ServerMissingError(Exception):
 
 @dataclass(slots=True)
 class Server:
-    """A server process that tests may kill, freeze and start again on the same data and port."""
+    """A server process that tests can kill, freeze and start again on the same data and port."""
 
     name: str
     command: list[str]
@@ -79,7 +79,7 @@ class Server:
         return (self.folder / f"{self.name}.log").read_text(errors="replace")[-4000:]
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """Ask the process to end, and see that it does. It may have ended already."""
+        """Ask the process to end and wait until it does; it may have ended already."""
         if self.process is None:
             return
         with suppress(ProcessLookupError):
@@ -95,7 +95,7 @@ class Server:
         self.stop(signal.SIGKILL)
 
     def freeze(self) -> None:
-        """Let it hold its connections and answer nothing, as a server does whose disk hangs."""
+        """Stop it: it keeps its connections and answers nothing, like a server whose disk hangs."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 

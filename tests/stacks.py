@@ -17,7 +17,7 @@ QUICK = {"lease_seconds": 4.0, "heartbeat_seconds": 1.0, "reconcile_seconds": 1.
 
 @contextmanager
 def running(settings: Settings) -> Iterator[tuple[Stack, HttpClient]]:
-    """A stack and a client of it; what its processes logged is shown if the test fails."""
+    """Run a stack, with a client of it; if the test fails, print the end of each process's log."""
     reports: list[str] = []
     with Stack(settings, report=reports.append) as stack:
         client = HttpClient(stack.url, stack.api_key)

@@ -17,7 +17,16 @@ from tests.samples import DEMO, ROOT
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def browser() -> str:
+    """The path of Chromium."""
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        missing("no Chromium on the PATH")
+    return program
+
+
+@pytest.fixture(scope="module")
+def page(browser: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of one cheque, made by the command."""
     folder = tmp_path_factory.mktemp("report")
     shutil.copy(DEMO / "cheque-1.jpg", folder)
@@ -29,35 +38,32 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report.html"
 
 
-def chromium(tmp_path: Path, page: Path, *options: str) -> None:
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        missing("no Chromium on the PATH")
-    command = [program, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+def chromium(browser: str, tmp_path: Path, page: Path, *options: str) -> None:
+    command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
     command += [f"--user-data-dir={tmp_path / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND"]
     subprocess.run([*command, *options, page.as_uri()], check=True, capture_output=True)
 
 
-def screenshot(tmp_path: Path, page: Path, *options: str) -> np.ndarray:
+def screenshot(browser: str, tmp_path: Path, page: Path, *options: str) -> np.ndarray:
     path = tmp_path / "shot.png"
-    chromium(tmp_path, page, f"--screenshot={path}", "--window-size=1100,2400", *options)
+    chromium(browser, tmp_path, page, f"--screenshot={path}", "--window-size=1100,2400", *options)
     shot = cv2.imread(str(path))
     assert shot is not None
     return shot.reshape(-1, 3)
 
 
-def test_it_is_drawn_light_and_dark(tmp_path: Path, page: Path) -> None:
-    light = screenshot(tmp_path, page)
+def test_it_is_drawn_light_and_dark(browser: str, tmp_path: Path, page: Path) -> None:
+    light = screenshot(browser, tmp_path, page)
     assert np.median(light) > 240
     curve = np.abs(light.astype(int) - (0x5F, 0x6E, 0x0B)).sum(axis=1) < 12
     assert curve.sum() > 200, "the curves have the colour of the style sheet"
-    dark = screenshot(tmp_path, page, "--blink-settings=preferredColorScheme=0")
+    dark = screenshot(browser, tmp_path, page, "--blink-settings=preferredColorScheme=0")
     assert np.median(dark) < 40
 
 
-def test_it_prints_without_cutting_a_table(tmp_path: Path, page: Path) -> None:
+def test_it_prints_without_cutting_a_table(browser: str, tmp_path: Path, page: Path) -> None:
     path = tmp_path / "report.pdf"
-    chromium(tmp_path, page, f"--print-to-pdf={path}", "--no-pdf-header-footer")
+    chromium(browser, tmp_path, page, f"--print-to-pdf={path}", "--no-pdf-header-footer")
     document = pypdfium2.PdfDocument(path)
     texts = []
     for number in range(len(document)):

@@ -1,4 +1,4 @@
-"""Workers, broker and dispatcher are killed in the middle of a batch: nothing is lost."""
+"""Workers, broker and dispatcher are killed in the middle of a batch, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _in_the_middle(client: HttpClient, batch_id: str) -> None:
 
 
 def _settles_complete(stack: Stack, client: HttpClient, batch_id: str) -> None:
-    """Every page ends, and is read once."""
+    """Wait until the batch ends; every page of it must be read, and once only."""
     batch = client.wait(batch_id)
     assert batch["documents"]["opened"] == PAGES
     assert batch["pages"]["read"] == batch["pages"]["total"] == PAGES, batch["pages"]
@@ -86,6 +86,7 @@ def test_children_killed_in_the_middle(
     _settles_complete(running_stack, client, batch_id)
 
 
+@pytest.mark.slow
 def test_whole_workers_killed_in_the_middle(
     stack: tuple[Stack, HttpClient], files: dict[str, bytes]
 ) -> None:
@@ -113,6 +114,7 @@ def test_broker_flushed_in_the_middle(
     _settles_complete(running_stack, client, batch_id)
 
 
+@pytest.mark.slow
 def test_broker_and_dispatcher_killed_in_the_middle(
     stack: tuple[Stack, HttpClient], files: dict[str, bytes]
 ) -> None:
@@ -130,7 +132,7 @@ def test_a_page_that_kills_its_worker_is_set_aside_alone(
     stack: tuple[Stack, HttpClient], files: dict[str, bytes]
 ) -> None:
     running_stack, client = stack
-    # The page whose first reader we kill: so large that it is caught at work.
+    # We kill each worker that reads this page. It is so large that we catch them at work.
     noise = np.random.default_rng(3).integers(0, 255, (4000, 3500), dtype=np.uint8)
     deadly = {"deadly.png": cv2.imencode(".png", noise)[1].tobytes()}
     some = dict(list(files.items())[:10])
@@ -165,7 +167,8 @@ def test_a_page_that_kills_its_worker_is_set_aside_alone(
 
         eventually("it is opened", opened)
         eventually("it is set aside", quarantined)
-    assert len(killed) >= 3, "more where the dispatcher was held up, and blamed nobody"
+    # Three attempts count against a page; more are made if the dispatcher is late to reap one.
+    assert len(killed) >= 3
     batch = client.wait(batch_id)
     assert batch["pages"]["quarantined"] == 1
     assert batch["pages"]["read"] == len(some), "its neighbours are read"

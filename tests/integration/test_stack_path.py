@@ -1,4 +1,4 @@
-"""The whole path, upload to export, in both columns: embedded, and on servers."""
+"""The whole path from upload to export, embedded and on servers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def digits(digits_dir: Path) -> DigitPages:
 def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Stack, HttpClient]]:
-    """A running stack of each column, with two processes that read pages."""
+    """A running stack, embedded and on servers, with two processes that read pages."""
     home = tmp_path_factory.mktemp("stack") / "home"
     settings = Settings(home=home, port=0, workers=2, **QUICK)
     if request.param == "embedded":
