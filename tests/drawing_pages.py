@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -76,6 +77,39 @@ def draw_tally() -> Image:
             font = ImageFont.load_default(0.75 * box.h)
             draw.text(middle, f"{number + 1}", 60, font, anchor="mm", stroke_width=2)
     return np.asarray(picture, np.uint8)
+
+
+SHEET_SIZE: Final = (1000, 640)
+SHEET_FIELDS: Final = {
+    "amount": Box(700, 250, 240, 70),
+    "number": Box(80, 470, 300, 60),
+    "date": Box(640, 60, 300, 60),
+    "account": Box(560, 500, 360, 70),
+}
+SHEET_BORDER: Final = Box(20, 20, 960, 600)  # along the middle of its band
+
+
+def draw_sheet(*, border: bool = False) -> Image:
+    """Draw a sheet of SHEET_SIZE with print, a box for each field and, if so, a border around."""
+    width, height = SHEET_SIZE
+    page = np.full((height, width), 235, np.uint8)
+    for line in range(5):
+        cv2.putText(page, "to the order of", (60, 120 + 90 * line), 0, 1.1, 60, 2)
+    for box in SHEET_FIELDS.values():
+        x, y, w, h = (round(side) for side in (box.x, box.y, box.w, box.h))
+        cv2.rectangle(page, (x, y), (x + w, y + h), 40, 2)
+    if border:
+        cv2.rectangle(page, (20, 20), (width - 21, height - 21), 50, 9)
+    return page
+
+
+def quad_in(size: tuple[int, int], moves: Sequence[float] = (0.0,) * 8) -> NDArray[np.float64]:
+    """Return four corners in a picture of `size` (width, height), clockwise from the top left.
+
+    Each corner is moved by its two `moves`, in shares of the width and the height.
+    """
+    middle = np.array([[0.1, 0.17], [0.9, 0.17], [0.9, 0.83], [0.1, 0.83]])
+    return np.asarray((middle + np.reshape(moves, (4, 2))) * size)
 
 
 def scan(page: Image, turn: float, scale: float, shade: float) -> tuple[Image, Matrix]:

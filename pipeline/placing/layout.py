@@ -1,4 +1,4 @@
-"""A page without a template: where its lines of handwritten digits are."""
+"""Find the lines of handwritten digits on a page without a template."""
 
 from __future__ import annotations
 
@@ -19,64 +19,65 @@ from pipeline.types import Box, Image, Page, Strip
 
 Probabilities = Callable[[Image], NDArray[np.float32]]  # (n, 28, 28) glyphs to (n, 10)
 
-LONG_SIDE: Final = 1800  # pixels: at it a digit of 3 mm on A4 is still 18 pixels high
-SMALLEST: Final = 9  # pixels at that size: lower marks are specks or too small to read
-MAX_LINES: Final = 200
-APART: Final = 1.5  # heights of a digit: wider gaps part two numbers
-LONGEST: Final = 30  # pieces: a line of more is text
-HIGHEST: Final = 64.0  # pixels of a digit in a strip
-FEW: Final = 5  # pieces: a shorter line is not judged before it is read
-LONG: Final = 14  # pieces: few numbers are longer
-SAMPLE: Final = 8  # pieces of a line
+LAYOUT_LONG_SIDE: Final = 1800  # pixels: a digit 3 mm high on A4 is then still 18 pixels high
+MAX_DIGIT_HEIGHT: Final = 64.0  # pixels of a digit in a strip: a higher one would only cost time
+
+_MIN_PIECE: Final = 9  # pixels: lower pieces of ink are specks, or too small to read
+_MAX_LINES: Final = 200
+_MAX_GAP: Final = 1.5  # heights of a digit: a wider gap separates two numbers
+_MAX_PIECES: Final = 30  # of a line: one of more is text
+_MIN_JUDGED: Final = 5  # pieces: a shorter line is not judged before it is read
+_LONG_LINE: Final = 14  # pieces: few numbers are longer
+_SAMPLED: Final = 8  # pieces of a line
 # The mean of the probability of the likeliest digit: over samples of handwritten numbers 0.97 and
 # more, over samples of print 0.53 to 0.93 (rendered cheques and forms, NIST, an exam paper).
-KNOWN: Final = 0.80
-KNOWN_OF_LONG: Final = 0.87
-RULE: Final = 2.5  # times the height of a digit, here taken as 12 strokes: a straight run is a rule
+_MIN_KNOWN: Final = 0.80
+_MIN_KNOWN_LONG: Final = 0.87
+_DIGIT_STROKES: Final = 12  # the height of a digit in widths of its stroke
+_MIN_RULE: Final = 2.5  # heights of a digit: a straight run this long is a rule
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
-    """A piece of ink that may be of a digit; its box is in pixels of the layout's ink."""
+class _InkPiece:
+    """A piece of ink that may be a digit or part of one; its box is in pixels of the ink image."""
 
     label: int
     box: Box
 
 
-def find_text_lines(page: Page, probabilities: Probabilities | None = None) -> list[Strip]:
-    """Return the lines of `page` that may be handwritten digits, from the top, as strips.
+def find_text_lines(page: Page, probabilities: Probabilities) -> list[Strip]:
+    """Return the lines of a page that may be handwritten digits as strips, in reading order.
 
-    Named `line-1` and on. Pieces of ink join a line while they overlap in height and stand no
-    farther apart than a digit and a half. Whether a line is digits or print only its reading
-    can tell; what cannot be digits by its size and shape is left out here, and, where the network
-    is given by its `probabilities`, lines of many pieces of which it knows few. The strips hold no
-    rules, boxes or neighbours any more, these are painted over with paper, and may be reduced:
-    digits higher than `HIGHEST` would only cost time.
+    They are named `line-1`, `line-2` and so on. Pieces of ink belong to one line if they overlap in
+    height and are no farther apart than one and a half digits. Only the reading of a line decides
+    between digits and print; left out here is what cannot be digits by its size and shape, and a
+    line of many pieces of which the glyph network knows few. `probabilities` is that network. In a
+    strip, rules, boxes and neighbours are painted over with paper, and digits are at most
+    MAX_DIGIT_HEIGHT high.
     """
-    scale = min(1.0, LONG_SIDE / max(page.grey.shape))
+    scale = min(1.0, LAYOUT_LONG_SIDE / max(page.grey.shape))
     ink = separate_ink(resize(page.grey, scale), enlarge=False)
     if not ink.mask.any():
         return []
-    pieces, labels = _pieces(_without_rules(ink.mask, ink.stroke))
+    pieces, labels = _find_pieces(_remove_rules(ink.mask, ink.stroke))
     groups = group_into_lines([piece.box for piece in pieces])
-    lines = [[pieces[index] for index in group] for group in groups if len(group) <= LONGEST]
-    if probabilities is not None:
-        lines = _less_print(lines, labels, ink.soft, probabilities)
-    order = reading_order([union(piece.box for piece in line) for line in lines])[:MAX_LINES]
+    lines = [[pieces[index] for index in group] for group in groups if len(group) <= _MAX_PIECES]
+    lines = _drop_print(lines, labels, ink.soft, probabilities)
+    order = reading_order([union(piece.box for piece in line) for line in lines])[:_MAX_LINES]
     return [
-        _cut(page, lines[index], labels, ink, scale * ink.scale, f"line-{number}")
+        _cut_line(page, lines[index], labels, ink, scale * ink.scale, f"line-{number}")
         for number, index in enumerate(order, start=1)
     ]
 
 
-def _less_print(
-    lines: list[list[_Piece]],
+def _drop_print(
+    lines: list[list[_InkPiece]],
     labels: NDArray[np.int32],
     soft: Image,
     probabilities: Probabilities,
-) -> list[list[_Piece]]:
-    """Return `lines` without those that are print by a sample of their pieces."""
-    samples = [_sample(line) if len(line) >= FEW else [] for line in lines]
+) -> list[list[_InkPiece]]:
+    """Return the lines without those that are print, judged by a sample of their pieces."""
+    samples = [_sample_pieces(line) if len(line) >= _MIN_JUDGED else [] for line in lines]
     glyphs = []
     for piece in (piece for sample in samples for piece in sample):
         x, y = int(piece.box.x), int(piece.box.y)
@@ -90,20 +91,21 @@ def _less_print(
     kept = []
     for line, sample in zip(lines, samples, strict=True):
         known = float(np.mean([next(sure) for _ in sample])) if sample else 1.0
-        if known >= (KNOWN_OF_LONG if len(line) > LONG else KNOWN):
+        if known >= (_MIN_KNOWN_LONG if len(line) > _LONG_LINE else _MIN_KNOWN):
             kept.append(line)
     return kept
 
 
-def _sample(line: list[_Piece]) -> list[_Piece]:
+def _sample_pieces(line: list[_InkPiece]) -> list[_InkPiece]:
+    """Return up to eight of the higher pieces, evenly along the line."""
     tallest = max(piece.box.h for piece in line)
     tall = [piece for piece in line if piece.box.h >= 0.5 * tallest]
-    places = np.linspace(0, len(tall) - 1, min(SAMPLE, len(tall)))
+    places = np.linspace(0, len(tall) - 1, min(_SAMPLED, len(tall)))
     return [tall[round(float(place))] for place in places]
 
 
 def group_into_lines(pieces: list[Box]) -> list[list[int]]:
-    """Return the indices of `pieces`, boxes of pieces of ink, line by line, in any order."""
+    """Group the boxes of pieces of ink; return the indices of each line, all in any order."""
     order = sorted(range(len(pieces)), key=lambda index: pieces[index].x)
     line_of = list(range(len(pieces)))
     tallest = max((piece.h for piece in pieces), default=0.0)
@@ -118,9 +120,9 @@ def group_into_lines(pieces: list[Box]) -> list[list[int]]:
         a = pieces[index]
         for other in order[place + 1 :]:
             b = pieces[other]
-            if b.x - (a.x + a.w) > APART * tallest:
+            if b.x - (a.x + a.w) > _MAX_GAP * tallest:
                 break
-            if _same_line(a, b):
+            if _are_neighbours(a, b):
                 line_of[root(other)] = root(index)
     groups: dict[int, list[int]] = {}
     for index in range(len(pieces)):
@@ -128,48 +130,48 @@ def group_into_lines(pieces: list[Box]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _same_line(a: Box, b: Box) -> bool:
+def _are_neighbours(a: Box, b: Box) -> bool:
     shared = min(a.y + a.h, b.y + b.h) - max(a.y, b.y)
     apart = max(b.x - (a.x + a.w), a.x - (b.x + b.w))
     return (
         shared >= 0.5 * min(a.h, b.h)
         and max(a.h, b.h) <= 2.5 * min(a.h, b.h)
-        and apart <= APART * max(a.h, b.h)
+        and apart <= _MAX_GAP * max(a.h, b.h)
     )
 
 
-def _without_rules(mask: Image, stroke: float) -> Image:
-    """Return `mask` less its rules; of a stroke that crosses one, what lies within may suffer.
+def _remove_rules(mask: Image, stroke: float) -> Image:
+    """Return the mask without its rules; where a stroke crosses a rule, some of it may be lost.
 
-    A long straight run is a rule; the side of a box is shorter, but joins two of them.
+    A long straight run is a rule. The side of a box is shorter, but connects two of them.
     """
-    length = round(RULE * 12 * max(stroke, 2.0))
-    # Level runs may be shorter: a scan leans, and no digit is as wide as it is high.
-    level = _runs(mask, 1, round(0.64 * length))
+    length = round(_MIN_RULE * _DIGIT_STROKES * max(stroke, 2.0))
+    # Horizontal runs may be shorter: a scan leans, and no digit is as wide as it is high.
+    horizontal = _straight_runs(mask, 1, round(0.64 * length))
     reach = np.ones((2 * round(2 * stroke) + 3, 3), np.uint8)
-    near = cv2.dilate(level, reach)
-    sides = _runs(mask, length // 3, 1)
+    near = cv2.dilate(horizontal, reach)
+    sides = _straight_runs(mask, length // 3, 1)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(sides, connectivity=8)
     drop = np.zeros(count, np.uint8)
     for side, (x, y, w, h, _area) in enumerate(stats[1:], start=1):
         ends = near[y, x : x + w].any() and near[y + h - 1, x : x + w].any()
         drop[side] = 255 if ends or h >= length else 0
-    upright = cv2.dilate(drop[labels], np.ones((1, 3), np.uint8))
-    level = as_image(cv2.dilate(level, np.ones((3, 1), np.uint8)))
-    rest = cv2.subtract(cv2.subtract(mask, level), upright)
-    # Where ink goes on at either side of a rule, a stroke crosses it.
+    vertical = cv2.dilate(drop[labels], np.ones((1, 3), np.uint8))
+    horizontal = as_image(cv2.dilate(horizontal, np.ones((3, 1), np.uint8)))
+    rest = cv2.subtract(cv2.subtract(mask, horizontal), vertical)
+    # Where ink goes on at both sides of a rule, a stroke crosses it.
     across = round(1.5 * stroke) + 3
-    for rules, kernel in ((level, (across, 3)), (upright, (3, across))):
+    for rules, kernel in ((horizontal, (across, 3)), (vertical, (3, across))):
         bridged = cv2.morphologyEx(rest, cv2.MORPH_CLOSE, np.ones(kernel, np.uint8))
         rest = cv2.bitwise_or(rest, cv2.bitwise_and(bridged, rules))
     return as_image(cv2.bitwise_and(rest, mask))
 
 
-def _runs(mask: Image, rows: int, columns: int) -> Image:
+def _straight_runs(mask: Image, rows: int, columns: int) -> Image:
     return as_image(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((rows, columns), np.uint8)))
 
 
-def _pieces(mask: Image) -> tuple[list[_Piece], NDArray[np.int32]]:
+def _find_pieces(mask: Image) -> tuple[list[_InkPiece], NDArray[np.int32]]:
     """Return what may be a digit or a part of one, and the labels of all pieces of `mask`."""
     rows, columns = mask.shape
     joined = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
@@ -177,14 +179,14 @@ def _pieces(mask: Image) -> tuple[list[_Piece], NDArray[np.int32]]:
     pieces = []
     for label, (x, y, w, h, area) in enumerate(stats[1:], start=1):
         whole = h > 0.8 * rows or (w > 0.5 * columns and w > 8 * h)
-        solid = area > 0.85 * w * h and min(w, h) > SMALLEST
-        if h >= SMALLEST and not whole and not solid and w <= 8 * h and h <= 12 * w:
-            pieces.append(_Piece(label, Box(float(x), float(y), float(w), float(h))))
+        solid = area > 0.85 * w * h and min(w, h) > _MIN_PIECE
+        if h >= _MIN_PIECE and not whole and not solid and w <= 8 * h and h <= 12 * w:
+            pieces.append(_InkPiece(label, Box(float(x), float(y), float(w), float(h))))
     return pieces, np.asarray(labels, np.int32)
 
 
-def _cut(
-    page: Page, line: list[_Piece], labels: NDArray[np.int32], ink: Ink, scale: float, name: str
+def _cut_line(
+    page: Page, line: list[_InkPiece], labels: NDArray[np.int32], ink: Ink, scale: float, name: str
 ) -> Strip:
     """Return the strip of `line`. `scale` takes pixels of the page to those of `labels`."""
     box = union(piece.box for piece in line)
@@ -195,7 +197,7 @@ def _cut(
     left, top = max(0, int((box.x - margin) / scale)), max(0, int((box.y - margin) / scale))
     right = min(columns, int((box.x + box.w + margin) / scale) + 1)
     bottom = min(rows, int((box.y + box.h + margin) / scale) + 1)
-    grey = resize(page.grey[top:bottom, left:right], min(1.0, HIGHEST / digit))
+    grey = resize(page.grey[top:bottom, left:right], min(1.0, MAX_DIGIT_HEIGHT / digit))
     # What of the ink is the line's own, at the size of the strip.
     y, x = max(0, int(top * scale) - 3), max(0, int(left * scale) - 3)
     part = np.s_[y : math.ceil(bottom * scale) + 3, x : math.ceil(right * scale) + 3]
@@ -205,12 +207,12 @@ def _cut(
         finer = np.array([(right - left) / grey.shape[1], (bottom - top) / grey.shape[0]]) * scale
         offset = np.array([left, top]) * scale - (x, y) + 0.5 * finer - 0.5
         place = np.array([[finer[0], 0, offset[0]], [0, finer[1], offset[1]]])
-        grey = _painted_over(grey, _placed(own, place, grey), _placed(foreign, place, grey))
+        grey = _paint_over(grey, _warp_mask(own, place, grey), _warp_mask(foreign, place, grey))
     cut = Box(float(left), float(top), float(right - left), float(bottom - top))
     return Strip(name, cut, np.ascontiguousarray(grey))
 
 
-def _placed(mask: NDArray[np.bool_], place: NDArray[np.float64], like: Image) -> Image:
+def _warp_mask(mask: NDArray[np.bool_], place: NDArray[np.float64], like: Image) -> Image:
     """Return `mask` at the size of `like`, grown by the soft edge of a stroke."""
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     shades = mask.astype(np.uint8) * np.uint8(255)
@@ -220,7 +222,7 @@ def _placed(mask: NDArray[np.bool_], place: NDArray[np.float64], like: Image) ->
     return as_image(grown)
 
 
-def _painted_over(grey: Image, own: Image, foreign: Image) -> Image:
+def _paint_over(grey: Image, own: Image, foreign: Image) -> Image:
     """Return `grey` with the paper around where `foreign` is and `own` is not."""
     paper = (own | foreign) == 0
     window = 2 * (min(grey.shape) // 2) + 1

@@ -1,8 +1,8 @@
 """The ruled lines of a page, found on a small copy that is turned until they are level.
 
 The copy has `RULES_LONG_SIDE` pixels on its longer side, which costs a few milliseconds whatever
-the resolution of the scan. Handwriting does not matter, because only long straight runs of ink
-count as lines.
+the resolution of the scan. Little of the handwriting is left, because only long straight runs of
+ink count as lines.
 """
 
 from __future__ import annotations
