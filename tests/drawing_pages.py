@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import cv2
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pictures
 from PIL import ImageDraw, ImageFont
 
-from pipeline.geometry import Matrix, corners, rotation, scaling, translation
+from pipeline.geometry import Matrix, corners, rotation, scaling
 from pipeline.types import Box, Image
 
 TALLY_SIZE: Final = (1654, 2339)  # A4 at 200 dpi
@@ -140,39 +139,3 @@ def photograph(
     photo *= np.linspace(1, light, size[0])
     photo += np.random.default_rng(4).normal(0, 4, photo.shape)
     return np.clip(photo, 0, 255).astype(np.uint8), matrix
-
-
-@dataclass(frozen=True, slots=True)
-class Scanning:
-    """How a page lies on its sheet, and how it is scanned."""
-
-    turn: float = 0.0  # degrees clockwise, about the middle of the page
-    scale: float = 1.0  # of the resolution
-    shift: tuple[float, float] = (0.0, 0.0)  # in shares of the page's width and height
-    reduction: float = 1.0  # of the page on its sheet
-    noise: float = 0.0  # grey levels, standard deviation
-    paper: int = 255  # grey of the paper; where it is not white, ink is 30
-
-
-def rescan(grey: Image, how: Scanning) -> tuple[Image, Matrix]:
-    """Scan a scan again; what was not on it is paper. Returns the transform to the new pixels."""
-    height, width = grey.shape
-    middle = (width / 2, height / 2)
-    on_sheet = translation(*middle) @ scaling(how.reduction) @ translation(-middle[0], -middle[1])
-    shift = translation(how.shift[0] * width, how.shift[1] * height)
-    matrix = scaling(how.scale) @ shift @ rotation(how.turn, middle) @ on_sheet
-    size = (round(width * how.scale), round(height * how.scale))
-    # Enlarged first, or reduced last, so that thin lines keep their ink.
-    first = max(1.0, how.scale)
-    large = (round(width * first), round(height * first))
-    if how.scale > 1:
-        grey = np.asarray(cv2.resize(grey, large, interpolation=cv2.INTER_CUBIC), np.uint8)
-    turned = scaling(first / how.scale) @ matrix @ scaling(1 / first)
-    values = cv2.warpAffine(grey, turned[:2], large, borderValue=255)
-    if how.scale < 1:
-        values = cv2.resize(values, size, interpolation=cv2.INTER_AREA)
-    tones = np.asarray(values, np.float64)
-    if how.paper != 255:
-        tones = 30 + tones * ((how.paper - 30) / 255)
-    tones += np.random.default_rng(7).normal(0, how.noise, tones.shape)
-    return np.clip(tones, 0, 255).astype(np.uint8), matrix
