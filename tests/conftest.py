@@ -27,7 +27,7 @@ from tests.samples import DATA
 
 UNIT = Path(__file__).parent / "unit"
 REAL_DATA = os.environ.get("COUNTERFOIL_DATA", "")
-SLOW_SECONDS = 1800  # for training runs, on machines much slower than those of developers
+SLOW_SECONDS = 1800  # enough for training runs on a slow machine
 Started = TypeVar("Started")
 
 # `make test` finds the same on every machine; `make test-random` looks for something new.
@@ -47,7 +47,7 @@ def _sockets(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def missing(what: str) -> NoReturn:
-    """Skip the test, or fail it where `CI` is set: there, everything has to be tested."""
+    """Skip the test, or fail it where `CI` is set: there, nothing may be skipped."""
     if os.environ.get("CI"):
         pytest.fail(what)
     pytest.skip(what)
@@ -71,7 +71,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The folder of real data sets, which `COUNTERFOIL_DATA` names. Marks a test `real_data`."""
+    """The folder of real data sets that `COUNTERFOIL_DATA` names; its tests are `real_data`."""
     folder = Path(REAL_DATA).resolve()
     if not REAL_DATA or not folder.is_dir():
         pytest.fail(f"COUNTERFOIL_DATA names no folder of real data sets: {REAL_DATA!r}")
@@ -82,7 +82,7 @@ def data_dir() -> Path:
     scope="session", params=["bundled", pytest.param("real", marks=pytest.mark.real_data)]
 )
 def digits_dir(request: pytest.FixtureRequest) -> Path:
-    """A folder with `mnist.npz`: the bundled one, and where there is real data that one too."""
+    """A folder with `mnist.npz`: the bundled one; and the real one, if it is there."""
     if request.param == "bundled":
         return DATA
     folder: Path = request.getfixturevalue("data_dir")
@@ -102,7 +102,7 @@ def _started(server: AbstractContextManager[Started]) -> Iterator[Started]:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[servers.PostgresServer]:
-    """A PostgreSQL server with a database `migrated`, which the others are copied from."""
+    """A PostgreSQL server with a migrated database, of which each test gets a copy."""
     for server in _started(servers.postgres()):
         server.execute("CREATE DATABASE migrated")
         upgrade(server.url("migrated"))

@@ -1,6 +1,6 @@
-"""Files that are not what they should be: bundled samples cut and changed, and bombs drawn here.
+"""Files that break decoders: bundled samples that were cut and changed, and decompression bombs.
 
-Everything is made in memory from the same seeds, so that the same bytes come out each time.
+Everything is made in memory from fixed seeds: the same bytes each time.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def good_pngs() -> Iterator[tuple[str, bytes]]:
 
 
 def bad_pngs() -> Iterator[tuple[str, bytes]]:
-    """Yield PNGs that nobody may take for whole."""
+    """Yield PNGs that must be refused."""
     rows = bytes(11 * 14)
     good = png(13, 11, rows)
     yield "signature-of-unix", good.replace(b"\r\n", b"\n", 1)
@@ -118,7 +118,7 @@ def bad_pngs() -> Iterator[tuple[str, bytes]]:
 def turned_jpegs() -> Iterator[tuple[int, bytes]]:
     """Yield EXIF orientation (1 to 8) and a JPEG that is the same page when it is upright."""
     upright = PillowImage.fromarray(cv2.resize(picture(), (400, 240)))
-    # What undoes each orientation: the transposition that a camera's turn calls for, inverted.
+    # How the upright page is stored in each orientation (TIFF 6.0, page 36).
     stored_as = {
         1: None,
         2: PillowImage.Transpose.FLIP_LEFT_RIGHT,

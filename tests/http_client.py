@@ -1,4 +1,4 @@
-"""The one HTTP client of the tests: what a user's program does, on a real server or in-process."""
+"""The HTTP client of all tests, for real servers and for an application in this process."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class FlaskTransport(httpx.BaseTransport):
 
 
 class HttpClient:
-    """Requests with an API key, and the steps that tests take most."""
+    """Sends requests with an API key, and does what many tests need."""
 
     def __init__(self, url: str, key: str, transport: httpx.BaseTransport | None = None) -> None:
         self.http = httpx.Client(
@@ -59,7 +59,7 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         **content: Any,
     ) -> httpx.Response:
-        """Send one request, with another `key` than the client's own; "" sends none."""
+        """Send one request. `key` replaces the key of the client; "" sends none."""
         sent = {name: value.encode() for name, value in (headers or {}).items()}
         if key:
             sent["Authorization"] = f"Bearer {key}".encode()

@@ -20,7 +20,7 @@ def command_line(pid: int) -> list[str]:
 
 
 def children_of(pid: int | None) -> list[int]:
-    """Process ids of the children of a process, of all its threads, now."""
+    """Return the process ids of the present children of a process, of all its threads."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*"):
         with suppress(FileNotFoundError, ProcessLookupError):
@@ -29,7 +29,7 @@ def children_of(pid: int | None) -> list[int]:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; one that is dead and not yet collected does not."""
+    """Tell whether a process runs. A zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -37,7 +37,7 @@ def alive(pid: int) -> bool:
 
 
 def processes_of(home: Path) -> list[int]:
-    """Ids of all processes whose environment or command line names this data directory."""
+    """Return the ids of all processes whose environment or command line names `home`."""
     found = []
     mark = os.fsencode(home)
     for folder in Path("/proc").glob("[0-9]*"):
@@ -54,7 +54,7 @@ def processes_of(home: Path) -> list[int]:
 def run_python(*arguments: str | Path, how: str = "-m") -> subprocess.CompletedProcess[str]:
     """Run a module, or code with `how` "-c", in a process of its own, from the project's root.
 
-    So TensorFlow stays out of the test process: its memory, its threads and its warnings.
+    This keeps TensorFlow out of the test process: its memory, its threads and its warnings.
     """
     return subprocess.run(
         [sys.executable, "-W", "ignore", how, *map(str, arguments)],

@@ -16,8 +16,8 @@ from PIL import Image as PillowImage
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests" / "data"
-"""The bundled part of `COUNTERFOIL_DATA`, laid out alike: `mnist.npz` holds 400 digits of ten
-training writers and 400 of ten test writers, four of each class and writer."""
+"""A small part of the real data, in the same layout: `mnist.npz` holds 400 digits by ten training
+writers and 400 by ten test writers, four of each class by each writer."""
 
 DEMO = ROOT / "demo" / "samples"
 NIST_FORM = DEMO / "nist-form.png"

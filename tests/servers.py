@@ -181,7 +181,7 @@ def postgres() -> Iterator[PostgresServer]:
             **options,
         )
         port = 5432  # the name of the socket in this folder, no port
-        # The crash of a server loses nothing without fsync; that of a machine ends the tests.
+        # Without fsync, only a crash of the machine loses data, and it ends the tests too.
         fast = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
         command = [str(binaries / "postgres"), "-D", str(data), "-k", str(folder), "-h", ""]
         for name, value in fast.items():
@@ -250,7 +250,7 @@ def seaweed() -> Iterator[S3Server]:
 
 
 def _s3_works(s3: S3Server) -> None:
-    # It answers HTTP a while before it can store anything.
+    # It answers HTTP before it can store anything.
     with closing(s3.client()) as client:
         try:
             with suppress(
@@ -317,7 +317,7 @@ def _running(server: Server, how: signal.Signals) -> Iterator[None]:
 
 @contextmanager
 def _folder(name: str) -> Iterator[Path]:
-    # Not pytest's own: the path of a Unix socket holds about a hundred bytes.
+    # Not in pytest's own folder: the path of a Unix socket can have about a hundred bytes.
     folder = Path(tempfile.mkdtemp(prefix=f"cf-{name}-"))
     try:
         yield folder
@@ -333,7 +333,7 @@ def _package(name: str) -> Path:
 
 
 def _not_root(folder: Path) -> dict[str, Any]:
-    """PostgreSQL refuses to run as root: where we are root, return what makes it `nobody`."""
+    """Return options to run as `nobody` if we are root: PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return {}
     shutil.chown(folder, "nobody")
@@ -341,7 +341,7 @@ def _not_root(folder: Path) -> dict[str, Any]:
 
 
 def _free_ports(count: int) -> Sequence[int]:
-    """Return ports that were free a moment ago, held at the same time so that they differ."""
+    """Return different ports that were free a moment ago."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:

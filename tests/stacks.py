@@ -11,7 +11,7 @@ from core.settings import Settings
 from db.session import Database
 from tests.http_client import HttpClient
 
-# A lost lease costs seconds in tests, not a minute.
+# In tests a lost lease costs seconds, not a minute.
 QUICK = {"lease_seconds": 4.0, "heartbeat_seconds": 1.0, "reconcile_seconds": 1.0}
 
 

@@ -31,7 +31,7 @@ PROGRAM = "worker.guard.program"
 
 
 def noise(seed: int, side: int = 500) -> PIL.Image.Image:
-    """A picture that does not compress: with 250 kB, its PNG is larger than a pipe holds."""
+    """A picture that does not compress: its PNG of 250 kB is larger than the buffer of a pipe."""
     values = np.random.default_rng(seed).integers(0, 256, (side, side), dtype=np.uint8)
     return PIL.Image.fromarray(values)
 
@@ -77,9 +77,9 @@ def stopped(pid: int) -> bool:
 
 
 def waiting() -> int:
-    """Return how many bytes the child has written that nobody has taken."""
+    """Return how many bytes the child has written that the parent has not read."""
     folder = Path(f"/proc/{child()}/fd")
-    # Of its pipes, the one that it does not read: its standard output, under whatever number.
+    # Its output is the pipe that is not its standard input; the number of the descriptor varies.
     (written,) = {
         str(path.readlink()): path
         for path in folder.iterdir()
@@ -140,7 +140,7 @@ tiff.decode_frame = decode_frame
 
 @pytest.fixture
 def deadly_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Make every decoder that is started from now on die of frames of 13 dots per inch."""
+    """Make every decoder that starts from now on die when it meets a frame of 13 dots per inch."""
 
     def plant(sign: int) -> None:
         folder = tmp_path / "plugin"
@@ -210,13 +210,13 @@ def test_opener_works_on_after_a_death_between_documents(
 
 def test_slow_page_is_stopped_and_said_to_be_slow(tmp_path: Path) -> None:
     path = written(tmp_path, tiff(2))
-    # Within this even a loaded machine starts the child and makes the first page.
+    # Long enough for a busy machine to start the child and to make the first page.
     with DocumentOpener(DocumentLimits(), 8.0, MEMORY) as opener:
         pages = opener.open(path)
         seen = [next(pages)]
         assert seen[0].error is None
-        # Stopped, the child is as slow as a decoder can be. In the middle of the second page:
-        # before it no page is to blame, and a signal that comes late would let all of it through.
+        # A stopped child is as slow as a decoder can be. Stop it in the middle of the second page:
+        # earlier, no page would be to blame; later, the whole page would have come through.
         pid = child()
         eventually("its pipe fills", lambda: waiting() > 20_000)
         os.kill(pid, signal.SIGSTOP)
@@ -265,7 +265,7 @@ def test_no_more_than_a_page_is_made_ahead(opener: DocumentOpener, tmp_path: Pat
     next(pages)
     status = Path(f"/proc/{child()}/status").read_text()
     held = int(status.split("VmRSS:")[1].split()[0])
-    assert held < 150_000  # kB; each page is 2 MB, its frame as much again
+    assert held < 150_000  # kB; a page takes 2 MB, and its frame another 2 MB
     assert len(list(pages)) == 7
 
 

@@ -22,7 +22,7 @@ from worker.guard.opener import DocumentOpener
 
 SECONDS_A_PAGE = 30.0
 MEMORY = 2 << 30
-# Reads every page in one process, as a worker does: that it survives is the test.
+# Reads every page in one process, as a worker does. The test is that this process survives.
 READER = """
 import json, sys, warnings
 from pathlib import Path
@@ -42,7 +42,7 @@ for line in sys.stdin:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Hostile files, and how many pages come out of them and can be read at the least."""
+    """Hostile files; and at least how many pages they give, and how many of these are read."""
 
     files: list[Path]
     pages: int
@@ -53,7 +53,7 @@ class Corpus:
     scope="module", params=["bundled", pytest.param("real", marks=pytest.mark.real_data)]
 )
 def corpus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """The files that are made here, and the 718 of published corpora where there is real data."""
+    """The files that `tests.hostile` makes; and the 718 of published corpora, if they are there."""
     folder = tmp_path_factory.mktemp("hostile")
     if request.param == "bundled":
         for name, data in hostile.hostile_files():
@@ -163,7 +163,7 @@ def test_the_png_suite_is_judged_file_by_file(real_files: list[Path]) -> None:
 
 
 def test_the_exif_examples_all_come_out_alike(real_files: list[Path]) -> None:
-    """Eight orientations of two photographs, each upright."""
+    """Two photographs come out upright from all eight EXIF orientations."""
     for name in ("Landscape", "Portrait"):
         pages = {
             path.stem: decode_page(path.read_bytes()).grey
@@ -174,5 +174,5 @@ def test_the_exif_examples_all_come_out_alike(real_files: list[Path]) -> None:
         upright = pages[f"{name}_1"].astype(int)
         for stem, grey in pages.items():
             assert grey.shape == upright.shape, stem
-            # Each has its number painted in the middle; the rest is the same photograph.
+            # They differ only in the number painted in the middle.
             assert np.median(np.abs(grey.astype(int) - upright)) <= 8, stem

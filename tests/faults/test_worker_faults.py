@@ -35,7 +35,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Htt
 
 @pytest.fixture(scope="module")
 def files() -> dict[str, bytes]:
-    """Scans with several lines, which take a moment to read."""
+    """Scans with four lines each, so that a batch takes a while."""
     digits = DigitPages()
     found = {}
     for number in range(PAGES):

@@ -1,11 +1,11 @@
-"""Draws the golden pages that the demo has not got, and writes down how all of them are read.
+"""Draw the golden pages that are not among the demo's samples, and write down what is read.
 
     python -m tests.golden.draw_pages
 
-`pages/photograph.jpg` is a sample cheque photographed at an angle on a dark desk, in light that
-falls off to one side; `pages/no-template.jpg` has four numbers on plain paper. `expected.json`
-says for each page what is written in each field and where its box is, in pixels. Look at its
-difference before you commit it: the values must be what is written, and nothing else.
+`pages/photograph.jpg` is a sample cheque, photographed at an angle on a dark desk, with less light
+on one side. `pages/no-template.jpg` has four numbers on plain paper. `expected.json` gives, for
+each page, what is written in each field and where its box is, in pixels. The values come from
+what is written, the boxes from what was read: look at the difference before you commit it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PAGES = Path(__file__).parent / "pages"
 EXPECTED = PAGES / "expected.json"
 NUMBERS = ("253", "9916847512", "40", "77031")
 
-# The file, its page, its template.
+# File, number of the page, template.
 GOLDEN: tuple[tuple[Path, int, str | None], ...] = (
     (DEMO / "cheque-1.jpg", 1, "demo-cheque"),
     (DEMO / "clinic-forms.tif", 2, "demo-form"),
@@ -49,7 +49,7 @@ def read_golden(path: Path, number: int, template: str | None, readers: Readers)
 
 
 def photograph(page: Image, size: tuple[int, int], rng: np.random.Generator) -> Image:
-    """Return `page`, grey, photographed: `size` is the (width, height) of the photograph."""
+    """Return a photograph of the grey `page`; `size` is its (width, height)."""
     (height, width), (columns, rows) = page.shape, size
     corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
     seen_at = [(0.07, 0.22), (0.95, 0.17), (0.92, 0.80), (0.10, 0.76)]

@@ -1,4 +1,4 @@
-"""Strips read by both readers: what they must do together that neither does alone."""
+"""Strips read by both readers: what they achieve together and neither achieves alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def readers() -> Readers:
 
 @pytest.fixture(scope="module")
 def digits(digits_dir: Path) -> dict[str, list[Image]]:
-    """Digits of MNIST's test writers, as they come."""
+    """Digits of MNIST's test writers, not selected."""
     mnist = load_mnist(digits_dir, "test")
     return {str(k): list(mnist.images[:3000][mnist.labels[:3000] == k]) for k in range(10)}
 
@@ -53,7 +53,7 @@ def test_plain_strings(digits: dict[str, list[Image]], readers: Readers) -> None
     assert sum(right) >= 36
     assert {reading.reader for reading in found} == {BOTH}
     wrong = [r for r, good in zip(found, right, strict=True) if not good and r.confidence > 0.99]
-    assert len(wrong) <= 1  # an 8 of these writers is a 9 to both readers
+    assert len(wrong) <= 1  # both readers take one 8 of these writers for a 9
 
 
 def test_a_decimal_point_is_read_or_the_value_is_not_sure(

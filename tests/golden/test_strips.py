@@ -28,7 +28,7 @@ def readers() -> Readers:
 
 @pytest.fixture(scope="module")
 def sure_digits(digits_dir: Path, readers: Readers) -> dict[str, list[Image]]:
-    """MNIST test digits of each class that the network alone is sure of.
+    """Test digits of each class on which the network alone is confident.
 
     So that these tests say whether pictures are cut up right, whatever weights are bundled.
     """
@@ -36,7 +36,7 @@ def sure_digits(digits_dir: Path, readers: Readers) -> dict[str, list[Image]]:
         digits, labels = mnist["x_test"][:2000], mnist["y_test"][:2000]
     seen = readers.glyph.probabilities(digits)
     sure = seen[np.arange(len(labels)), labels] > 0.98
-    # Some of MNIST's digits are in pieces already, or bring a piece of their neighbour along.
+    # Some of MNIST's digits are broken, or come with a piece of their neighbour.
     whole = np.array(
         [cv2.connectedComponents((digit > 40).astype(np.uint8))[0] == 2 for digit in digits]
     )
@@ -91,7 +91,7 @@ def test_any_size_noise_and_shadow(
         value = read(grey, readers).value
         if value != text:
             wrong.append((text, value))
-    # 98 % is measured on thousands by benchmarks/segmentation.py; of 20, one may fail.
+    # benchmarks/segmentation.py measures 98 % on thousands of strips; of these 20, one may fail.
     assert len(wrong) <= 1, wrong
 
 
@@ -122,7 +122,7 @@ def test_specks_do_not_count(sure_digits: dict[str, list[Image]], readers: Reade
 
 
 def test_broken_strokes_are_joined(sure_digits: dict[str, list[Image]], readers: Readers) -> None:
-    """A white line through the middle of every digit breaks rings and cuts bars off."""
+    """A white line through the middle of each digit breaks its rings and its strokes."""
     rng = np.random.default_rng(7)
     right = 0
     for text in ("50853", "02586", "69305", "58208", "35960"):
@@ -135,7 +135,7 @@ def test_broken_strokes_are_joined(sure_digits: dict[str, list[Image]], readers:
 
 
 def _broken_ring(half: int) -> Image:
-    """Two arcs, each `half` degrees to both sides of the middle: a zero that lost its ends."""
+    """Draw a zero without its top and bottom: two arcs of `half` degrees to either side."""
     grey = np.full((110, 120), 230, np.uint8)
     cv2.ellipse(grey, (60, 55), (22, 32), 0, -half, half, 40, 6)
     cv2.ellipse(grey, (60, 55), (22, 32), 0, 180 - half, 180 + half, 40, 6)

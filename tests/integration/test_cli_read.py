@@ -1,4 +1,4 @@
-"""`counterfoil read`: no server, every kind of file, and nothing that stops the others."""
+"""`counterfoil read` needs no server, reads every kind of file, and goes on after a bad one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The program of `make demo`: from nothing to numbers, twice, and stopped in the middle."""
+"""The program of `make demo`: it runs twice in a row, and stops cleanly in the middle."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FIELDS = sum(len(page["fields"]) for page in TRUTH)
 
 def start(home: Path, results: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "demo.run", "--data", str(home), "--results", str(results)]
-    # A setting of the shell must change nothing: the demo stays in its own folder.
+    # Settings of the shell must not matter: the demo stays in its own folder.
     environment = os.environ | {"COUNTERFOIL_DATABASE_URL": "postgresql://nobody@nowhere/nothing"}
     return subprocess.Popen(
         command,
@@ -38,7 +38,7 @@ def start(home: Path, results: Path) -> subprocess.Popen[str]:
 
 
 def children_of(process: subprocess.Popen[str]) -> list[str]:
-    """Command lines of processes that were started by, or for, the demo."""
+    """Return the command lines of the processes that the demo has started."""
     mark = f"--parent={process.pid}".encode()
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):

@@ -1,4 +1,4 @@
-"""The playground really starts, answers, and calls nobody."""
+"""The playground starts, answers, and opens no connection to the outside."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOCAL = re.compile(r"https?://(127\.0\.0\.1|localhost|www\.w3\.org|\[?::1)")
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """A playground in a process of its own, with a port of its own, and no way out of here."""
+    """The URL of a playground in a process of its own that cannot connect to other machines."""
     code = (
         "import socket, sys\n"
         "real = socket.socket.connect\n"
@@ -57,7 +57,7 @@ def url() -> Iterator[str]:
 
 
 def call(url: str, name: str, *arguments: Any) -> list[Any]:
-    """Call an event of the page as its JavaScript does."""
+    """Call an event of the page in the way that its JavaScript does."""
     with httpx.Client(timeout=60) as client:
         event = client.post(f"{url}/gradio_api/call/{name}", json={"data": list(arguments)})
         answer = client.get(f"{url}/gradio_api/call/{name}/{event.json()['event_id']}").text

@@ -72,7 +72,7 @@ def test_files_of_every_kind_become_numbers_and_an_export(
         {
             "front/a.jpg": digits.jpeg("314159"),
             "b.png": digits.png("271828"),
-            "c.png": files["scan.jpg"][:900],  # neither complete nor what it is called
+            "c.png": files["scan.jpg"][:900],  # cut off, and a JPEG by content
         }
     )
     files["torn.jpg"] = digits.jpeg("5550123")[:1500]
@@ -83,7 +83,7 @@ def test_files_of_every_kind_become_numbers_and_an_export(
     pages = client.pages(batch_id)
     read = [page for page in pages if page["state"] == "read"]
     assert len(read) == 4 + 1 + 3 + 2 + 2
-    # Unsure readings wait for a person; without any, the batch would be complete with errors.
+    # Readings of low confidence wait for a person; without any, the batch is complete with errors.
     assert batch["state"] in {"reviewing", "complete_with_errors"}
     assert batch["percent"] == 100
     assert batch["pages"]["read"] == len(read)
@@ -96,7 +96,7 @@ def test_files_of_every_kind_become_numbers_and_an_export(
     }
     assert documents["notes.txt"]["state"] == "failed"
 
-    # In the document's own order, whatever the order that workers took them in.
+    # In the order of the document, which need not be the order in which workers read.
     def values(name: str) -> list[str]:
         return [
             page["fields"][0]["value"]

@@ -51,7 +51,7 @@ class Up:
         return self.output.read_text()
 
     def ready(self) -> str:
-        """Return its URL once it says that it is up."""
+        """Wait until it says that it is up, and return its URL."""
 
         def up() -> re.Match[str] | None:
             assert self.process.poll() is None, self.text()
@@ -104,7 +104,7 @@ def test_up_starts_refuses_a_second_and_stops(tmp_path: Path) -> None:
 
 
 def test_killed_up_leaves_no_orphan_and_starts_again(tmp_path: Path) -> None:
-    # Too long for a Unix socket, so that the broker's is elsewhere.
+    # Too long for the path of a Unix socket: the broker puts its socket elsewhere.
     home = tmp_path / ("long-" * 20) / "home"
     with up(home) as running:
         running.ready()
@@ -113,7 +113,7 @@ def test_killed_up_leaves_no_orphan_and_starts_again(tmp_path: Path) -> None:
         def whole_family() -> list[int]:
             roles = children_of(running.process.pid)
             family = roles + [child for role in roles for child in children_of(role)]
-            # Five roles; and what API, worker and intake have started.
+            # Five roles, and the children of API, worker and intake.
             return family if len(family) >= 5 + 1 + 2 + 1 else []
 
         family = eventually("all processes are there", whole_family)
@@ -147,7 +147,7 @@ def test_a_data_directory_that_cannot_be(tmp_path: Path, below: str) -> None:
 
 
 def test_a_full_disk_is_said_before_the_start(tmp_path: Path) -> None:
-    # A limit on file sizes is what a full disk looks like to the first write.
+    # With a limit on file sizes, the first write fails as on a full disk.
     limited = ["bash", "-c", 'ulimit -f 8; exec "$0" "$@"', *_command(tmp_path, "--port", "0")]
     ended = subprocess.run(limited, capture_output=True, text=True, env=_environment(), check=False)
     assert ended.returncode == 2, ended.stderr
