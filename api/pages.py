@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from http import HTTPStatus
-from typing import BinaryIO
+from itertools import chain
 
 import cv2
 from flask import Blueprint, Response, request
@@ -151,20 +151,22 @@ def _cacheable(tag: str, make: Callable[[], Response]) -> Response:
 
 def _streamed(found: Services, key: str, media_type: str) -> Response:
     size = found.store.size(key)
-    body = () if request.method == "HEAD" else _chunks(found, key)
-    response = Response(body, content_type=media_type)
+    if request.method == "HEAD":
+        response = Response(content_type=media_type)
+    else:
+        chunks = _chunks(found, key)
+        # A damaged image that is smaller than a chunk is answered with the error itself. A larger
+        # one ends before its last bytes, which the client notices by the Content-Length.
+        response = Response(chain([next(chunks, b"")], chunks), content_type=media_type)
+        response.call_on_close(chunks.close)
     response.content_length = size
     return response
 
 
-def _chunks(found: Services, key: str) -> Iterator[bytes]:
+def _chunks(found: Services, key: str) -> Generator[bytes]:
     with found.store.open(key) as stream:
-        yield from _read_all(stream)
-
-
-def _read_all(stream: BinaryIO) -> Iterator[bytes]:
-    while chunk := stream.read(CHUNK):
-        yield chunk
+        while chunk := stream.read(CHUNK):
+            yield chunk
 
 
 def _encoded(image: Image, suffix: str) -> Response:

@@ -21,7 +21,7 @@ from core.errors import (
 )
 from core.ids import new_id
 from core.log import get_logger
-from storage.base import ObjectTooLargeError, StorageFullError
+from storage.base import ObjectCorruptedError, ObjectTooLargeError, StorageFullError
 
 log = get_logger(__name__)
 
@@ -38,6 +38,7 @@ _STATUS: tuple[tuple[type[CounterfoilError], HTTPStatus], ...] = (
     (NotFoundError, HTTPStatus.NOT_FOUND),
     (ConflictError, HTTPStatus.CONFLICT),
     (TransientError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (ObjectCorruptedError, HTTPStatus.INTERNAL_SERVER_ERROR),
 )
 
 
@@ -122,6 +123,8 @@ def _from_tree(error: CounterfoilError) -> Response:
             if isinstance(error, TransientError):
                 log.warning("temporary failure", code=error.code, error=str(error))
                 headers["Retry-After"] = str(RETRY_SECONDS)
+            elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                log.error("object.damaged", code=error.code, error=str(error))
             return problem(status, error.code, error.message, hint=error.hint, headers=headers)
     # The text of a ConfigError may name hosts and buckets, so it goes to the log alone.
     log.error("refused by configuration", code=error.code, error=str(error), exc_info=error)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import BinaryIO
 
-from storage.base import ObjectMissingError, ObjectTooLargeError, StorageUnavailableError
+from storage.base import ObjectMissingError, ObjectTooLargeError
 
 CHUNK = 1 << 20  # bytes read at once
 
@@ -51,10 +51,3 @@ def copy_hashed(
         digest.update(chunk)
         write(chunk)
     return digest.digest(), size
-
-
-def corrupted(key: str) -> StorageUnavailableError:
-    """Return the error for an object whose bytes do not match its hash."""
-    return StorageUnavailableError(
-        f"The store did not return the bytes that were stored as {key}.", code="object-corrupted"
-    )

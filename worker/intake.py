@@ -142,8 +142,9 @@ def open_stored_document(services: Services, document_id: str) -> None:
             # A file that there is no room to unpack may always be too large.
             blame = exc.code == _NO_ROOM
             _release(services, claim, exc.code, exc.message, blame=blame)
-        except CounterfoilError as exc:  # an object that is gone
-            _release(services, claim, exc.code, exc.message)
+        except CounterfoilError as exc:  # an object that is gone or damaged
+            log.error("document.not-fetched", document_id=document_id, error=str(exc))
+            _release(services, claim, exc.code, str(exc))
         except Exception as exc:
             log.exception("document.not-opened", document_id=document_id)
             message = f"Counterfoil failed on this file ({type(exc).__name__}: {exc})."

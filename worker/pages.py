@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from core.errors import ConfigError, InputError, NotFoundError, TransientError
+from core.errors import ConfigError, CounterfoilError, InputError, TransientError
 from core.log import get_logger
 from core.policy import review_reason
 from db.session import Session
@@ -106,11 +106,13 @@ def _fetch(services: Services, claims: Iterable[ClaimedPage]) -> Iterator[_Fetch
                 seconds=until - time.monotonic(),
             )
             image = EncodedPage(data, claim.media_type)
-        except (TransientError, NotFoundError, ConfigError) as exc:
+        except CounterfoilError as exc:
             log.error("page.not-fetched", page_id=claim.page_id, error=str(exc))
-            # An object that is gone is not an outage: without blame the page would wait for ever.
-            gone = isinstance(exc, NotFoundError)
-            image = NotRead(exc.code, exc.message, retry=True, blame=gone)
+            # An object that is gone or damaged is not an outage: without blame the page would wait
+            # for ever.
+            outage = isinstance(exc, TransientError | ConfigError)
+            message = exc.message if outage else str(exc)
+            image = NotRead(exc.code, message, retry=True, blame=not outage)
         yield _Fetched(claim, image)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import random
 import resource
 import shutil
 import threading
@@ -20,6 +21,7 @@ import pytest
 from core.errors import NotFoundError, TransientError
 from core.settings import Settings
 from storage.base import (
+    ObjectCorruptedError,
     ObjectMissingError,
     ObjectStore,
     ObjectTooLargeError,
@@ -234,13 +236,46 @@ def test_memory_does_not_grow_with_the_object(case: Case) -> None:
     assert peak < 56 << 20
 
 
-@pytest.mark.parametrize("bad", [b"", b"other", b"wrong"])
+@pytest.mark.parametrize("bad", [b"", b"other", b"wrong", b"right!", b"righ"])
 def test_other_bytes_than_were_stored_are_noticed(case: Case, bad: bytes) -> None:
     key = case.store.put("batch", io.BytesIO(b"right")).key
     case.overwrite(key, bad)
-    with pytest.raises(StorageUnavailableError) as caught:
+    with pytest.raises(ObjectCorruptedError, match=key):
         case.store.read(key)
-    assert caught.value.code == "object-corrupted"
+    with case.store.open(key) as opened, pytest.raises(ObjectCorruptedError, match=key):
+        shutil.copyfileobj(opened, io.BytesIO())
+
+
+@pytest.mark.parametrize("position", [0, 1 << 20, -1])
+@pytest.mark.parametrize("at_once", [1000, 1 << 20, -1])
+def test_the_last_bytes_of_a_damaged_object_never_come_out(
+    case: Case, position: int, at_once: int
+) -> None:
+    data = bytearray(random.Random(1).randbytes((2 << 20) + 1))
+    key = case.store.put("batch", io.BytesIO(data)).key
+    data[position] ^= 1
+    case.overwrite(key, bytes(data))
+    came = bytearray()
+
+    def read_all() -> None:
+        with case.store.open(key) as opened:
+            while chunk := opened.read(at_once):
+                came.extend(chunk)
+
+    with pytest.raises(ObjectCorruptedError):
+        read_all()
+    assert len(came) < len(data)
+    with case.store.open(key) as opened:
+        assert opened.read(100) == data[:100], "the first may be looked at"
+
+
+@pytest.mark.parametrize("size", [5, 17 << 20])
+def test_to_store_a_damaged_object_again_mends_it(case: Case, size: int) -> None:
+    key = case.store.put("batch", stream(size)).key
+    case.overwrite(key, b"wrong")
+    assert case.store.put("batch", stream(size)).key == key
+    assert case.store.read(key) == b"\x5a" * size
+    assert len(case.names()) == 1
 
 
 def test_check_leaves_nothing(case: Case) -> None:

@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from core.settings import Settings
@@ -125,6 +126,31 @@ def test_a_client_that_goes_away_leaves_nothing(server: Running) -> None:
         _wait(lambda: _files(server) == [] and "yes", server.process, server.log)
         assert client.get("/v1/batches").json()["items"] == []
         assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("side", [100, 1000])
+def test_a_damaged_image_is_no_image(server: Running, side: int) -> None:
+    """A small one is refused; of a large one the end is missing, which every client notices."""
+    data = png(1, width=side, height=side)
+    with closing(server.client()) as client:
+        batch = client.post("/v1/batches", files=[("files", ("a.png", data))]).json()
+        server.api.read(batch)
+        (page,) = client.get(batch["links"]["pages"]).json()["items"]
+        image = f"/v1/pages/{page['id']}/image"
+        assert client.get(image).content == data
+        (stored,) = _files(server)
+        stored.write_bytes(data[:-1] + b"x")
+        if side == 100:
+            refused = client.get(image)
+            assert (refused.status_code, refused.json()["code"]) == (500, "object-corrupted")
+            assert stored.name in refused.json()["detail"]
+        else:
+            with pytest.raises(httpx.RemoteProtocolError, match="without sending complete"):
+                client.get(image)
+        assert client.get(f"{image}?width=50").status_code == 500
+        for field in page["fields"]:
+            assert client.get(f"/v1/fields/{field['id']}/crop").status_code == 500
+    assert f"{batch['id']}/{stored.name} is damaged" in server.log.read_text()
 
 
 def test_progress_is_live(server: Running) -> None:

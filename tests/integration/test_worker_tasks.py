@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 from sqlalchemy import select, update
 
@@ -30,6 +31,7 @@ from db.transitions.batches import (
 from db.transitions.documents import NewPage, claim_document
 from db.transitions.outbox import OutboxKind
 from db.transitions.pages import claim_pages
+from db.transitions.retry import retry_batch
 from db.transitions.tenants import ensure_tenant
 from pipeline.placing.template import bundled_template
 from pipeline.read import read_pages
@@ -202,6 +204,67 @@ def test_a_lost_object_is_retried_then_set_aside(world: World) -> None:
         read_group(world.services, [lost])
     page = world.page(lost)
     assert (page.state, page.error_code) == (PageState.QUARANTINED, "object-missing")
+
+
+def _change(world: World, sha256: str | None, data: bytes) -> None:
+    """Overwrite a stored object behind the store's back, as a failing disk or a person may."""
+    (found,) = [
+        path for path in world.services.settings.home.rglob(f"*{sha256}*") if path.is_file()
+    ]
+    found.write_bytes(data)
+
+
+def _quarantined(
+    world: World, read: Callable[[], object], row: Callable[[], Page | Document]
+) -> None:
+    """`read` uses up all attempts of a page or document whose object is damaged."""
+    for _ in range(3):
+        assert row().state in (PageState.QUEUED, DocumentState.STORED)
+        read()
+    ended = row()
+    assert ended.state in (PageState.QUARANTINED, DocumentState.FAILED)
+    assert ended.error_code == "object-corrupted"
+    assert f"{world.batch_id}/{ended.sha256}" in str(ended.error_message)
+    assert "backup" in str(ended.error_message)
+
+
+def test_a_page_image_that_was_changed_is_not_read(world: World) -> None:
+    kept, changed = world.pages("1234", "5678")
+    _change(world, world.page(changed).sha256, page_image("5978"))
+    read_group(world.services, [kept])
+    _quarantined(
+        world,
+        lambda: read_group(world.services, [changed]),
+        lambda: world.page(changed),
+    )
+    assert world.page(kept).state == PageState.READ, "its neighbour is read"
+
+
+def test_a_file_that_was_changed_is_not_opened(world: World) -> None:
+    """A TIFF that was changed in the store would be opened, and another number read from it."""
+    original, changed = (_tiff(text) for text in ("1234", "1284"))
+    document_id = world.document(original, "a.tif")
+    sha256 = world.document_row(document_id).sha256
+    _change(world, sha256, changed)
+    _quarantined(
+        world,
+        lambda: open_stored_documents(world.services, [document_id]),
+        lambda: world.document_row(document_id),
+    )
+    with world.db.reading() as s:
+        assert s.scalars(select(Page).where(Page.document_id == document_id)).all() == []
+    _change(world, sha256, original)  # from a backup
+    with world.db.transaction() as s:
+        retry_batch(s, tenant_id=world.tenant_id, batch_id=world.batch_id)
+    open_stored_documents(world.services, [document_id])
+    assert world.document_row(document_id).state == DocumentState.OPENED
+
+
+def _tiff(text: str) -> bytes:
+    stream = io.BytesIO()
+    with PIL.Image.open(io.BytesIO(page_image(text))) as image:
+        image.save(stream, "TIFF", compression="tiff_lzw")
+    return stream.getvalue()
 
 
 class StoreAway(DirectoryStore):
