@@ -140,11 +140,6 @@ def bundled_template(name: str) -> Template:
     return parse_template((_folder() / f"{name}.yaml").read_bytes())
 
 
-def bundled_text(name: str) -> str:
-    """Return the YAML of a bundled template. Raises what `bundled_template` raises."""
-    return bundled_template(name).text
-
-
 def _folder() -> Traversable:
     return resources.files("pipeline") / "templates"
 

@@ -16,7 +16,7 @@ from core.settings import Settings
 from db.models import Batch, Document, Outbox, TemplateText
 from db.transitions.documents import NewPage, claim_document, open_document
 from db.transitions.outbox import delete_outbox, take_outbox
-from pipeline.placing.template import Template, bundled_names, bundled_text, parse_template
+from pipeline.placing.template import Template, bundled_names, bundled_template, parse_template
 from storage.directory import DirectoryStore
 from tests.api_under_test import Api, api_under_test, png
 from tests.hostile import NAUGHTY_NAMES
@@ -82,7 +82,7 @@ def test_a_batch_with_files(api: Api) -> None:
     assert batch["rejected"] == []
     assert count(api, Outbox) == 2
     with api.db.reading() as s:
-        assert s.scalars(select(TemplateText.text)).one() == bundled_text("nist-hsf")
+        assert s.scalars(select(TemplateText.text)).one() == bundled_template("nist-hsf").text
 
 
 def test_the_same_bytes_twice_are_one_document(api: Api) -> None:
@@ -109,7 +109,7 @@ def test_an_open_batch_takes_files_until_it_is_closed(api: Api) -> None:
 
 
 def test_a_request_of_its_own_template(api: Api) -> None:
-    text = bundled_text(bundled_names()[0])
+    text = bundled_template(bundled_names()[0]).text
     made = api.post("/v1/batches", json={"template_text": text})
     assert made.json()["template"] == bundled_names()[0]
     path = f"/v1/batches/{made.json()['id']}/documents"
@@ -121,7 +121,7 @@ def test_a_request_of_its_own_template(api: Api) -> None:
 
 def test_a_byte_order_mark_before_a_template_is_ignored(api: Api) -> None:
     """The commands ignore it too. The template is stored without it, so that there is only one."""
-    text = bundled_text("nist-hsf")
+    text = bundled_template("nist-hsf").text
     in_json = api.post("/v1/batches", json={"template_text": f"\ufeff{text}"})
     file = ("own.yaml", text.encode("utf-8-sig"))
     in_form = api.upload([("a.png", png(1))], template_file=file)
@@ -142,7 +142,7 @@ def test_a_template_of_a_request_is_parsed_once(
         return parse_template(text)
 
     monkeypatch.setattr("api.templates.parse_template", counted)
-    text = bundled_text("nist-hsf").replace("name: nist-hsf", "name: own")
+    text = bundled_template("nist-hsf").text.replace("name: nist-hsf", "name: own")
     template, file = ("template_file", None, text), ("files", "a.png", png(1).decode("latin-1"))
     name = ("name", None, "July")
     order = {

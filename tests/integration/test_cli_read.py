@@ -20,7 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cli.main import app
-from pipeline.placing.template import bundled_text
+from pipeline.placing.template import bundled_template
 from training.synthesis.hand import load_mnist
 
 SAMPLES = Path(__file__).parents[2] / "demo" / "samples"
@@ -80,7 +80,7 @@ def test_a_template_may_start_with_a_byte_order_mark(
     command: list[str], status: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("ours.yaml").write_text(bundled_text("demo-cheque"), encoding="utf-8-sig")
+    Path("ours.yaml").write_text(bundled_template("demo-cheque").text, encoding="utf-8-sig")
     Path("labels.csv").write_text(f"file,field,text\n{SAMPLES / 'cheque-1.jpg'},amount,1\n")
     template = ["ours.yaml"] if "check" in command else ["--template", "ours.yaml"]
     done = CliRunner().invoke(app, [*command, *template])

@@ -9,7 +9,7 @@ import pytest
 
 from cli.arguments import TemplateChoice, find_template, find_uploads, load_template
 from core.errors import InputError, TemplateError
-from pipeline.placing.template import bundled_template, bundled_text
+from pipeline.placing.template import bundled_template
 
 
 @pytest.fixture
@@ -71,8 +71,8 @@ def test_a_template_is_a_name_or_a_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert find_template("nist-hsf") == TemplateChoice(name="nist-hsf")
     assert load_template("nist-hsf") == bundled_template("nist-hsf")
     path = tmp_path / "ours.yaml"
-    path.write_text(bundled_text("demo-cheque"))
-    assert find_template(str(path)) == TemplateChoice(text=bundled_text("demo-cheque"))
+    path.write_text(bundled_template("demo-cheque").text)
+    assert find_template(str(path)) == TemplateChoice(text=bundled_template("demo-cheque").text)
     assert load_template(str(path)) == bundled_template("demo-cheque")
     monkeypatch.chdir(tmp_path)
     path.rename("nist-hsf")  # a file wins over a bundled name
@@ -81,8 +81,8 @@ def test_a_template_is_a_name_or_a_file(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_byte_order_mark_is_no_part_of_a_template(tmp_path: Path) -> None:
     path = tmp_path / "ours.yaml"
-    path.write_bytes(b"\xef\xbb\xbf" + bundled_text("demo-cheque").encode())
-    assert find_template(str(path)) == TemplateChoice(text=bundled_text("demo-cheque"))
+    path.write_bytes(b"\xef\xbb\xbf" + bundled_template("demo-cheque").text.encode())
+    assert find_template(str(path)) == TemplateChoice(text=bundled_template("demo-cheque").text)
     assert load_template(str(path)) == bundled_template("demo-cheque")
 
 

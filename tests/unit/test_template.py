@@ -23,7 +23,6 @@ from pipeline.placing.template import (
     Mark,
     bundled_names,
     bundled_template,
-    bundled_text,
     parse_template,
 )
 from pipeline.placing.yaml_nodes import MAX_CHARACTERS
@@ -227,7 +226,7 @@ def test_any_damage_is_a_template_error_or_none(noise: str, at: int, cut: int) -
 def test_bundled_templates_parse_and_keep_their_schema(name: str) -> None:
     template = bundled_template(name)
     assert template.name == name
-    jsonschema.validate(yaml.safe_load(bundled_text(name)), SCHEMA)
+    jsonschema.validate(yaml.safe_load(bundled_template(name).text), SCHEMA)
 
 
 def test_the_nist_form_has_28_fields() -> None:
