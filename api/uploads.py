@@ -60,6 +60,8 @@ class _Received:
 
     stored: list[NewDocument] = field(default_factory=list)
     rejected: list[RejectedFile] = field(default_factory=list)
+    # COMMIT is being sent or was: whatever error comes now, rows may name the stored files.
+    may_have_rows: bool = False
 
     def reject(self, file: IncomingFile, code: str, message: str) -> None:
         self.rejected.append(RejectedFile(filename=file.filename, code=code, message=message))
@@ -88,16 +90,19 @@ def create_batch() -> Response:
         request.max_content_length = MAX_JSON_BYTES
         body = NewBatch.model_validate_json(request.get_data(cache=False))
         return _record_batch(batch_id, body, requested_template(body), True, _Received(), key)
+    received = _Received()
     try:
         form = _form(UploadForm)
-        received = _store_files(batch_id, form.files())
+        _store_files(batch_id, form.files(), received)
         options = form.options()
         if not received.stored and not (options.keep_open and not received.rejected):
             raise _no_files(received)
         return _record_batch(batch_id, options, form.template(), options.keep_open, received, key)
     except BaseException:
-        # No row names these bytes. A crash before this line leaves them, which harms nothing.
-        _discard(batch_id)
+        # If the answer to COMMIT was lost, the batch may exist, and a repeated request returns it:
+        # it must find its bytes. Bytes that no row names only take space.
+        if not received.may_have_rows:
+            _discard(batch_id)
         raise
 
 
@@ -124,7 +129,8 @@ def add_documents(batch_id: str) -> Response:
             code="batch-closed",
         )
     form = _form(DocumentForm)
-    received = _store_files(batch_id, form.files())
+    received = _Received()
+    _store_files(batch_id, form.files(), received)
     template = form.template()
     if not received.stored:
         raise _no_files(received)
@@ -143,10 +149,9 @@ def _form(model: type[_Options]) -> MultipartForm[_Options]:
     return MultipartForm(request, model, max_files=services().settings.max_files_per_request)
 
 
-def _store_files(batch_id: str, files: Iterable[IncomingFile]) -> _Received:
+def _store_files(batch_id: str, files: Iterable[IncomingFile], received: _Received) -> None:
     """Stream files into the store, in the namespace of the batch."""
     limit = services().settings.max_file_bytes
-    received = _Received()
     for file in files:
         if file.empty:
             received.reject(file, "empty-file", "The file is empty.")
@@ -157,7 +162,6 @@ def _store_files(batch_id: str, files: Iterable[IncomingFile]) -> _Received:
             received.reject(file, "file-too-large", f"The file is larger than {limit:,} bytes.")
             continue
         received.stored.append(NewDocument(file.filename, stored.sha256, stored.size))
-    return received
 
 
 # --- the rows -----------------------------------------------------------------------------------
@@ -186,7 +190,8 @@ def _record_batch(
         uploaded = _add_documents(session, batch.id, batch.template_id, received)
         if created and not keep_open:
             transitions.close_batch(session, tenant_id=tenant_id, batch_id=batch.id)
-    if not created:
+        received.may_have_rows = True
+    if not created:  # the rows are of an earlier request, which stored its own files
         _discard(batch_id)
     with services().db.reading() as session:
         progress = queries.batch_progress(session, tenant_id, batch.id)
