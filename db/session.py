@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import psycopg
 from psycopg import errors as postgres_errors
 from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select, text
 from sqlalchemy.exc import (
@@ -47,13 +48,15 @@ def make_engine(url: str, *, foreign_keys: bool = True) -> Engine:
             return engine
         if backend == "postgresql":
             # After a restart of the server the pool holds dead connections: test each before use.
-            return create_engine(
+            engine = create_engine(
                 parsed.set(drivername="postgresql+psycopg"),
                 pool_size=8,
                 max_overflow=32,
                 pool_pre_ping=True,
                 connect_args={"connect_timeout": 10, "application_name": "counterfoil"},
             )
+            event.listen(engine, "connect", _wait_for_disk)
+            return engine
     except (ArgumentError, NoSuchModuleError) as exc:
         raise ConfigError(
             "The database URL cannot be understood.", code="bad-database-url"
@@ -68,6 +71,15 @@ def url_without_password(url: str) -> str:
     return make_url(url).render_as_string(hide_password=True)
 
 
+def _wait_for_disk(connection: psycopg.Connection, _record: Any) -> None:
+    """Have COMMIT wait for the disk, also where the server, database or role is set not to."""
+    connection.execute(
+        "SELECT set_config('synchronous_commit', 'on', false)"
+        " WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    connection.commit()
+
+
 def _configure_sqlite(engine: Engine, foreign_keys: bool) -> None:
     @event.listens_for(engine, "connect")
     def _connect(connection: sqlite3.Connection, _record: Any) -> None:
@@ -75,7 +87,9 @@ def _configure_sqlite(engine: Engine, foreign_keys: bool) -> None:
         # Another process may be switching the same new file to WAL: wait for it.
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
+        # NORMAL would answer before a transaction is on the disk: a power cut could undo what a
+        # client was told.
+        connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA foreign_keys = {foreign_keys:d}")
 
     @event.listens_for(engine, "begin")

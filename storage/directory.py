@@ -44,13 +44,13 @@ class DirectoryStore(ObjectStore):
     def put(self, namespace: str, stream: BinaryIO, *, limit: int | None = None) -> StoredObject:
         folder = self.root / checked_namespace(namespace)
         with _translated():
-            self._incoming.mkdir(parents=True, exist_ok=True)
+            _make_folders(self._incoming)
         temporary = self._incoming / secrets.token_hex(16)
         try:
             sha256, size = self._spool(temporary, stream, limit)
             try:
                 with _translated():
-                    created = _publish(temporary, folder / sha256[:2] / sha256, self.root)
+                    created = _publish(temporary, folder / sha256[:2] / sha256)
             except ObjectMissingError as exc:
                 raise StorageUnavailableError(
                     "The objects of this batch were deleted while this one was being stored."
@@ -124,9 +124,9 @@ class _File(FileIO):
             return super().readall()
 
 
-def _publish(temporary: Path, target: Path, root: Path) -> bool:
+def _publish(temporary: Path, target: Path) -> bool:
     """Give the finished file its final name, durably; return whether the name was free."""
-    _make_folders(target.parent, root)
+    _make_folders(target.parent)
     created = not target.exists()
     # Also if there is such a file, because it may be damaged.
     temporary.rename(target)
@@ -134,9 +134,9 @@ def _publish(temporary: Path, target: Path, root: Path) -> bool:
     return created
 
 
-def _make_folders(folder: Path, root: Path) -> None:
+def _make_folders(folder: Path) -> None:
     missing = []
-    while folder != root and not folder.exists():
+    while not folder.exists():
         missing.append(folder)
         folder = folder.parent
     for path in reversed(missing):
