@@ -49,7 +49,9 @@ def test_a_plain_grid_is_found_to_a_pixel(
     score, found = best_grid(profile, cover, HEIGHT, cells if known else None)
     assert found is not None
     np.testing.assert_allclose(refine_grid(found, profile), lines, atol=1)
-    assert 0 < score <= 0.5 * (cells + 1) + 0.5 * cells + 1 / pitch
+    # All lines and cells, and one more column of borders; the lines are rounded to columns, so the
+    # pitch that was found may be up to a pixel shorter than the true one.
+    assert 0 < score <= 0.5 * (cells + 1) + 0.5 * cells + 1 / (pitch - 1)
 
 
 @given(
