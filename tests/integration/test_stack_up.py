@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -73,6 +73,11 @@ def up(home: Path) -> Iterator[Up]:
         started.process.wait()
 
 
+def status_of(url: str, path: str, key: str = "") -> int:
+    with closing(HttpClient(url, key)) as client:
+        return client.get(path, key=key).status_code
+
+
 def _refused(home: Path, *more: str) -> tuple[int, str]:
     ended = subprocess.run(
         _command(home, *more),
@@ -88,10 +93,10 @@ def test_up_starts_refuses_a_second_and_stops(tmp_path: Path) -> None:
     home = tmp_path / "a folder with spaces and ümläuts" / "home"
     with up(home) as running:
         url = running.ready()
-        assert HttpClient(url, "").get("/readyz", key="").status_code == 200
+        assert status_of(url, "/readyz") == 200
         key = home / "api-key"
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
-        assert HttpClient(url, key.read_text().strip()).get("/v1/batches").status_code == 200
+        assert status_of(url, "/v1/batches", key.read_text().strip()) == 200
 
         status, message = _refused(home, "--port", "0")
         assert status == 5
@@ -123,7 +128,7 @@ def test_killed_up_leaves_no_orphan_and_starts_again(tmp_path: Path) -> None:
     with up(home) as running:
         url = running.ready()
         assert (home / "api-key").read_text() == key
-        assert HttpClient(url, key.strip()).get("/v1/batches").status_code == 200
+        assert status_of(url, "/v1/batches", key.strip()) == 200
         running.process.send_signal(signal.SIGINT)
         assert running.process.wait(120) == 0
 
