@@ -11,7 +11,7 @@ strip before it was cleaned: what cleaning harmed is whole there.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -128,18 +128,28 @@ def posteriors(images: Sequence[Image], model: Model) -> list[NDArray[np.float32
     return found
 
 
-def run_strips(images: Sequence[Image], model: Model) -> list[NDArray[np.float32]]:
-    """Return for each normalised strip its (steps, 12) logits, CTC's blank first."""
+def padded_batches(images: Sequence[Image]) -> Iterator[tuple[list[int], Image]]:
+    """Yield normalised strips in batches for a network, with their indices.
+
+    A batch is (n, 32, width, 1) uint8, n at most BATCH: its strips padded with paper to one width.
+    """
     by_width: dict[int, list[int]] = defaultdict(list)
     for index, image in enumerate(images):
         by_width[next(width for width in WIDTHS if width >= image.shape[1])].append(index)
-    found: dict[int, NDArray[np.float32]] = {}
     for width, indices in by_width.items():
         for start in range(0, len(indices), BATCH):
             chosen = indices[start : start + BATCH]
             batch = np.zeros((len(chosen), ROWS, width, 1), np.uint8)
             for row, index in enumerate(chosen):
                 batch[row, :, : images[index].shape[1], 0] = images[index]
-            for index, logits in zip(chosen, model.run(batch)[:, 0], strict=True):
-                found[index] = logits[: images[index].shape[1] * len(logits) // width]
+            yield chosen, batch
+
+
+def run_strips(images: Sequence[Image], model: Model) -> list[NDArray[np.float32]]:
+    """Return for each normalised strip its (steps, 12) logits, CTC's blank first."""
+    found: dict[int, NDArray[np.float32]] = {}
+    for chosen, batch in padded_batches(images):
+        width = batch.shape[2]
+        for index, logits in zip(chosen, model.run(batch)[:, 0], strict=True):
+            found[index] = logits[: images[index].shape[1] * len(logits) // width]
     return [found[index] for index in range(len(images))]

@@ -20,10 +20,17 @@ from numpy.typing import NDArray
 
 from pipeline.types import Box, Image
 from training.datasets import DigitSet
-from training.synthesis.amounts import Line, draw_count, draw_line, draw_words
+from training.synthesis.alterations import (
+    OVERWRITTEN,
+    STRUCK_OUT,
+    correct_above,
+    overwrite,
+    strike_out,
+)
+from training.synthesis.amounts import Line, Token, draw_count, draw_line, draw_words
 from training.synthesis.backdrops import Backdrops, Frame
 from training.synthesis.capture import capture
-from training.synthesis.strings import Handwriting, draw_hand, write
+from training.synthesis.strings import Hand, Handwriting, draw_hand, write
 from training.synthesis.touching import join_digits
 from training.synthesis.writers import Archive
 
@@ -36,6 +43,8 @@ _OFFICE_HEIGHT = 24.0  # with digits at least this high, in pixels
 _AS_THEY_ARE = 0.08  # share of unchanged published digits: joined until they touch,
 _TOUCHING_LENGTHS = (2, 2, 2, 3, 3, 3, 4, 5, 6)
 _COUNTS = 0.4  # or with this share one or two digits of a count
+_OVERWRITTEN = 0.25  # share of overwritten numbers among the altered ones
+_CORRECTED = 0.12  # share of struck-out numbers with a correction above
 _BOXED_HEIGHTS = (11.0, 36.0)  # pixels, in the box of a cheque, which is scanned whole
 
 
@@ -51,16 +60,23 @@ class LabelledStrip:
 class StripSynthesizer:
     """Draws strips with the real digits in `sets`; without any, all digits are drawn.
 
-    `empties` is the share of strips that hold no number. Raises ConfigError for a set that must not
-    train weights that we ship.
+    `empties` is the share of strips that hold no number. `altered` is the share of written numbers
+    that are struck out or overwritten, with the trait STRUCK_OUT or OVERWRITTEN. Raises
+    ConfigError for a set that must not train weights that we ship.
     """
 
     def __init__(
-        self, sets: Sequence[DigitSet] = (), *, empties: float = 0.1, seed: int = 0
+        self,
+        sets: Sequence[DigitSet] = (),
+        *,
+        empties: float = 0.1,
+        altered: float = 0.0,
+        seed: int = 0,
     ) -> None:
         self._archive = Archive(sets) if sets else None
         self._backdrops = Backdrops(seed)
         self._empties = empties
+        self._altered = altered
 
     def __call__(self, rng: np.random.Generator) -> LabelledStrip:
         """Draw one strip, about 13 to 150 rows high and up to 1,500 columns wide."""
@@ -75,16 +91,34 @@ class StripSynthesizer:
         hand = draw_hand(self._archive, rng)
         cell = float(rng.uniform(0.95, 1.7)) if line.comb else 0.0
         ink = write(line, hand, height, rng, cell=cell)
+        altered: set[str] = set()
+        if self._altered and line.text and rng.random() < self._altered:
+            ink, altered = self._alter(ink, hand, height, rng)
         place = _place_in_box if line.boxed else partial(_place, comb=line.comb)
         frame, rows, columns = place(ink, height, rng)
         page, depth, traits = self._backdrops.paper(rows, columns, rng)
-        traits |= line.traits | hand.traits | ink.shapes
+        traits |= line.traits | hand.traits | ink.shapes | altered
         if line.boxed:
             self._box_of_cheque(page, frame, rng)
         else:
             traits |= self._furnish(page, frame, cell * height, rng)
         _lay(page, ink.cover, frame.box, depth, rng)
         return _scan(page, height, line.text, traits, rng)
+
+    def _alter(
+        self, ink: Handwriting, hand: Hand, height: float, rng: np.random.Generator
+    ) -> tuple[Handwriting, set[str]]:
+        """Strike a number out, possibly with a correction above, or overwrite one digit."""
+        if rng.random() < _OVERWRITTEN:
+            digit = str(rng.integers(10))
+            over = write(Line((Token(digit),), frozenset()), hand, 2 * height, rng).cover
+            written = overwrite(ink, digit, over, height, rng)
+            return written, {OVERWRITTEN} if written is not ink else set()
+        ink, way = strike_out(ink, height, rng)
+        if rng.random() < _CORRECTED:
+            correction = write(draw_count(rng), hand, height, rng)
+            ink = correct_above(ink, correction, height, rng)
+        return ink, {STRUCK_OUT, way}
 
     def _as_they_are(
         self, archive: Archive, height: float, rng: np.random.Generator

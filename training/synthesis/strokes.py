@@ -98,6 +98,11 @@ def _curves(shape: Allograph, roundness: float) -> tuple[NDArray[np.float64], tu
     return np.concatenate(blocks), tuple(ends)
 
 
+def smooth(points: Points, roundness: float = 1.0) -> Points:
+    """Return a smooth curve through `points`, (n, 2); with `roundness` 0 a chain of lines."""
+    return np.asarray(_spline(len(points), round(roundness, 2)) @ points)
+
+
 @cache
 def _spline(count: int, roundness: float) -> NDArray[np.float64]:
     """Return the (steps, count) matrix of a Catmull-Rom spline through `count` points.
