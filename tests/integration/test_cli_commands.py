@@ -16,11 +16,14 @@ from typing import Any
 
 import openpyxl
 import pytest
+from click.testing import Result
 from pydantic import SecretStr
 from sqlalchemy import delete, select, update
+from typer.testing import CliRunner
 
 from cli.client import READ_STATES
 from cli.local.stack import Stack
+from cli.main import app
 from core.settings import Settings
 from db.models import Field, Page, PageState
 from tests.http_client import HttpClient
@@ -47,30 +50,24 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 class Shell:
-    """Runs `counterfoil` as its own process, against the stack."""
+    """Runs `counterfoil` in this process, with its own environment, against the stack."""
 
     def __init__(self, stack: Stack) -> None:
         self.command = [sys.executable, "-m", "cli.main"]
-        self.environment = {
-            name: value for name, value in os.environ.items() if "COUNTERFOIL" not in name
-        } | {
+        self.settings = {
             "COUNTERFOIL_URL": stack.url,
             "COUNTERFOIL_HOME": str(stack.settings.home),
-            "PYTHONPATH": str(ROOT),
         }
+        self.environment = {
+            name: value for name, value in os.environ.items() if "COUNTERFOIL" not in name
+        } | self.settings
+        self.environment["PYTHONPATH"] = str(ROOT)
 
-    def __call__(
-        self, *arguments: str | Path, status: int = 0, **environment: str
-    ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [*self.command, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            env=self.environment | environment,
-            check=False,
-        )
-        assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
+    def __call__(self, *arguments: str | Path, status: int = 0, **environment: str) -> Result:
+        others = dict.fromkeys(name for name in os.environ if "COUNTERFOIL" in name)
+        runner = CliRunner(env=others | self.settings | environment)
+        done = runner.invoke(app, [*map(str, arguments)])
+        assert done.exit_code == status, (done.exit_code, done.output, done.exception)
         assert "Traceback" not in done.stderr
         return done
 

@@ -73,7 +73,12 @@ def test_a_template_that_does_not_fit_is_said() -> None:
         (["read", "--json", str(SAMPLES / "cheque-1.jpg")], 0, '"template": "demo-cheque"'),
         (["template", "check"], 0, "demo-cheque: "),
         (["evaluate", "--json", "--reader", "glyph", "labels.csv"], 0, "template demo-cheque"),
-        (["train", "adapt", "--data", "site", "--corrections", "labels.csv"], 3, "fields"),
+        pytest.param(
+            ["train", "adapt", "--data", "site", "--corrections", "labels.csv"],
+            3,
+            "fields",
+            marks=pytest.mark.slow,  # it loads TensorFlow
+        ),
     ],
 )
 def test_a_template_may_start_with_a_byte_order_mark(

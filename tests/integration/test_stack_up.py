@@ -108,6 +108,7 @@ def test_up_starts_refuses_a_second_and_stops(tmp_path: Path) -> None:
         assert processes_of(home) == []
 
 
+@pytest.mark.slow
 def test_killed_up_leaves_no_orphan_and_starts_again(tmp_path: Path) -> None:
     # Too long for the path of a Unix socket: the broker puts its socket elsewhere.
     home = tmp_path / ("long-" * 20) / "home"
