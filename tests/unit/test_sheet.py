@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from core.errors import TemplateError
 from pipeline.files.page import decode_page
 from pipeline.geometry import Matrix, corners, transform_points
 from pipeline.placing.register import register
-from pipeline.placing.sheet import find_sheet
+from pipeline.placing.sheet import candidate_quads, find_sheet
 from pipeline.placing.strips import cut_strips
 from pipeline.placing.template import Template, bundled_template, parse_template
 from pipeline.types import Page
@@ -131,3 +132,22 @@ def test_a_page_without_the_border_says_so() -> None:
         with pytest.raises(TemplateError, match="check-us") as caught:
             register(Page(page), bundled_template("check-us"))
         assert caught.value.code == "template-mismatch"
+
+
+def test_edges_are_found_without_ipp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """IPP's Canny in OpenCV 5.0.0 writes past its buffer on this page of fine rules."""
+    canny, by_ipp = cv2.Canny, []
+
+    def watched(*arguments: Any) -> Any:
+        by_ipp.append(cv2.ipp.useIPP())
+        return canny(*arguments)
+
+    monkeypatch.setattr(cv2, "Canny", watched)
+    before = cv2.ipp.useIPP()
+    rules = np.full((1000, 750), 255, np.uint8)
+    rules[::20] = 0
+    rules[:, ::20] = 0
+    candidate_quads(rules)
+    assert by_ipp
+    assert not any(by_ipp)
+    assert cv2.ipp.useIPP() == before
