@@ -41,7 +41,9 @@ _CACHE = "private, max-age=31536000, immutable"
 @operation("results", {200: PageObject})
 def get_page(page_id: str) -> Response:
     """Return a page with its fields and readings."""
-    return serializers.json_response(serializers.page_object(_page(page_id)))
+    with services().db.reading() as session:
+        page = queries.page_with_fields(session, caller().tenant_id, page_id)
+    return serializers.json_response(serializers.page_object(page))
 
 
 @blueprint.get("/pages/<id:page_id>/image")
@@ -52,7 +54,8 @@ def page_image(page_id: str) -> Response:
     These are the original bytes; with `width`, once the page has been read, a smaller grey copy.
     """
     width = parse_query(ImageQuery).width
-    page = _page(page_id)
+    with services().db.reading() as session:
+        page = queries.get_page(session, caller().tenant_id, page_id)
     key = _image_key(page)
     # Only bytes that the pipeline has decoded before are decoded here.
     if width is None or page.state != PageState.READ or (page.width or 0) <= width:
@@ -78,7 +81,7 @@ def field_crop(field_id: str) -> Response:
     """Return the image of a field, cut out of its page with a margin and turned upright."""
     with services().db.reading() as session:
         field = queries.get_field(session, caller().tenant_id, field_id)
-        page = queries.page_with_fields(session, caller().tenant_id, field.page_id)
+        page = queries.get_page(session, caller().tenant_id, field.page_id)
     if field.box is None:
         raise NotFoundError("This field has no place on its page.", code="crop-not-found")
     key, box, turn = _image_key(page), field.box, page.turn
@@ -123,11 +126,6 @@ def _field(field_id: str) -> Response:
     with services().db.reading() as session:
         field = queries.get_field(session, caller().tenant_id, field_id)
     return serializers.json_response(serializers.batch_field(field))
-
-
-def _page(page_id: str) -> PageView:
-    with services().db.reading() as session:
-        return queries.page_with_fields(session, caller().tenant_id, page_id)
 
 
 def _image_key(page: PageView) -> str:

@@ -107,10 +107,19 @@ def list_pages(
 
 def page_with_fields(s: Session, tenant_id: str, page_id: str) -> PageView:
     """Return one page with its fields. Raises NotFoundError."""
+    return _with_fields(s, [_page_row(s, tenant_id, page_id)])[0]
+
+
+def get_page(s: Session, tenant_id: str, page_id: str) -> PageView:
+    """Return one page without its fields, which its image does not need. Raises NotFoundError."""
+    return _page_view(_page_row(s, tenant_id, page_id))
+
+
+def _page_row(s: Session, tenant_id: str, page_id: str) -> Row[Page, str, str]:
     rows = s.execute(_pages(tenant_id).where(Page.id == _checked(page_id, "page"))).all()
     if not rows:
         raise _missing("page")
-    return _with_fields(s, rows)[0]
+    return rows[0]
 
 
 def list_fields(
@@ -251,27 +260,29 @@ def _with_fields(s: Session, rows: Sequence[Row[Page, str, str]]) -> list[PageVi
         query = _fields(tenant_id).where(Field.page_id.in_(list(fields)))
         for row in s.execute(query.order_by(Field.page_id, Field.ordinal)):
             fields[row[0].page_id].append(_field_view(row))
-    return [
-        PageView(
-            id=page.id,
-            batch_id=page.batch_id,
-            document_id=page.document_id,
-            file=filename,
-            ordinal=page.ordinal,
-            label=page.label,
-            template=template,
-            state=page.state,
-            sha256=page.sha256,
-            media_type=page.media_type,
-            width=page.width,
-            height=page.height,
-            turn=page.turn,
-            error_code=page.error_code,
-            error_message=page.error_message,
-            fields=tuple(fields[page.id]),
-        )
-        for page, filename, template in rows
-    ]
+    return [_page_view(row, fields[row[0].id]) for row in rows]
+
+
+def _page_view(row: Row[Page, str, str], fields: Sequence[FieldView] = ()) -> PageView:
+    page, filename, template = row
+    return PageView(
+        id=page.id,
+        batch_id=page.batch_id,
+        document_id=page.document_id,
+        file=filename,
+        ordinal=page.ordinal,
+        label=page.label,
+        template=template,
+        state=page.state,
+        sha256=page.sha256,
+        media_type=page.media_type,
+        width=page.width,
+        height=page.height,
+        turn=page.turn,
+        error_code=page.error_code,
+        error_message=page.error_message,
+        fields=tuple(fields),
+    )
 
 
 def _field_view(row: Row[Field, Reading]) -> FieldView:
