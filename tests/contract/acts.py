@@ -9,6 +9,7 @@ from sqlalchemy import select
 from core.ids import new_id
 from core.policy import Decision, ReviewReason
 from db.models import Document, Page
+from db.queries import batch_progress
 from db.session import Database, Session
 from db.transitions.batches import NewDocument, add_documents, close_batch, create_batch
 from db.transitions.documents import NewPage, claim_document, open_document
@@ -125,3 +126,8 @@ def queued(db: Database, pages: int) -> tuple[str, str, list[str]]:
 def claimed(db: Database, page_ids: list[str], lease: float = FOREVER) -> list[ClaimedPage]:
     with db.transaction() as s:
         return claim_pages(s, page_ids, worker="w", lease_seconds=lease)
+
+
+def progress_state(db: Database, tenant_id: str, batch_id: str) -> str:
+    with db.reading() as s:
+        return batch_progress(s, tenant_id, batch_id).state

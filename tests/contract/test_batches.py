@@ -43,16 +43,12 @@ from tests.contract.acts import (
     new_document,
     new_tenant,
     opened,
+    progress_state,
     queued,
     result,
 )
 
 ACCEPTED, REVIEW = Decision.ACCEPTED, Decision.REVIEW
-
-
-def progress_state(db: Database, tenant_id: str, batch_id: str) -> str:
-    with db.reading() as s:
-        return batch_progress(s, tenant_id, batch_id).state
 
 
 def test_a_batch_without_its_counts(database: Database) -> None:

@@ -7,7 +7,6 @@ import pytest
 from core.policy import Decision
 from db.models import Document
 from db.queries import (
-    batch_progress,
     events_after,
     list_documents,
     list_fields,
@@ -35,16 +34,12 @@ from tests.contract.acts import (
     new_batch,
     new_document,
     new_tenant,
+    progress_state,
     queued,
     result,
 )
 
 ACCEPTED, REVIEW = Decision.ACCEPTED, Decision.REVIEW
-
-
-def progress_state(db: Database, tenant_id: str, batch_id: str) -> str:
-    with db.reading() as s:
-        return batch_progress(s, tenant_id, batch_id).state
 
 
 def test_a_document_is_opened_by_one(database: Database) -> None:
