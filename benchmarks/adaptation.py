@@ -46,7 +46,7 @@ from training.cards import SHIPPED
 from training.evaluation.labelled import load_labelled
 from training.evaluation.machine import machine
 from training.evaluation.metrics import Release, released_within, releases, wilson
-from training.strip.train import Pool, load_pool, save_pool
+from training.strip.pool import Pool, load_pool, save_pool
 
 HERE = Path(__file__).parent
 _FOLDS_BY = 7  # the seed that assigns files to folds

@@ -32,9 +32,8 @@ from pipeline.readers.runtime import Model
 from pipeline.readers.strip import read_ctc
 from pipeline.types import Box, Strip
 from training.cards import SHIPPED
-from training.datasets import load_mnist, split_by_writer
 from training.evaluation.metrics import HIGH_CONFIDENCE, calibration_error, reliability
-from training.strip.train import SPLIT
+from training.strip.pool import digits_of
 from training.synthesis.strips import LabelledStrip, StripSynthesizer
 
 CARD = "confidence.json"
@@ -147,8 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     glyph, strip = Model.bundled("glyph"), Model.bundled("strip")
-    _, held_out = split_by_writer(load_mnist(options.data, "train"), 0.08, seed=SPLIT)
-    synthesizer = StripSynthesizer([held_out], seed=options.seed)
+    synthesizer = StripSynthesizer(digits_of(options.data, "validation"), seed=options.seed)
     rng = np.random.default_rng(options.seed)
     sample: list[ReadStrip] = []
     while (left := options.strips - len(sample)) > 0:

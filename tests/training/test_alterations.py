@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.readers.alteration import CLASSES
 from training.alteration.train import batches, label_of
-from training.strip.train import join_strips
+from training.strip.pool import join_strips
 from training.synthesis.alterations import (
     WAYS,
     correct_above,

@@ -14,7 +14,8 @@ from pipeline.readers.normalise import normalise_strip
 from pipeline.readers.runtime import Model
 from training.adaptation.crossing import align, cross, find_gaps
 from training.strip.export import pool_logits, read_greedily
-from training.strip.train import Pool, join_strips, min_ctc_steps
+from training.strip.pool import Pool, join_strips
+from training.strip.train import min_ctc_steps
 from training.synthesis.amounts import Line, Token
 from training.synthesis.strings import draw_hand, write
 

@@ -14,15 +14,8 @@ from numpy.typing import NDArray
 from pipeline.readers.normalise import ROWS, normalise_strip
 from pipeline.types import Image
 from tests.processes import run_python
-from training.strip.train import (
-    Pool,
-    augment_strip,
-    batches,
-    join_strips,
-    load_pool,
-    min_ctc_steps,
-    save_pool,
-)
+from training.strip.pool import Pool, join_strips, load_pool, save_pool
+from training.strip.train import augment_strip, batches, min_ctc_steps
 from training.synthesis.digit_strips import Shadow, compose_strip
 
 

@@ -19,7 +19,8 @@ from pipeline.types import Image
 from training.evaluation.labelled import Example, page_bytes
 from training.evaluation.measure import cut
 from training.strip.network import CLASSES
-from training.strip.train import LEVELLED, Pool, fits, join_strips
+from training.strip.pool import Pool, join_strips
+from training.strip.train import LEVELLED, fits
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from pipeline.readers.runtime import Model
 from pipeline.types import Image
 from training.strip.export import pool_logits
 from training.strip.network import BLANK, CLASSES, COLUMNS_A_STEP
-from training.strip.train import Pool, fits, join_strips
+from training.strip.pool import Pool, join_strips
+from training.strip.train import fits
 
 _STRONG = 96  # of 255: fainter ink is the paper's pattern
 _RULE = 25  # columns: horizontal ink this long is a base line, which crosses gaps

@@ -36,7 +36,8 @@ from training.litert import require_tensorflow
 from training.runs import load_weights, mean_weights, require_keras
 from training.strip.export import Converted, convert_strips, pool_logits, read_greedily, strip_card
 from training.strip.network import LAYOUTS, build_strip_network
-from training.strip.train import Pool, batches, ctc_loss, draw_strips, join_strips
+from training.strip.pool import Pool, join_strips
+from training.strip.train import batches, ctc_loss, draw_strips
 from training.synthesis.strips import StripSynthesizer
 
 LEAST_TRAINED, LEAST_HELD_OUT = 100, 50

@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +30,23 @@ from pipeline.readers.runtime import Model, ModelCard
 from pipeline.types import Image
 from training.alteration.network import build_network
 from training.cards import PRECISION, card_of, card_text, install
-from training.datasets import load_femnist, load_mnist, load_nsysu, split_by_writer
 from training.glyph.scores import Score, fit_temperature
 from training.litert import convert_int8, require_tensorflow
 from training.runs import HISTORY, RUN, WEIGHTS, command_of, load_weights
-from training.strip.train import SPLIT, Pool, augment_strip, join_strips, load_pool, save_pool
+from training.strip.pool import (
+    EXAMPLE_COLUMNS,
+    Part,
+    Pool,
+    digits_of,
+    kept_pool,
+    representative,
+)
+from training.strip.train import augment_strip
 from training.synthesis.alterations import OVERWRITTEN, STRUCK_OUT
 from training.synthesis.strips import StripSynthesizer
 
 FILES = ("alteration.tflite", "alteration.json")
 _ALTERED = 0.5  # share of numbers that are altered
-_SHARD = 500  # strips that a process draws at a time
-_COLUMNS = 192  # the width at conversion
-_REPRESENTATIVE = 400  # strips that set the ranges of the int8 activations
 _ALIGNED = 32  # the width of a batch is a multiple of this
 
 
@@ -71,31 +73,15 @@ def label_of(traits: frozenset[str]) -> str:
     return CLASSES[2] if OVERWRITTEN in traits else CLASSES[0]
 
 
-def draw_pool(run: AlterationRun, part: str, count: int) -> Pool:
-    """Return the strips of a part, `train` or `validation`; their texts are the classes."""
-    path = run.out / f"strips-{part}-{count}.npz"
-    if path.is_file():
-        return load_pool(path)
-    sys.stderr.write(f"Drawing {count:,} strips to {part} …\n")
-    shards = [(run, part, start, min(_SHARD, count - start)) for start in range(0, count, _SHARD)]
-    drawn: list[tuple[Image, str]] = []
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as processes:
-        for done, shard in enumerate(processes.map(_draw, shards), start=1):
-            drawn += shard
-            if done % 10 == 0:
-                sys.stderr.write(f"  {len(drawn):,} of {count:,}\n")
-    pool = join_strips(drawn)
-    save_pool(path, pool)
-    return pool
+def made_pool(run: AlterationRun, part: Part, count: int) -> Pool:
+    """Return the strips of a part of a run; their texts are the classes."""
+    return kept_pool(run.out, part, count, partial(_draw, run, part))
 
 
-def _draw(shard: tuple[AlterationRun, str, int, int]) -> list[tuple[Image, str]]:
-    run, part, start, count = shard
+def _draw(run: AlterationRun, part: Part, start: int, count: int) -> list[tuple[Image, str]]:
     cv2.setNumThreads(1)
-    mnist, held_out = split_by_writer(load_mnist(run.data, "train"), 0.08, seed=SPLIT)
-    sets = [mnist, load_femnist(run.data), load_nsysu(run.data, "train")]
     synthesizer = StripSynthesizer(
-        sets if part == "train" else [held_out], empties=0.08, altered=_ALTERED, seed=run.seed
+        digits_of(run.data, part), empties=0.08, altered=_ALTERED, seed=run.seed
     )
     rng = np.random.default_rng((run.seed, part == "train", start))
     strips: list[tuple[Image, str]] = []
@@ -135,8 +121,8 @@ def train(run: AlterationRun, *, command: str = "") -> Path:
 
     keras.utils.set_random_seed(run.seed)
     run.out.mkdir(parents=True, exist_ok=True)
-    pool = draw_pool(run, "train", run.strips)
-    held_out = draw_pool(run, "validation", run.validation)
+    pool = made_pool(run, "train", run.strips)
+    held_out = made_pool(run, "validation", run.validation)
     network = build_network(precision=run.precision)
     if run.start is not None:
         load_weights(network, run.start)
@@ -190,11 +176,11 @@ def _validate(network: Any, pool: Pool) -> tuple[float, float]:
 
 def export(run: AlterationRun) -> dict[str, Any]:
     """Convert the best weights to int8, fit the temperature, measure; return the card."""
-    network = build_network(_COLUMNS)
+    network = build_network(EXAMPLE_COLUMNS)
     load_weights(network, run.out / WEIGHTS)
-    held_out = draw_pool(run, "validation", run.validation)
-    pool = draw_pool(run, "train", run.strips)
-    weights = convert_int8(network, _examples(pool))
+    held_out = made_pool(run, "validation", run.validation)
+    pool = made_pool(run, "train", run.strips)
+    weights = convert_int8(network, representative(pool))
     raw = Model(weights, _card_of(weights, 1.0))
     strips = [held_out.strip(index) for index in range(len(held_out))]
     logits = np.stack(run_strips(strips, raw)).astype(np.float32)
@@ -217,15 +203,6 @@ def export(run: AlterationRun) -> dict[str, Any]:
     (run.out / FILES[1]).write_text(text, encoding="utf-8")
     card: dict[str, Any] = json.loads(text)
     return card
-
-
-def _examples(pool: Pool) -> Image:
-    chosen = np.random.default_rng(0).permutation(len(pool))[:_REPRESENTATIVE]
-    examples = np.zeros((len(chosen), ROWS, _COLUMNS), np.uint8)
-    for row, index in enumerate(chosen):
-        strip = pool.strip(int(index))[:, :_COLUMNS]
-        examples[row, :, : strip.shape[1]] = strip
-    return examples
 
 
 def _card_of(weights: bytes, temperature: float) -> ModelCard:

@@ -27,7 +27,6 @@ from pipeline.readers.ctc_search import decode_greedily
 from pipeline.readers.normalise import ROWS
 from pipeline.readers.runtime import Model, ModelCard
 from pipeline.readers.strip import run_strips
-from pipeline.types import Image
 from training.cards import PRECISION, card_of, card_text, install
 from training.datasets import ORIGINS
 from training.glyph.scores import Score, best_temperature
@@ -35,12 +34,11 @@ from training.litert import convert_int8, require_tensorflow
 from training.runs import RUN, WEIGHTS
 from training.strip.ctc import negative_log_likelihoods
 from training.strip.network import CHARACTER_OF, CLASSES, LAYOUTS, build_strip_network
-from training.strip.train import Pool, StripRun, exact_share, made_pool
+from training.strip.pool import EXAMPLE_COLUMNS, Pool, representative
+from training.strip.train import StripRun, exact_share, made_pool
 
 FILES = ("strip.tflite", "strip.json", "strip.weights.h5")
 OUTPUTS = "∅" + CLASSES  # CTC's blank first
-_COLUMNS = 192  # the width at conversion; the runtime resizes the input for any other
-_REPRESENTATIVE = 400  # strips that set the ranges of the int8 activations
 _DRAWN = ("mnist", "femnist", "nsysu")  # the sets whose digits training.strip.train composes
 
 
@@ -53,15 +51,15 @@ class Converted:
     score: Score  # on the strips that also fitted the temperature
 
 
-def convert_strips(network: Any, layout: str, representative: Pool, held_out: Pool) -> Converted:
+def convert_strips(network: Any, layout: str, examples: Pool, held_out: Pool) -> Converted:
     """Convert a trained network to int8 and calibrate it.
 
-    Some strips of `representative` set the ranges of the activations; `held_out` fits the
+    Some strips of `examples` set the ranges of the activations; `held_out` fits the
     temperature.
     """
-    fixed = build_strip_network(LAYOUTS[layout], _COLUMNS)
+    fixed = build_strip_network(LAYOUTS[layout], EXAMPLE_COLUMNS)
     fixed.set_weights(network.get_weights())
-    weights = convert_int8(fixed, _examples(representative))
+    weights = convert_int8(fixed, representative(examples))
     raw = Model(weights, _card_of(weights, 1.0))
     logits = pool_logits(raw, held_out)
     labels = [[CLASSES.index(c) + 1 for c in text] for text in held_out.texts]
@@ -85,16 +83,6 @@ def pool_logits(model: Model, pool: Pool) -> list[NDArray[np.float32]]:
 
 def read_greedily(logits: list[NDArray[np.float32]]) -> list[str]:
     return [decode_greedily(own, CHARACTER_OF) for own in logits]
-
-
-def _examples(pool: Pool) -> Image:
-    """Return some of the strips, (n, 32, 192), cropped or padded with paper."""
-    chosen = np.random.default_rng(0).permutation(len(pool))[:_REPRESENTATIVE]
-    examples = np.zeros((len(chosen), ROWS, _COLUMNS), np.uint8)
-    for row, index in enumerate(chosen):
-        strip = pool.strip(int(index))[:, :_COLUMNS]
-        examples[row, :, : strip.shape[1]] = strip
-    return examples
 
 
 def _card_of(weights: bytes, temperature: float) -> ModelCard:

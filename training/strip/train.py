@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,6 @@ from core.errors import ConfigError, CounterfoilError
 from pipeline.readers.ctc_search import decode_greedily
 from pipeline.readers.normalise import ROWS, middle_and_height, normalise_strip
 from pipeline.types import Image
-from training.datasets import load_femnist, load_mnist, load_nsysu, split_by_writer
 from training.runs import (
     HISTORY,
     RUN,
@@ -49,13 +46,12 @@ from training.strip.network import (
     build_strip_network,
     grow,
 )
+from training.strip.pool import Part, Pool, digits_of, kept_pool
 from training.synthesis.amounts import LONGEST
 from training.synthesis.strips import StripSynthesizer
 
 LAST_WEIGHTS = "last.weights.h5"
 _KEEP = 200  # steps between two checkpoints; an interrupted run continues with --start
-_SHARD = 500  # strips that a process draws at a time
-SPLIT = 1  # seed of the split by writer; one for all runs, since a run may start from another
 _KEPT = 0.45  # share of the ink that thinning must leave; some strokes would vanish
 _BEND = 1.3  # pixels: the most that elastic distortion moves a point
 LEVELLED = 1 / 3  # share of levelled strips: two of the reader's further looks level them
@@ -78,39 +74,6 @@ class StripRun:
     start: Path | None = None  # weights to start from
     start_layout: str | None = None  # their layout, if it is smaller than `layout`
     seed: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """Normalised strips, side by side. Strip i is `pixels[:, starts[i]:starts[i + 1]]`."""
-
-    pixels: Image  # (32, all columns)
-    starts: NDArray[np.int64]  # (n + 1,)
-    texts: NDArray[np.str_]  # (n,) digits; "" where there is no number
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def strip(self, index: int) -> Image:
-        return self.pixels[:, self.starts[index] : self.starts[index + 1]]
-
-
-def join_strips(strips: list[tuple[Image, str]]) -> Pool:
-    """Return a pool of normalised strips and their texts."""
-    starts = np.cumsum([0, *(image.shape[1] for image, _ in strips)], dtype=np.int64)
-    pixels = np.concatenate([image for image, _ in strips], axis=1)
-    return Pool(pixels, starts, np.array([text for _, text in strips]))
-
-
-def save_pool(path: Path, pool: Pool) -> None:
-    partial = path.with_suffix(".partial.npz")
-    np.savez(partial, pixels=pool.pixels, starts=pool.starts, texts=pool.texts)
-    partial.replace(path)
-
-
-def load_pool(path: Path) -> Pool:
-    with np.load(path) as stored:
-        return Pool(stored["pixels"], stored["starts"], stored["texts"])
 
 
 def augment_strip(strip: Image, text: str, rng: np.random.Generator) -> Image:
@@ -183,33 +146,14 @@ def batches(
         yield images, labels
 
 
-def made_pool(run: StripRun, part: str, count: int) -> Pool:
-    """Return the strips of a part, `train` or `validation`; they are kept in the run's folder.
-
-    No writer is in both parts.
-    """
-    path = run.out / f"strips-{part}-{count}.npz"
-    if path.is_file():
-        return load_pool(path)
-    sys.stderr.write(f"Drawing {count:,} strips to {part} …\n")
-    shards = [(run, part, start, min(_SHARD, count - start)) for start in range(0, count, _SHARD)]
-    drawn: list[tuple[Image, str]] = []
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as processes:
-        for done, shard in enumerate(processes.map(_draw, shards), start=1):
-            drawn += shard
-            if done % 10 == 0:
-                sys.stderr.write(f"  {len(drawn):,} of {count:,}\n")
-    pool = join_strips(drawn)
-    save_pool(path, pool)
-    return pool
+def made_pool(run: StripRun, part: Part, count: int) -> Pool:
+    """Return the strips of a part of a run; they are kept in its folder."""
+    return kept_pool(run.out, part, count, partial(_draw, run, part))
 
 
-def _draw(shard: tuple[StripRun, str, int, int]) -> list[tuple[Image, str]]:
-    run, part, start, count = shard
+def _draw(run: StripRun, part: Part, start: int, count: int) -> list[tuple[Image, str]]:
     cv2.setNumThreads(1)
-    mnist, held_out = split_by_writer(load_mnist(run.data, "train"), 0.08, seed=SPLIT)
-    sets = [mnist, load_femnist(run.data), load_nsysu(run.data, "train")]
-    synthesizer = StripSynthesizer(sets if part == "train" else [held_out], seed=run.seed)
+    synthesizer = StripSynthesizer(digits_of(run.data, part), seed=run.seed)
     rng = np.random.default_rng((run.seed, part == "train", start))
     return draw_strips(synthesizer, count, rng)
 
