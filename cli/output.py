@@ -190,7 +190,11 @@ def percent(confidence: float) -> Text:
 def _field_of_reading(field: FieldReading, release_threshold: float | None) -> Json:
     box = field.box
     reason = review_reason(
-        field.value, field.confidence, release_threshold, required=field.required
+        field.value,
+        field.confidence,
+        release_threshold,
+        required=field.required,
+        blocked=field.blocked,
     )
     return {
         "name": field.name,

@@ -17,18 +17,28 @@ class ReviewReason(StrEnum):
     REQUIRED_EMPTY = "required-empty"
     NO_THRESHOLD = "no-threshold"
     BELOW_THRESHOLD = "below-threshold"
+    # What the pipeline found: such a field is never released, however sure its value.
+    UNSEEN = "unseen"
 
 
 def review_reason(
-    value: str | None, confidence: float, release_threshold: float | None, *, required: bool
+    value: str | None,
+    confidence: float,
+    release_threshold: float | None,
+    *,
+    required: bool,
+    blocked: ReviewReason | None,
 ) -> ReviewReason | None:
     """Return why a person must see a field, or None where its value may be released.
 
     `value` is the best legal value, "" for an empty field and None where there is no legal one;
     `confidence` is its calibrated probability, 0 to 1. Without a threshold nothing is released:
     whoever sets one states how sure is sure enough. A field that is not `required` may be
-    released as empty under the same threshold.
+    released as empty under the same threshold. A field that the pipeline has `blocked` is released
+    under none, and its reason comes before all others.
     """
+    if blocked is not None:
+        return blocked
     if value is None:
         return ReviewReason.NO_VALUE
     if required and not value:

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from core.policy import ReviewReason
 from pipeline.cleaning.clean import CleanStrip, cell_count, clean_strip
 from pipeline.grammar.base import Grammar
 from pipeline.readers.base import BOTH, GLYPH, MAX_ALTERNATIVES, STRIP, FieldStrip, Hypotheses
@@ -143,7 +144,9 @@ def require_sight_of_empty(reading: FieldReading, field: FieldStrip) -> FieldRea
     """
     if reading.value != "" or _is_seen(field):
         return reading
-    return replace(reading, value=None, confidence=0.0, alternatives=())
+    return replace(
+        reading, value=None, confidence=0.0, alternatives=(), blocked=ReviewReason.UNSEEN
+    )
 
 
 def _is_seen(field: FieldStrip) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InputError
+from core.policy import ReviewReason
 
 Image = NDArray[np.uint8]
 
@@ -82,7 +83,7 @@ class FieldReading:
     legal, or the place of the field could not be seen). `rule` names the grammar that made value
     and raw differ. `confidence` is the calibrated probability that `value` is right as a whole, ""
     included; without a value it is 0. `alternatives` come best first and their probabilities sum to
-    at most 1.
+    at most 1. With `blocked`, a person must see the field, however sure its value: that is why.
     """
 
     name: str
@@ -95,6 +96,7 @@ class FieldReading:
     rule: str | None = None
     reader: str = "glyph"  # that read it
     required: bool = True  # False: the template says that it may be left empty
+    blocked: ReviewReason | None = None
 
 
 @dataclass(frozen=True, slots=True)

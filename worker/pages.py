@@ -200,7 +200,11 @@ def _outcome(reading: PageReading, release_threshold: float | None, readers: Rea
             reader=field.reader,
             model_sha256=readers.sha256(field.reader),
             reason=review_reason(
-                field.value, field.confidence, release_threshold, required=field.required
+                field.value,
+                field.confidence,
+                release_threshold,
+                required=field.required,
+                blocked=field.blocked,
             ),
         )
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.policy import ReviewReason
 from pipeline.fields import (
     cap_without_decimal_point,
     clean_fields,
@@ -131,6 +132,7 @@ def test_a_field_that_cannot_be_seen_is_not_empty(
     (reading,) = read_fields([unseen], clean_fields([unseen]), readers)
     assert (reading.value, reading.raw, reading.confidence) == (None, "", 0.0)
     assert reading.alternatives == ()
+    assert reading.blocked is ReviewReason.UNSEEN
 
 
 def test_a_strip_of_a_few_rows_is_not_empty_and_a_higher_one_is(readers: Readers) -> None:

@@ -15,7 +15,7 @@ THRESHOLD = st.none() | CONFIDENCE
 def test_without_a_threshold_everything_is_reviewed(
     value: str, confidence: float, required: bool
 ) -> None:
-    reason = review_reason(value, confidence, None, required=required)
+    reason = review_reason(value, confidence, None, required=required, blocked=None)
     assert reason is ReviewReason.NO_THRESHOLD
 
 
@@ -23,7 +23,7 @@ def test_without_a_threshold_everything_is_reviewed(
 def test_a_field_without_a_value_is_reviewed(
     confidence: float, threshold: float | None, required: bool
 ) -> None:
-    reason = review_reason(None, confidence, threshold, required=required)
+    reason = review_reason(None, confidence, threshold, required=required, blocked=None)
     assert reason is ReviewReason.NO_VALUE
 
 
@@ -31,7 +31,7 @@ def test_a_field_without_a_value_is_reviewed(
 def test_an_empty_field_that_is_required_is_reviewed(
     confidence: float, threshold: float | None
 ) -> None:
-    reason = review_reason("", confidence, threshold, required=True)
+    reason = review_reason("", confidence, threshold, required=True, blocked=None)
     assert reason is ReviewReason.REQUIRED_EMPTY
 
 
@@ -39,16 +39,34 @@ def test_an_empty_field_that_is_required_is_reviewed(
 def test_an_empty_field_that_is_optional_is_a_value_like_others(
     confidence: float, threshold: float | None
 ) -> None:
-    empty = review_reason("", confidence, threshold, required=False)
-    assert empty is review_reason("0", confidence, threshold, required=False)
+    empty = review_reason("", confidence, threshold, required=False, blocked=None)
+    assert empty is review_reason("0", confidence, threshold, required=False, blocked=None)
 
 
 @given(confidence=CONFIDENCE, threshold=CONFIDENCE)
 def test_the_threshold_itself_is_sure_enough(confidence: float, threshold: float) -> None:
     expected = None if confidence >= threshold else ReviewReason.BELOW_THRESHOLD
-    assert review_reason("253", confidence, threshold, required=True) is expected
+    assert review_reason("253", confidence, threshold, required=True, blocked=None) is expected
 
 
 def test_a_confidence_that_is_no_number_is_not_sure() -> None:
-    reason = review_reason("253", float("nan"), 0.0, required=True)
+    reason = review_reason("253", float("nan"), 0.0, required=True, blocked=None)
     assert reason is ReviewReason.BELOW_THRESHOLD
+
+
+@given(
+    value=st.none() | st.text(max_size=3),
+    confidence=CONFIDENCE,
+    threshold=THRESHOLD,
+    required=st.booleans(),
+    blocked=st.sampled_from(ReviewReason),
+)
+def test_what_the_pipeline_blocked_is_never_released_and_says_why(
+    value: str | None,
+    confidence: float,
+    threshold: float | None,
+    required: bool,
+    blocked: ReviewReason,
+) -> None:
+    reason = review_reason(value, confidence, threshold, required=required, blocked=blocked)
+    assert reason is blocked
