@@ -24,6 +24,8 @@ _FINE: Final = 3  # pixels that it may lie off in the end
 _PAIRED: Final = 48  # the longest lines of page and template that first guesses are made from
 _SHORTLIST: Final = 150  # first guesses that are scored by many edges, not by a few
 _REFINED: Final = 6  # the best first guesses, which are refined
+_GLANCED: Final = 20  # the longest lines of page and template for a first impression of a template
+_GLANCE_SHORTLIST: Final = 40
 _MAX_SCALE: Final = 3.0  # how much larger or smaller than the scan the template's page may be
 _UNRIVALLED: Final = 0.99  # the score, less the loss below, at which no rival need be looked at
 _SCALE_LOSS: Final = 0.05  # what a guess loses against its rivals if its scale is off by e
@@ -58,6 +60,46 @@ class PaddedMask:
         x = np.clip(x, -rim, self.last[0] - reach)
         y = np.clip(y, -rim, self.last[1] - reach)
         return (y + self.rim) * self.width + (x + self.rim)
+
+
+@dataclass(frozen=True, slots=True)
+class LongLines:
+    """The horizontal lines of a page, longest first, and where any line is near.
+
+    `x`, `y` and `width` are (lines,) in pixels of the page's small copy, which is `size` (width,
+    height): the left end, the height and the length of each. `near` are the masks of horizontal
+    and vertical lines, each line as wide as a first guess may miss it.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    width: NDArray[np.float64]
+    near: tuple[PaddedMask, PaddedMask]
+    size: tuple[int, int]
+
+
+def find_long_lines(rules: PageRules) -> LongLines:
+    """Return what first guesses need of a page's lines: it is the same for every template."""
+    # Outlines take a tenth of the time of labels, and tell as much of long thin lines.
+    outlines, _ = cv2.findContours(rules.horizontal, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    boxes = np.array([cv2.boundingRect(outline) for outline in outlines], np.float64).reshape(-1, 4)
+    order = np.argsort(-boxes[:, 2], kind="stable")[:_PAIRED]
+    y = np.array([cv2.mean(outlines[i])[1] for i in order])
+    height, width = rules.horizontal.shape
+    return LongLines(boxes[order, 0], y, boxes[order, 2], _widened(rules), (width, height))
+
+
+def glance(lines: LongLines, frames: Sequence[Box], page: tuple[float, float]) -> float:
+    """Return a first impression of how well a template's frames fit a page, 0 to 1.
+
+    This is the share of edges that lie near some line under the best of a few first guesses, at a
+    tenth of the time of `match_frames`. `frames` and `page` are those of `match_frames`.
+    """
+    unit = RULES_LONG_SIDE / max(page)
+    edges = _edges(frames, scaling(page[0] * unit, page[1] * unit))
+    whole = min(lines.size[0] / page[0], lines.size[1] / page[1]) / unit
+    _, hits = _score_guesses(lines, edges, whole, paired=_GLANCED, shortlist=_GLANCE_SHORTLIST)
+    return float(hits.max()) / 2 if len(hits) else 0.0
 
 
 def match_frames(
@@ -154,37 +196,11 @@ def _score(
 def _guesses(rules: PageRules, edges: tuple[Edges, Edges], whole: float) -> list[Matrix]:
     """Return likely placements, best first: each lays one printed edge on one line of the page.
 
-    The skew is undone, so the lengths and positions of two horizontal lines determine a placement.
     `whole` is the scale at which the scan is the template's whole page.
     """
-    # Outlines take a tenth of the time of labels, and tell as much of long thin lines.
-    outlines, _ = cv2.findContours(rules.horizontal, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    if len(outlines) == 0:
-        return []
-    boxes = np.array([cv2.boundingRect(outline) for outline in outlines], np.float64)
-    order = np.argsort(-boxes[:, 2], kind="stable")[:_PAIRED]
-    line_x, line_w = boxes[order, 0], boxes[order, 2]
-    line_y = np.array([cv2.mean(outlines[i])[1] for i in order])
-    points = edges[0].points
-    widths = (points[:, -1, 0] - points[:, 0, 0]) * _SAMPLES / (_SAMPLES - 1)
-    longest = np.argsort(-widths, kind="stable")[:_PAIRED]
-    edge_w = widths[longest]
-    edge_x, edge_y = points[longest].mean(axis=1).T
-    scale = (line_w[:, None] / edge_w[None, :]).ravel()
-    x = ((line_x + line_w / 2)[:, None] - scale.reshape(len(order), -1) * edge_x).ravel()
-    y = (line_y[:, None] - scale.reshape(len(order), -1) * edge_y).ravel()
-    likely = np.abs(np.log(scale / whole)) < np.log(_MAX_SCALE)
-    scale, x, y = scale[likely], x[likely], y[likely]
-    if len(scale) == 0:
-        return []
-
-    near = _widened(rules)
-    # A few edges sort out most of the guesses, all of them the rest.
-    hits = _hits(near, edges, scale, x, y, most=12) - _SCALE_LOSS * np.abs(np.log(scale / whole))
-    some = np.argsort(-hits, kind="stable")[:_SHORTLIST]
-    scale, x, y = scale[some], x[some], y[some]
-    hits = _hits(near, edges, scale, x, y, most=200) - _SCALE_LOSS * np.abs(np.log(scale / whole))
-
+    lines = find_long_lines(rules)
+    (scale, x, y), hits = _score_guesses(lines, edges, whole, paired=_PAIRED, shortlist=_SHORTLIST)
+    hits -= _SCALE_LOSS * np.abs(np.log(scale / whole))
     chosen: list[int] = []
     middle_x, middle_y = edges[0].points.reshape(-1, 2).mean(axis=0)
     place = np.stack(
@@ -195,6 +211,34 @@ def _guesses(rules: PageRules, edges: tuple[Edges, Edges], whole: float) -> list
         chosen.append(int(left[0]))
         left = left[np.abs(place[left] - place[left[0]]).max(axis=1) > _COARSE]
     return [translation(x[i], y[i]) @ scaling(scale[i]) for i in chosen]
+
+
+def _score_guesses(
+    lines: LongLines, edges: tuple[Edges, Edges], whole: float, *, paired: int, shortlist: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return guesses, (3, guesses) of scale, x and y, and how much of the edges each explains.
+
+    The latter is 0 to 2, half of it for either direction. The skew is undone, so the lengths and
+    positions of two horizontal lines determine a placement; `paired` lines are tried with as many
+    edges.
+    """
+    points = edges[0].points
+    widths = (points[:, -1, 0] - points[:, 0, 0]) * _SAMPLES / (_SAMPLES - 1)
+    longest = np.argsort(-widths, kind="stable")[:paired]
+    edge_w = widths[longest]
+    edge_x, edge_y = points[longest].mean(axis=1).T
+    line_x, line_y, line_w = lines.x[:paired], lines.y[:paired], lines.width[:paired]
+    scale = line_w[:, None] / edge_w
+    x = (line_x + line_w / 2)[:, None] - scale * edge_x
+    y = line_y[:, None] - scale * edge_y
+    likely = np.abs(np.log(scale / whole)) < np.log(_MAX_SCALE)
+    guesses = np.stack([scale[likely], x[likely], y[likely]])
+    # A few edges sort out most of the guesses, all of them the rest.
+    hits = _hits(lines.near, edges, *guesses, most=12)
+    hits -= _SCALE_LOSS * np.abs(np.log(guesses[0] / whole))
+    some = np.argsort(-hits, kind="stable")[:shortlist]
+    guesses = guesses[:, some]
+    return guesses, _hits(lines.near, edges, *guesses, most=200)
 
 
 def _widened(rules: PageRules) -> tuple[PaddedMask, PaddedMask]:

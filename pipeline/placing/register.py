@@ -61,8 +61,10 @@ class Placement:
         return self.boxes.get(spec.name, spec.box)
 
 
-def register(page: Page, template: Template) -> Placement:
+def register(page: Page, template: Template, *, rules: PageRules | None = None) -> Placement:
     """Find where `template` lies on `page`: turned up to 6 degrees, shifted, of any resolution.
+
+    `rules` are the ruled lines of the page, if they were found already.
 
     With frames, fixed or loose, a page that lies on its side or upside down is found too. Raises
     TemplateError where the page is not of this kind (code "template-mismatch") or a mirror image
@@ -71,7 +73,7 @@ def register(page: Page, template: Template) -> Placement:
     mirrored = False
     match template.anchors:
         case Anchors.FRAMES:
-            placement, mirrored = _register_frames(page, template)
+            placement, mirrored = _register_frames(page, template, rules)
         case Anchors.LOOSE:
             placement, mirrored = _register_marks(page, template)
         case Anchors.BORDER:
@@ -114,9 +116,11 @@ def _min_score(template: Template) -> float:
     return MIN_SCORE_FEW if 0 < len(template.frames) < FEW_FRAMES else MIN_SCORE
 
 
-def _register_frames(page: Page, template: Template) -> tuple[Placement, bool]:
+def _register_frames(
+    page: Page, template: Template, rules: PageRules | None
+) -> tuple[Placement, bool]:
     """Return the best placement by the printed frames, and whether the page is mirrored."""
-    rules = find_page_rules(page.grey)
+    rules = find_page_rules(page.grey) if rules is None else rules
     placement = _match_frames(rules, template)
     if placement.score < SHEET_BELOW:
         placement = _frames_on_sheet(page, template, placement)
