@@ -121,21 +121,21 @@ class _Opener:
 
         limits = self.limits
         structure = read_structure(stream, limits.max_page_pixels, limits.max_pages)
-        pages = len(structure.faults) + (structure.broken_off is not None)
+        pages = len(structure.frames) + (structure.broken_off is not None)
         self.count(pages)
         image = open_tiff(stream)
         with image:
-            for index, fault in enumerate(structure.faults):
+            for index, frame in enumerate(structure.frames):
                 if index < first:
                     continue
                 name = _label(label, index, pages > 1)
                 self.watch(Position(member, index), name, PNG)
-                if fault is not None:
-                    yield DocumentPage(name, PNG, error=fault)
+                if isinstance(frame, InputError):
+                    yield DocumentPage(name, PNG, error=frame)
                     continue
-                yield _as_png(name, partial(decode_frame, image, index))
+                yield _as_png(name, partial(decode_frame, image, stream, index, frame))
         if structure.broken_off is not None:
-            index = len(structure.faults)
+            index = len(structure.frames)
             name = _label(label, index, pages > 1)
             self.watch(Position(member, index), name, PNG)
             yield DocumentPage(name, PNG, error=structure.broken_off)

@@ -18,21 +18,45 @@ import numpy as np
 import PIL.Image
 
 from core.errors import InputError
+from core.limits import MAX_PAGE_PIXELS
 from pipeline.files.grey import DECODE_ERRORS, to_grey
-from pipeline.files.media import check_size, damaged, truncated
+from pipeline.files.libtiff import Rows
+from pipeline.files.media import check_size, damaged, truncated, unsupported
+from pipeline.files.tiff_strips import Strips
 from pipeline.types import Image
 
 _WIDTH, _HEIGHT = 256, 257
+_BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 258, 259, 262, 266
+_SAMPLES, _ROWS_PER_STRIP, _PLANAR, _T4_OPTIONS = 277, 278, 284, 292
+_TILE_WIDTH, _TILE_HEIGHT, _JPEG_TABLES = 322, 323, 347
 _OFFSETS, _COUNTS = (273, 324), (279, 325)  # of strips, of tiles
-_FORMATS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # BYTE, SHORT, LONG, LONG8
+_FORMATS = {1: "B", 3: "H", 4: "I", 7: "B", 16: "Q"}  # BYTE, SHORT, LONG, UNDEFINED, LONG8
+_WHITE_IS_ZERO, _YCBCR = 0, 6
+_OLD_JPEG, _JPEG = 6, 7
+_ORIENTATION = 274
+# How Pillow turns a frame upright, by the orientation that it states.
+_TURNS = {
+    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT, 3: PIL.Image.Transpose.ROTATE_180,
+    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM, 5: PIL.Image.Transpose.TRANSPOSE,
+    6: PIL.Image.Transpose.ROTATE_270, 7: PIL.Image.Transpose.TRANSVERSE,
+    8: PIL.Image.Transpose.ROTATE_90,
+}  # fmt: skip
 _SIZES = {"B": 1, "H": 2, "I": 4, "Q": 8}
 
 
 @dataclass(frozen=True, slots=True)
-class TiffStructure:
-    """What is wrong with each frame, or None; and why the chain of frames broke off, if it did."""
+class TiffFrame:
+    """Where the pixels of a frame are, and whether white is 0 in it."""
 
-    faults: tuple[InputError | None, ...]
+    strips: Strips
+    white_is_zero: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TiffStructure:
+    """Of each frame, its strips or what is wrong; and why the chain of frames broke off, if so."""
+
+    frames: tuple[TiffFrame | InputError, ...]
     broken_off: InputError | None = None
 
 
@@ -49,24 +73,27 @@ def read_structure(stream: BinaryIO, max_pixels: int, max_frames: int) -> TiffSt
     if len(head) < (16 if big else 8):
         raise truncated("TIFF", "there is only its beginning")
     (at,) = struct.unpack_from(order + ("Q" if big else "I"), head, 8 if big else 4)
-    faults: list[InputError | None] = []
+    frames: list[TiffFrame | InputError] = []
     seen: set[int] = set()
     broken_off: InputError | None = None
-    while at and len(faults) <= max_frames:
+    while at and len(frames) <= max_frames:
         if at in seen:
             broken_off = damaged("TIFF", "its pages form a loop")
             break
         seen.add(at)
         directory = _Directory.read(stream, size, order, big, at)
         if directory is None:
-            what = f"all pages after page {len(faults)} are" if faults else "its first page is"
+            what = f"all pages after page {len(frames)} are" if frames else "its first page is"
             broken_off = truncated("TIFF", f"{what} missing")
             break
-        faults.append(directory.fault(stream, size, max_pixels))
+        try:
+            frames.append(directory.frame(stream, size, max_pixels))
+        except InputError as exc:
+            frames.append(exc)
         at = directory.following
-    if not faults:
+    if not frames:
         raise broken_off or damaged("TIFF", "it has no pages")
-    return TiffStructure(tuple(faults), broken_off)
+    return TiffStructure(tuple(frames), broken_off)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,54 +141,126 @@ class _Directory:
         values: list[int] = np.frombuffer(inline[:length], layout).tolist()
         return values
 
-    def fault(self, stream: BinaryIO, size: int, max_pixels: int) -> InputError | None:
-        """Return why the frame cannot be read, or None if its directory shows no reason."""
-        widths, heights = (self.numbers(stream, size, tag) for tag in (_WIDTH, _HEIGHT))
-        if not widths or not heights:
-            return damaged("TIFF page", "it does not state its size")
-        try:
-            check_size("TIFF page", widths[0], heights[0], max_pixels)
-        except InputError as exc:
-            return exc
+    def frame(self, stream: BinaryIO, size: int, max_pixels: int) -> TiffFrame:
+        """Return where the frame's pixels are. Raises InputError if it cannot be read."""
+        if 0 in self.entries:  # what a block of zeros over the directory looks like
+            raise damaged("TIFF page", "its directory is garbled")
         missing = truncated("TIFF", "a part of this page is missing")
-        for offsets_tag, counts_tag in zip(_OFFSETS, _COUNTS, strict=True):
-            offsets = self.numbers(stream, size, offsets_tag)
-            counts = self.numbers(stream, size, counts_tag)
-            if offsets is None or counts is None:
-                return missing
-            if any(start >= size for start in offsets):
-                return missing
-            if any(a + n > size for a, n in zip(offsets, counts, strict=False)):
-                return missing
-        return None
+        values: dict[int, list[int]] = {}
+        for tag in self.entries:
+            numbers = self.numbers(stream, size, tag) if tag in _NEEDED else []
+            if numbers is None:
+                raise missing
+            values[tag] = numbers
+        if not values.get(_WIDTH) or not values.get(_HEIGHT):
+            raise damaged("TIFF page", "it does not state its size")
+        width, height = values[_WIDTH][0], values[_HEIGHT][0]
+        check_size("TIFF page", width, height, max_pixels)
+        if values.get(_COMPRESSION) == [_OLD_JPEG]:
+            raise unsupported("TIFF page", "JPEG as of TIFF 6.0, since withdrawn")
+        tiled = bool(values.get(_OFFSETS[1]))
+        offsets, counts = (tuple(values.get(tags[tiled], ())) for tags in (_OFFSETS, _COUNTS))
+        if not offsets or not values.get(_PHOTOMETRIC):
+            raise damaged("TIFF page", "its directory is garbled")
+        if any(not 8 <= start < size for start in offsets):
+            raise missing
+        if any(a + n > size for a, n in zip(offsets, counts, strict=False)):
+            raise missing
+        return TiffFrame(
+            _strips_of(values, width, height, offsets, counts, tiled),
+            values[_PHOTOMETRIC][0] == _WHITE_IS_ZERO,
+        )
 
 
-def decode_frame(image: PIL.Image.Image, index: int) -> PIL.Image.Image:
-    """Decode frame `index` of an open TIFF to an upright image of mode "1" or "L".
+_NEEDED = {
+    _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _SAMPLES, _ROWS_PER_STRIP,
+    _PLANAR, _T4_OPTIONS, _TILE_WIDTH, _TILE_HEIGHT, _JPEG_TABLES, *_OFFSETS, *_COUNTS,
+}  # fmt: skip
+
+
+def _strips_of(
+    values: dict[int, list[int]],
+    width: int,
+    height: int,
+    offsets: tuple[int, ...],
+    counts: tuple[int, ...],
+    tiled: bool,
+) -> Strips:
+    """Return the strips, or tiles, of a frame with these tags. Raises InputError."""
+
+    def first(tag: int, otherwise: int) -> int:
+        return (values.get(tag) or [otherwise])[0]
+
+    samples = first(_SAMPLES, 1)
+    separate = first(_PLANAR, 1) == 2
+    bits = values.get(_BITS) or [1]
+    pixel_bits = bits[0] if separate else bits[0] * samples
+    if tiled:
+        columns, full_rows = first(_TILE_WIDTH, 0), first(_TILE_HEIGHT, 0)
+    else:
+        columns, full_rows = width, min(first(_ROWS_PER_STRIP, height), height)
+    if min(columns, full_rows, samples, pixel_bits) < 1 or len(set(bits)) > 1:
+        raise damaged("TIFF page", "its directory is garbled")
+    check_size("TIFF page", columns, full_rows, MAX_PAGE_PIXELS)
+    down = -(-height // full_rows)
+    if tiled:
+        rows = [full_rows] * (down * -(-width // columns))
+    else:
+        rows = [full_rows] * (down - 1) + [height - (down - 1) * full_rows]
+    compression = first(_COMPRESSION, 1)
+    return Strips(
+        compression=compression,
+        offsets=offsets,
+        counts=counts,
+        columns=columns,
+        rows=tuple(rows * (samples if separate else 1)),
+        full_rows=full_rows,
+        row_bits=columns * pixel_bits,
+        fill_order=first(_FILL_ORDER, 1),
+        t4_options=first(_T4_OPTIONS, 0),
+        jpeg_tables=bytes(values.get(_JPEG_TABLES, ())),
+        subsampled=first(_PHOTOMETRIC, 0) == _YCBCR and compression != _JPEG,
+    )
+
+
+def decode_frame(
+    image: PIL.Image.Image, stream: BinaryIO, index: int, frame: TiffFrame
+) -> PIL.Image.Image:
+    """Decode frame `index` of a TIFF open in Pillow to an upright image of mode "1" or "L".
 
     A frame of oblong pixels, as faxes have, is stretched to square ones.
 
-    Raises InputError.
+    Raises InputError if anything of it is missing or garbled.
     """
     try:
         image.seek(index)
         across, down = _resolution(image)
-        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-        image.load()  # this also turns the frame upright
-        if image.mode == "1":
-            frame: PIL.Image.Image = image.copy()
+        orientation = image.getexif().get(_ORIENTATION, 1)
+        fax = frame.strips.check(stream)
+        if fax is not None and fax.shape[0] == image.height and frame.strips.columns == image.width:
+            decoded = _bilevel(fax, image.width, frame.white_is_zero, orientation)
         else:
-            frame = PIL.Image.fromarray(to_grey(image))
+            image.load()  # this also turns the frame upright
+            decoded = image.copy() if image.mode == "1" else PIL.Image.fromarray(to_grey(image))
     except DECODE_ERRORS as exc:
         raise damaged("TIFF page", "it cannot be decoded") from exc
-    if turned:
+    if orientation in (5, 6, 7, 8):
         across, down = down, across
     if max(across, down) > 1.05 * min(across, down):  # standard fax: 204 by 98 dots per inch
         finer = max(across, down)
-        width, height = round(frame.width * finer / across), round(frame.height * finer / down)
-        if width * height <= 4 * frame.width * frame.height:
-            return frame.convert("L").resize((width, height))
-    return frame
+        width, height = round(decoded.width * finer / across), round(decoded.height * finer / down)
+        if width * height <= 4 * decoded.width * decoded.height:
+            return decoded.convert("L").resize((width, height))
+    return decoded
+
+
+def _bilevel(rows: Rows, width: int, white_is_zero: bool, orientation: int) -> PIL.Image.Image:
+    """Return unpacked rows of a fax as an upright image of mode "1"."""
+    height = rows.shape[0]
+    mode = "1;I" if white_is_zero else "1"
+    image = PIL.Image.frombytes("1", (width, height), rows.tobytes(), "raw", mode)
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
 
 
 def _resolution(image: PIL.Image.Image) -> tuple[float, float]:
@@ -191,14 +290,17 @@ def decode_single_tiff(data: bytes, max_pixels: int) -> Image:
     """
     stream = io.BytesIO(data)
     structure = read_structure(stream, max_pixels, 1)
-    if fault := structure.faults[0] or structure.broken_off:
-        raise fault
-    if len(structure.faults) > 1:
+    frame = structure.frames[0]
+    if isinstance(frame, InputError):
+        raise frame
+    if structure.broken_off:
+        raise structure.broken_off
+    if len(structure.frames) > 1:
         raise InputError(
             "The TIFF has several pages, but one is expected here.",
             hint="Save the page that you need as a file of its own.",
             code="several-pages",
         )
     with open_tiff(stream) as image:
-        frame = decode_frame(image, 0)
-    return np.asarray(frame.convert("L"))
+        decoded = decode_frame(image, stream, 0, frame)
+    return np.asarray(decoded.convert("L"))
