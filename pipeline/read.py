@@ -22,10 +22,12 @@ from pipeline.geometry import transform_box, turn_box
 from pipeline.grammar.base import ANY_DIGITS, Grammar
 from pipeline.lines import read_lines
 from pipeline.micr import read_micr_fields
+from pipeline.placing.choose import choose_template
 from pipeline.placing.layout import find_text_lines
-from pipeline.placing.register import register, turn_page
+from pipeline.placing.register import Placement, turn_page
 from pipeline.placing.strips import cut_strips
 from pipeline.placing.template import Template
+from pipeline.placing.template_set import TemplateSet
 from pipeline.readers.base import FieldStrip
 from pipeline.readers.loaded import Readers
 from pipeline.types import Box, EncodedPage, FieldReading, Page, PageReading, Strip
@@ -39,7 +41,7 @@ def _ignore(_stage: str) -> None:
 
 def read_pages(
     pages: Sequence[bytes | EncodedPage | Page],
-    template: Template | None,
+    template: Template | TemplateSet | None,
     readers: Readers,
     *,
     max_pixels: int = MAX_PAGE_PIXELS,
@@ -47,26 +49,27 @@ def read_pages(
 ) -> list[PageReading]:
     """Read every page: the fields of `template`, or without one the lines of handwritten digits.
 
-    `pages` are encoded images or decoded pages. Returns one reading a page, in order. A page that
-    cannot be decoded, or that the template does not fit, has its InputError in `error` and no
-    fields; no InputError is raised. Without a template the fields are `line-1`, `line-2`, ... from
-    the top.
+    Of a set, each page gets the template that fits it. `pages` are encoded images or decoded
+    pages. Returns one reading a page, in order. A page that cannot be decoded, or that no template
+    fits, has its InputError in `error` and no fields; no InputError is raised. Without a template
+    the fields are `line-1`, `line-2`, ... from the top.
 
     The stages "decode", "place", "micr" and "cut" end once a page (those that it needs), "clean"
     and "read" once for all pages.
     """
+    templates = None if template is None else _set_of(template)
     # Page by page, so that only one decoded page is in memory.
-    cut = [_cut_page(image, template, readers, max_pixels, on_stage) for image in pages]
+    cut = [_cut_page(image, templates, readers, max_pixels, on_stage) for image in pages]
     cleaned = [clean_fields(page.fields) for page in cut]
     on_stage("clean")
-    if template is None:
+    if templates is None:
         read = [
             read_lines(page.fields, own, readers) for page, own in zip(cut, cleaned, strict=True)
         ]
     else:
         read = _read_together(cut, cleaned, readers)
     on_stage("read")
-    return [_conclude(page, own, template) for page, own in zip(cut, read, strict=True)]
+    return [_conclude(page, own) for page, own in zip(cut, read, strict=True)]
 
 
 def read_strip(
@@ -93,32 +96,47 @@ class _CutPage:
     """A page that was decoded, placed and cut; its image is no longer needed.
 
     `reading` lacks only its fields, which `fields` and `micr` become. With an error there are none.
+    `template` is the one that fits the page.
     """
 
     reading: PageReading
+    template: Template | None = None
     fields: Sequence[FieldStrip] = ()
     micr: Sequence[FieldReading] = ()  # the fields of the E-13B line
 
 
 def _cut_page(
     image: bytes | EncodedPage | Page,
-    template: Template | None,
+    templates: TemplateSet | None,
     readers: Readers,
     max_pixels: int,
     on_stage: OnStage,
 ) -> _CutPage:
-    """Decode a page, place the template or find the lines, and cut the strips out."""
-    reading = PageReading(width=0, height=0, template=template.name if template else None)
+    """Decode a page, place its template or find the lines, and cut the strips out."""
+    reading = PageReading(width=0, height=0, template=templates.name if templates else None)
     try:
         page = _decoded(image, max_pixels)
         on_stage("decode")
         height, width = page.grey.shape
         reading = replace(reading, width=width, height=height)
-        if template is None:
-            return _CutPage(reading, _cut_lines(page, readers, on_stage))
-        return _cut_fields(reading, page, template, readers, on_stage)
+        if templates is None:
+            return _CutPage(reading, fields=_cut_lines(page, readers, on_stage))
+        number = image.number if isinstance(image, EncodedPage) else None
+        template, placement = choose_template(page, templates.templates, number=number)
+        on_stage("place")
+        reading = replace(reading, template=template.name)
+        if placement is None or template.ignored:
+            why = f"This page is a '{template.name}', which its template says to ignore."
+            return _CutPage(replace(reading, passed_over=why))
+        return _cut_fields(reading, page, template, placement, readers, on_stage)
     except InputError as exc:
         return _CutPage(replace(reading, error=exc))
+
+
+def _set_of(template: Template | TemplateSet) -> TemplateSet:
+    return (
+        template if isinstance(template, TemplateSet) else TemplateSet((template,), template.text)
+    )
 
 
 def _decoded(image: bytes | EncodedPage | Page, max_pixels: int) -> Page:
@@ -136,11 +154,14 @@ def _cut_lines(page: Page, readers: Readers, on_stage: OnStage) -> list[FieldStr
 
 
 def _cut_fields(
-    reading: PageReading, page: Page, template: Template, readers: Readers, on_stage: OnStage
+    reading: PageReading,
+    page: Page,
+    template: Template,
+    placement: Placement,
+    readers: Readers,
+    on_stage: OnStage,
 ) -> _CutPage:
-    placement = register(page, template)
     page = turn_page(page, placement.turn)
-    on_stage("place")
     micr = read_micr_fields(page, template, placement, readers.micr)
     on_stage("micr")
     specs = {spec.name: spec for spec in template.fields}
@@ -157,7 +178,7 @@ def _cut_fields(
     ]
     on_stage("cut")
     placed = replace(reading, template_score=placement.score, turn=placement.turn)
-    return _CutPage(placed, fields, micr)
+    return _CutPage(placed, template, fields, micr)
 
 
 def _paper_of(page: Page) -> float:
@@ -180,10 +201,9 @@ def _read_together(
     return [list(islice(read, len(page.fields))) for page in cut]
 
 
-def _conclude(
-    page: _CutPage, fields: Sequence[FieldReading], template: Template | None
-) -> PageReading:
+def _conclude(page: _CutPage, fields: Sequence[FieldReading]) -> PageReading:
     """Return the reading of a page, its fields in the template's order, boxes as scanned."""
+    template = page.template
     if template is not None:
         order = {spec.name: number for number, spec in enumerate(template.fields)}
         required = {spec.name: spec.required for spec in template.fields}

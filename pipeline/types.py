@@ -29,10 +29,14 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class EncodedPage:
-    """One page image as it is stored, of the media type that its first bytes tell."""
+    """One page image as it is stored, of the media type that its first bytes tell.
+
+    `number` is that of the page in its document, from 1, if it is known.
+    """
 
     data: bytes
     media_type: str
+    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,9 @@ class FieldReading:
 class PageReading:
     """What was read on one page. With `error`, the page could not be read and has no fields.
 
+    `template` is the name of the template that fits the page; where none does, those of all that
+    were tried. `passed_over` says why a page was not to be read: it has no fields and no error.
+
     `turn` is how many quarter turns clockwise bring the page upright; boxes are those of the page
     as it was decoded, before them.
     """
@@ -114,3 +121,4 @@ class PageReading:
     error: InputError | None = None
     template_score: float | None = None  # 0 to 1: how well the template sits on the page
     turn: int = 0
+    passed_over: str | None = None

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry import Matrix, scaling, transform_points, translation
+from pipeline.geometry import Matrix, invert, scaling, transform_points, translation
 from pipeline.placing.page_rules import RULES_LONG_SIDE, PageRules
 from pipeline.types import Box, Image
 
@@ -26,6 +26,7 @@ _SHORTLIST: Final = 150  # first guesses that are scored by many edges, not by a
 _REFINED: Final = 6  # the best first guesses, which are refined
 _GLANCED: Final = 20  # the longest lines of page and template for a first impression of a template
 _GLANCE_SHORTLIST: Final = 40
+_DRAWN: Final = 3  # pixels, the width of a line on a page that is only imagined
 _MAX_SCALE: Final = 3.0  # how much larger or smaller than the scan the template's page may be
 _UNRIVALLED: Final = 0.99  # the score, less the loss below, at which no rival need be looked at
 _SCALE_LOSS: Final = 0.05  # what a guess loses against its rivals if its scale is off by e
@@ -102,6 +103,25 @@ def glance(lines: LongLines, frames: Sequence[Box], page: tuple[float, float]) -
     return float(hits.max()) / 2 if len(hits) else 0.0
 
 
+def draw_rules(frames: Sequence[Box], page: tuple[float, float]) -> PageRules:
+    """Return the ruled lines of an empty page that has these frames; see `match_frames`."""
+    unit = RULES_LONG_SIDE / max(page)
+    masks = []
+    for part in _edges(frames, scaling(page[0] * unit, page[1] * unit)):
+        mask = np.zeros((round(page[1] * unit), round(page[0] * unit)), np.uint8)
+        half = (part.points[:, 1] - part.points[:, 0]) / 2  # from an outer sample to the corner
+        ends = np.stack([part.points[:, 0] - half, part.points[:, -1] + half], axis=1)
+        for start, end in np.rint(ends).astype(int).tolist():
+            cv2.line(mask, start, end, 1, _DRAWN)
+        masks.append(mask)
+    return PageRules(masks[0], masks[1], np.eye(3), 0.0)
+
+
+def count_edges(frames: Sequence[Box]) -> int:
+    """Return the number of edges that `match_frames` looks for."""
+    return sum(len(part.points) for part in _edges(frames, np.eye(3)))
+
+
 def match_frames(
     rules: PageRules, frames: Sequence[Box], page: tuple[float, float]
 ) -> tuple[Matrix, float]:
@@ -175,22 +195,44 @@ def _offsets(
     return near[..., across] + moment / np.maximum(total, 1) - at[..., across], total > 0
 
 
+def find_frames(
+    rules: PageRules, frames: Sequence[Box], page: tuple[float, float], matrix: Matrix
+) -> NDArray[np.bool_]:
+    """Say of each frame whether at least two of its four edges are found where they belong.
+
+    `matrix` is an affine map from fractions of the template's page, whose size is `page`, to
+    pixels of the page that has the `rules`. Returns (frames,).
+    """
+    unit = RULES_LONG_SIDE / max(page)
+    to_units = scaling(page[0] * unit, page[1] * unit)
+    on_copy = invert(rules.to_page) @ matrix @ invert(to_units)
+    masks = (_pad(rules.horizontal), _pad(rules.vertical))
+    there = []
+    for frame in frames:
+        edges = _edges([frame], to_units)
+        found = [_on_lines(*part, on_copy) for part in zip(masks, edges, strict=True)]
+        there.append(np.concatenate(found).sum() >= 2)
+    return np.array(there, np.bool_)
+
+
 def _score(
     masks: tuple[PaddedMask, PaddedMask], edges: tuple[Edges, Edges], matrix: Matrix
 ) -> float:
-    """Return the share of edges that lie on a line, and not amid lines on both sides (noise)."""
-    found = count = 0
-    for mask, part in zip(masks, edges, strict=True):
-        at = transform_points(matrix, part.points).reshape(part.points.shape)
-        aside = np.zeros(2)
-        aside[part.across] = 2 * _FINE + 1
-        on, before, after = (
-            _offsets(mask, moved, part.across, _FINE)[1].mean(axis=1)
-            for moved in (at, at - aside, at + aside)
-        )
-        found += int((on - np.minimum(before, after) >= 0.65).sum())
-        count += len(part.points)
-    return found / count
+    """Return the share of edges that are found."""
+    found = np.concatenate([_on_lines(*part, matrix) for part in zip(masks, edges, strict=True)])
+    return float(found.mean())
+
+
+def _on_lines(mask: PaddedMask, edges: Edges, matrix: Matrix) -> NDArray[np.bool_]:
+    """Say of each edge whether it lies on a line, and not amid lines on both sides (noise)."""
+    at = transform_points(matrix, edges.points).reshape(edges.points.shape)
+    aside = np.zeros(2)
+    aside[edges.across] = 2 * _FINE + 1
+    on, before, after = (
+        _offsets(mask, moved, edges.across, _FINE)[1].mean(axis=1)
+        for moved in (at, at - aside, at + aside)
+    )
+    return np.asarray(on - np.minimum(before, after) >= 0.65)
 
 
 def _guesses(rules: PageRules, edges: tuple[Edges, Edges], whole: float) -> list[Matrix]:

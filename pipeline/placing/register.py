@@ -86,7 +86,8 @@ def register(page: Page, template: Template, *, rules: PageRules | None = None) 
         needed = max(needed, MIN_SCORE_TURNED[template.anchors], mirror)
     if placement.score < needed:
         scored = _SCORED[template.anchors]
-        raise mismatch_error(template, f"{placement.score:.0%} {scored} found, {needed:.0%} needed")
+        why = f"{placement.score:.0%} {scored} found, {needed:.0%} needed"
+        raise mismatch_error(template, why, score=placement.score)
     if mirrored:
         raise TemplateError(
             f"this page is a mirror image of a '{template.name}'.",
@@ -96,13 +97,25 @@ def register(page: Page, template: Template, *, rules: PageRules | None = None) 
     return placement
 
 
-def mismatch_error(template: Template, why: str) -> TemplateError:
+class MismatchError(TemplateError):
+    """The page is not of the template's kind.
+
+    `why` says so in plain words; `score` is that of the best placement, 0 to 1.
+    """
+
+    why: str = ""
+    score: float = 0.0
+
+
+def mismatch_error(template: Template, why: str, *, score: float = 0.0) -> MismatchError:
     """Return the error for a page that is not of the template's kind; `why` is in plain words."""
-    return TemplateError(
+    error = MismatchError(
         f"this page does not look like a '{template.name}': {why}.",
         hint="Check that the right template was chosen and that the whole page was scanned.",
         code="template-mismatch",
     )
+    error.why, error.score = why, score
+    return error
 
 
 def turn_page(page: Page, turns: int) -> Page:

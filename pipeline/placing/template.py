@@ -88,7 +88,11 @@ class Template:
     their ratio matters. `frames` are the printed rectangles to look for, in fractions of the
     page; they are given exactly when `anchors` is FRAMES, and `marks` when it is LOOSE. `micr` is
     where the E-13B line lies, if fields are read from it. `text` is the YAML that the template
-    was parsed from, without a byte order mark.
+    was parsed from, without a byte order mark. A page of a template of several pages is named
+    `template/page`.
+
+    Pages that an `ignored` template fits are passed over; it has no fields. `numbers` are the
+    first and the last page of a document that may be of this kind, None for its last page.
     """
 
     name: str
@@ -101,21 +105,41 @@ class Template:
     marks: tuple[Mark, ...] = ()
     micr: Box | None = None
     text: str = ""
+    ignored: bool = False
+    numbers: tuple[int, int | None] | None = None
+
+    @property
+    def has_marks(self) -> bool:
+        """Say whether print tells its pages from others, not only their shape."""
+        return self.anchors is not Anchors.PAGE
+
+    def may_be_page(self, number: int | None) -> bool:
+        """Say whether page `number` of a document may be of this kind; None is not known."""
+        if self.numbers is None or number is None:
+            return True
+        first, last = self.numbers
+        return first <= number and (last is None or number <= last)
 
 
 def parse_template(source: str | bytes) -> Template:
     """Return the template that a YAML file states; a byte order mark at its start is ignored.
 
-    Raises TemplateError, a sentence with the line and the field: code "bad-template", or
-    "bad-grammar" where the grammar of a field is wrong.
+    For files of several templates or pages there is `template_set.parse_templates`. Raises
+    TemplateError, a sentence with the line and the field: code "bad-template", or "bad-grammar"
+    where the grammar of a field is wrong.
     """
+    text = decode_text(source)
+    return template_of_node(compose(text), text)
+
+
+def decode_text(source: str | bytes) -> str:
+    """Return the text of a template file without a byte order mark. Raises TemplateError."""
     if isinstance(source, bytes):
         try:
             source = source.decode("utf-8")
         except UnicodeDecodeError as exc:
             raise TemplateError("the template is not a text file in UTF-8.") from exc
-    text = source.removeprefix("\ufeff")
-    return _template(compose(text), text)
+    return source.removeprefix("\ufeff")
 
 
 def bundled_names() -> list[str]:
@@ -144,23 +168,27 @@ def _folder() -> Traversable:
     return resources.files("pipeline") / "templates"
 
 
-def _template(node: yaml.MappingNode, text: str) -> Template:
-    keys = ("name", "title", "page", "anchors", "frames", "micr", "fields")
+def template_of_node(
+    node: yaml.Node, text: str, *, page: yaml.Node | None = None, of: str = ""
+) -> Template:
+    """Return the template that a mapping of the YAML `text` states. Raises TemplateError.
+
+    `page` is the size of its page where it states none; `of` comes before its name.
+    """
+    keys = ("name", "title", "page", "anchors", "frames", "micr", "fields", "ignore", "numbers")
     top = mapping(node, "the template", keys)
-    name = _name(value_of(top, "name", "the template", node), "the template's name")
+    name = of + name_of(value_of(top, "name", "the template", node), "the template's name")
     title = text_of(top["title"], "the title") if "title" in top else name
-    page = value_of(top, "page", "the template", node)
-    width, height = numbers_of(page, "page", ("width", "height"))
-    if min(width, height) <= 0 or not 1 / 20 <= width / height <= 20:
-        raise error_at(
-            page,
-            "page: width and height must be above 0, and neither more than 20 times the other.",
-        )
+    ignored = "ignore" in top and truth_of(top["ignore"], "ignore")
+    numbers = _numbers(top["numbers"]) if "numbers" in top else None
+    width, height = _page_size(top, page, node, needed=not ignored or "frames" in top)
 
     named = _frames(top["frames"]) if "frames" in top else {}
     anchors = _anchors(top, named)
     micr = _box(top["micr"], "micr", "page") if "micr" in top else None
-    fields = _fields(value_of(top, "fields", "the template", node), named, micr)
+    if ignored and "fields" in top:
+        raise error_at(top["fields"], "a page that is passed over ('ignore: true') has no fields.")
+    fields = () if ignored else _fields(value_of(top, "fields", "the template", node), named, micr)
     frames: tuple[Box, ...] = ()
     if anchors is Anchors.FRAMES:
         # Without frames of their own, the field boxes are what is printed.
@@ -169,7 +197,38 @@ def _template(node: yaml.MappingNode, text: str) -> Template:
     marks = tuple(named.values()) if anchors is Anchors.LOOSE else ()
     if anchors in (Anchors.FRAMES, Anchors.LOOSE) and not frames and not marks:
         raise error_at(top["anchors"], f"'anchors: {anchors}' needs 'frames' to look for.")
-    return Template(name, title, width, height, anchors, frames, fields, marks, micr, text)
+    return Template(
+        name, title, width, height, anchors, frames, fields, marks, micr, text, ignored, numbers
+    )
+
+
+def _page_size(
+    top: dict[str, yaml.Node], default: yaml.Node | None, node: yaml.Node, *, needed: bool
+) -> tuple[float, float]:
+    if "page" not in top and default is None and not needed:
+        return (210, 297)
+    page = (
+        value_of(top, "page", "the template", node) if default is None else top.get("page", default)
+    )
+    width, height = numbers_of(page, "page", ("width", "height"))
+    if min(width, height) <= 0 or not 1 / 20 <= width / height <= 20:
+        raise error_at(
+            page,
+            "page: width and height must be above 0, and neither more than 20 times the other.",
+        )
+    return width, height
+
+
+def _numbers(node: yaml.Node) -> tuple[int, int | None]:
+    text = text_of(node, "numbers")
+    found = re.fullmatch("([1-9][0-9]{0,5})(-([1-9][0-9]{0,5})?)?", text, re.ASCII)
+    if found is None:
+        raise error_at(node, f"numbers: '{shown(node)}' is not like 1, 2-6 or 2-.")
+    first = int(found[1])
+    last = first if found[2] is None else int(found[3]) if found[3] else None
+    if last is not None and last < first:
+        raise error_at(node, f"numbers: {last} comes before {first}.")
+    return first, last
 
 
 def _anchors(top: Mapping[str, yaml.Node], named: Mapping[str, Mark]) -> Anchors:
@@ -188,7 +247,7 @@ def _frames(node: yaml.Node) -> dict[str, Mark]:
     frames: dict[str, Mark] = {}
     for item in items(node, "frames", MAX_FIELDS):
         found = mapping(item, "a frame", ("name", "box", "cells"))
-        name = _name(value_of(found, "name", "a frame", item), "a frame's name")
+        name = name_of(value_of(found, "name", "a frame", item), "a frame's name")
         where = f"frame '{name}'"
         if name in frames:
             raise error_at(found["name"], f"two frames are named '{name}'.")
@@ -210,7 +269,7 @@ def _fields(node: yaml.Node, frames: Mapping[str, Mark], micr: Box | None) -> tu
     for item in items(node, "fields", MAX_FIELDS):
         keys = ("name", "box", "within", "micr", "grammar", "required")
         found = mapping(item, "a field", keys)
-        name = _name(value_of(found, "name", "a field", item), "a field's name")
+        name = name_of(value_of(found, "name", "a field", item), "a field's name")
         where = f"field '{name}'"
         if name in fields:
             raise error_at(found["name"], f"two fields are named '{name}'.")
@@ -256,7 +315,7 @@ def _box_in_frame(
 ) -> tuple[str, Box]:
     """Return the frame that a field lies in, and the field's box in fractions of the page."""
     node = found["within"]
-    name = _name(node, f"{where}: within")
+    name = name_of(node, f"{where}: within")
     if name not in frames:
         hint = suggestion(name, frames) if frames else "List it under 'frames'."
         raise error_at(node, f"{where}: there is no frame '{name}'.", hint=hint)
@@ -274,7 +333,8 @@ def _grammar(node: yaml.Node, where: str) -> Grammar:
         raise error_at(node, f"{where}: {exc.message}", hint=exc.hint, code=exc.code) from None
 
 
-def _name(node: yaml.Node, where: str) -> str:
+def name_of(node: yaml.Node, where: str) -> str:
+    """Return the name of a template, page, frame or field. Raises TemplateError."""
     text = text_of(node, where)
     if not NAME.fullmatch(text):
         raise error_at(node, f"{where} cannot be '{shown(node)}'.", hint=NAME_RULE)

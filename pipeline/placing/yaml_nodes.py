@@ -28,8 +28,19 @@ _NUMBER: Final = re.compile(
 
 def compose(text: str) -> yaml.MappingNode:
     """Return the root node of a YAML text, which must be a mapping."""
-    if len(text) > MAX_CHARACTERS:
-        raise TemplateError(f"the template is longer than {MAX_CHARACTERS // 1024} KiB.")
+    nodes = compose_all(text)
+    if len(nodes) > 1:
+        raise error_at(nodes[1], "here a second template begins; only one is expected.")
+    return nodes[0]
+
+
+def compose_all(text: str, *, documents: int = 1) -> list[yaml.MappingNode]:
+    """Return the root nodes of the YAML documents of a text, which must be mappings.
+
+    Empty documents are left out. The text may be as long as `documents` templates.
+    """
+    if len(text) > documents * MAX_CHARACTERS:
+        raise TemplateError(f"the template is longer than {documents * MAX_CHARACTERS >> 10} KiB.")
     try:
         depth = 0
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
@@ -41,18 +52,26 @@ def compose(text: str) -> yaml.MappingNode:
                     raise error_at(event, f"lists are nested deeper than {MAX_DEPTH} levels.")
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        nodes = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         line = f"line {mark.line + 1}: " if mark else ""
         raise TemplateError(f"{line}this is not YAML: {exc.problem or exc.context}.") from exc
     except (yaml.YAMLError, ValueError, RecursionError) as exc:
         raise TemplateError("this is not YAML: it contains characters that are not text.") from exc
-    if node is None:
+    roots: list[yaml.MappingNode] = []
+    for node in nodes:
+        if isinstance(node, yaml.MappingNode):
+            roots.append(node)
+        elif not _is_empty(node):
+            raise error_at(node, "a template must begin with a line such as 'name: my-form'.")
+    if not roots:
         raise TemplateError("the template is empty.")
-    if not isinstance(node, yaml.MappingNode):
-        raise error_at(node, "a template must begin with a line such as 'name: my-form'.")
-    return node
+    return roots
+
+
+def _is_empty(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.value == "" and node.style is None
 
 
 def error_at(
