@@ -7,7 +7,18 @@ import threading
 import structlog
 from flask import Blueprint, Flask, Response, request
 
-from api import auth, batches, context, events, openapi, pages, problems, templates, uploads
+from api import (
+    auth,
+    batches,
+    context,
+    events,
+    fields,
+    openapi,
+    pages,
+    problems,
+    templates,
+    uploads,
+)
 from api.exports import routes as exports
 from api.health import routes as health
 from api.health.readiness import StoreCheck
@@ -61,7 +72,7 @@ def create_app(settings: Settings) -> Flask:
     app.after_request(_finish)
     v1 = Blueprint("v1", __name__, url_prefix="/v1")
     v1.before_request(auth.authenticate)
-    for module in (uploads, batches, events, pages, exports, templates):
+    for module in (uploads, batches, events, pages, fields, exports, templates):
         v1.register_blueprint(module.blueprint)
     app.register_blueprint(v1)
     app.register_blueprint(health.blueprint)

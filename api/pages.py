@@ -1,4 +1,4 @@
-"""A page, its image, its fields and their crops; and the verification of a field by a person."""
+"""A page with its fields, its image, and the crops of its fields."""
 
 from __future__ import annotations
 
@@ -9,25 +9,21 @@ from itertools import chain
 
 import cv2
 from flask import Blueprint, Response, request
-from pydantic import ValidationError
 
 from api import serializers
 from api.context import Services, caller, services
 from api.openapi import operation, parse_query
 from api.page_images import crop, scale_to_width
-from api.problems import ProblemError
-from api.schemas import BatchField, ImageQuery, PageObject, Unreadable, Verification
+from api.schemas import ImageQuery, PageObject
 from core.errors import NotFoundError
 from db import queries
 from db.models import PageState
-from db.transitions import fields as transitions
 from db.views import PageView
 from pipeline.types import Image
 
 blueprint = Blueprint("pages", __name__)
 
 CHUNK = 256 * 1024
-MAX_JSON_BYTES = 64 * 1024
 JPEG_QUALITY = 85
 
 _MEDIA_TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
@@ -68,13 +64,6 @@ def page_image(page_id: str) -> Response:
     return _cacheable(f"{page.sha256}-{width}", small)
 
 
-@blueprint.get("/fields/<id:field_id>")
-@operation("results", {200: BatchField})
-def get_field(field_id: str) -> Response:
-    """Return a field with its current reading."""
-    return _field(field_id)
-
-
 @blueprint.get("/fields/<id:field_id>/crop")
 @operation("results", {200: ("image/png",), 304: None})
 def field_crop(field_id: str) -> Response:
@@ -92,40 +81,6 @@ def field_crop(field_id: str) -> Response:
 
     tag = hashlib.sha256(f"{page.sha256} {box} {turn}".encode()).hexdigest()
     return _cacheable(tag, cut)
-
-
-@blueprint.post("/fields/<id:field_id>/verify")
-@operation("results", {200: BatchField}, body=Verification, problems=(409, 413))
-def verify_field(field_id: str) -> Response:
-    """Release a value as a person reads it, or mark the field as unreadable.
-
-    A later request corrects an earlier one, and the batch's events keep both. The person is
-    recorded under the name of the API key.
-    """
-    request.max_content_length = MAX_JSON_BYTES
-    try:
-        said = Verification.model_validate_json(request.get_data(cache=False)).root
-    except ValidationError as exc:
-        raise ProblemError(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "invalid-request",
-            "Send either 'value', with 1 to 1,000 characters, or 'unreadable': true.",
-        ) from exc
-    tenant_id, who = caller().tenant_id, caller().key_name
-    with services().db.transaction() as session:
-        if isinstance(said, Unreadable):
-            transitions.mark_unreadable(session, tenant_id=tenant_id, field_id=field_id, who=who)
-        else:
-            transitions.verify_field(
-                session, tenant_id=tenant_id, field_id=field_id, value=said.value, who=who
-            )
-    return _field(field_id)
-
-
-def _field(field_id: str) -> Response:
-    with services().db.reading() as session:
-        field = queries.get_field(session, caller().tenant_id, field_id)
-    return serializers.json_response(serializers.batch_field(field))
 
 
 def _image_key(page: PageView) -> str:

@@ -5,17 +5,25 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StringConstraints
 
+from core.limits import MAX_NAME, MAX_NOTE, MAX_VALUE
 from core.policy import Decision, ReviewReason
+from core.text import checked_line
 from db.models import BatchState, DocumentState, FieldState, PageState
 
 ID_PATTERN = "^[0-9a-f]{32}$"
 MAX_LIMIT = 1000
 
-# PostgreSQL stores no NUL in text. It is refused here, before the database would refuse it.
-Label = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00]*$")]
-Value = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[^\x00]+$")]
+
+# An InputError passes through pydantic as it is.
+Label = Annotated[
+    str,
+    StringConstraints(max_length=MAX_NAME),
+    AfterValidator(lambda text: checked_line(text, "The name", longest=MAX_NAME)),
+]
+Value = Annotated[str, StringConstraints(max_length=MAX_VALUE)]
+Note = Annotated[str, StringConstraints(max_length=MAX_NOTE)]
 Threshold = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -67,11 +75,18 @@ class DocumentForm(TemplateOptions):
 
 
 class VerifiedValue(Body):
-    value: Value = Field(description="The value as a person reads it.")
+    value: Value = Field(
+        description="The value as a person reads it. Empty text: nothing is written there."
+    )
+    force: bool = Field(
+        False, description="Record a value that the field's grammar does not allow. Needs a `note`."
+    )
+    note: Note | None = Field(None, description="Why; one line of text.")
 
 
 class Unreadable(Body):
     unreadable: Literal[True] = Field(description="Nobody can read the field.")
+    note: Note | None = Field(None, description="Why; one line of text.")
 
 
 class Verification(RootModel[VerifiedValue | Unreadable]):
@@ -248,6 +263,10 @@ class FieldObject(Answer):
     reason: ReviewReason | None = Field(
         description="Why policy gave the field to a person; null where it released the value."
     )
+    grammar: str | None = Field(
+        description="What the field may hold. Null: read by a version that did not keep it."
+    )
+    required: bool | None = Field(description="Whether it may not be left empty. Null: the same.")
     rule: str | None = Field(description="The rule that made `value` differ from `raw`.")
     reader: str | None
     model_sha256: str | None
@@ -255,6 +274,11 @@ class FieldObject(Answer):
         description="`policy`, or the name of the API key with which a person decided."
     )
     released_at: datetime | None
+    version: int = Field(
+        description="Grows by each decision of a person. In quotes it is the field's ETag."
+    )
+    forced: bool = Field(description="A person released a value that the grammar does not allow.")
+    note: str | None = Field(description="What the person noted who decided.")
 
 
 class BatchField(FieldObject):

@@ -80,7 +80,7 @@ def batch_field(field: FieldView) -> BatchField:
         links={
             "page": url_for("v1.pages.get_page", page_id=field.page_id),
             "crop": url_for("v1.pages.field_crop", field_id=field.id),
-            "verify": url_for("v1.pages.verify_field", field_id=field.id),
+            "verify": url_for("v1.fields.verify_field", field_id=field.id),
         },
     )
 
@@ -114,11 +114,16 @@ def _field_members(field: FieldView) -> dict[str, object]:
         "box": field.box,
         "decision": field.decision,
         "reason": field.reason and ReviewReason(field.reason),
+        "grammar": field.grammar,
+        "required": field.required,
         "rule": field.rule,
         "reader": field.reader,
         "model_sha256": field.model_sha256,
         "released_by": field.released_by,
         "released_at": field.released_at,
+        "version": field.version,
+        "forced": field.forced,
+        "note": field.note,
     }
 
 

@@ -14,6 +14,7 @@ from api.multipart import Part, iter_parts
 from api.problems import ProblemError
 from api.schemas import TemplateOptions, UploadForm
 from api.templates import requested_template
+from core.text import printable
 from pipeline.placing.template import Template
 
 MAX_FIELD_BYTES = 1 << 20  # of one form field; a template is the longest
@@ -156,7 +157,7 @@ class MultipartForm(Generic[_Options]):
 
 
 def _label(filename: str) -> str:
-    label = filename.replace("\0", "\ufffd")
+    label = printable(filename)
     return label if len(label) <= MAX_FILENAME else f"{label[:500]}…{label[-499:]}"
 
 

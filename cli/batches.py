@@ -1,4 +1,4 @@
-"""The commands that talk to a server: submit, status, retry, results, export.
+"""The commands that talk to a server: submit, status, retry, results, verify, export.
 
 What a program can use goes to stdout; progress and remarks go to stderr.
 """
@@ -31,6 +31,7 @@ from cli.output import (
 )
 from core.errors import ConfigError, CounterfoilError, InputError, TransientError
 from core.settings import load_settings
+from core.text import printable
 
 Json = dict[str, Any]
 
@@ -208,6 +209,37 @@ def results(
     return 0
 
 
+def verify(
+    field_id: str,
+    value: str | None,
+    *,
+    unreadable: bool,
+    note: str | None,
+    force: bool,
+    version: int | None,
+    url: str | None,
+    home: Path | None,
+    as_json: bool,
+) -> int:
+    """Record what a person reads in a field; raise the server's refusal."""
+    if unreadable == (value is not None):
+        raise ConfigError("Name either a value or --unreadable.")
+    if unreadable and force:
+        raise ConfigError("--force belongs to a value.")
+    decision: Json = {"unreadable": True} if unreadable else {"value": value, "force": force}
+    if note is not None:
+        decision["note"] = note
+    with connect(url, home) as client:
+        field = client.verify(field_id, decision, version=version)
+    if as_json:
+        print(json.dumps(field))
+        return 0
+    shown = "unreadable" if field["value"] is None else f"'{printable(field['value'])}'"
+    forced = ", which its grammar does not allow" if field["forced"] else ""
+    print(f"{field['name']}: {shown}{forced}. This is version {field['version']}.")
+    return 0
+
+
 def batch_pages(client: Client, batch_id: str) -> Iterator[Json]:
     """Yield the object of every finished page, then one for each file that could not be opened."""
     for page in client.pages(batch_id):
@@ -308,4 +340,4 @@ def _rejection(rejected: Json) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("[", "\\[")
+    return printable(text).replace("[", "\\[")

@@ -197,6 +197,16 @@ class Client:
             if not after:
                 return
 
+    def verify(self, field_id: str, decision: Json, *, version: int | None = None) -> Json:
+        """Record a person's decision about a field, and return the field.
+
+        Raises ConflictError if the field does not have `version`, or if a person decided about it
+        and no version is stated. Raises InputError for a value that the field does not take.
+        """
+        headers = {} if version is None else {"If-Match": f'"{version}"'}
+        path = f"/v1/fields/{field_id}/verify"
+        return self._json("POST", path, json=decision, headers=headers)
+
     @contextmanager
     def export(self, batch_id: str, export_format: str) -> Iterator[Iterator[bytes]]:
         """Stream an export ("csv", "jsonl" or "xlsx") as chunks of bytes."""
@@ -327,6 +337,8 @@ _ERRORS: dict[int, type[CounterfoilError]] = {
     403: ConfigError,
     404: NotFoundError,
     409: ConflictError,
+    412: ConflictError,
+    428: ConflictError,
 }
 
 

@@ -31,6 +31,7 @@ from rich.table import Table
 from rich.text import Text
 
 from core.policy import Decision, review_reason
+from core.text import formula_safe, printable
 from pipeline.types import FieldReading, PageReading
 
 Json = dict[str, Any]
@@ -156,7 +157,7 @@ def page_table(pages: Iterable[Json]) -> Table:
     for page in pages:
         rows = list(_rows(page))
         for i, row in enumerate(rows):
-            where = (page["file"], str(page["page"])) if i == 0 else ("", "")
+            where = (printable(page["file"]), str(page["page"])) if i == 0 else ("", "")
             # Text, not markup: file names may hold square brackets.
             table.add_row(*map(Text, where), *row, end_section=i == len(rows) - 1)
     return table
@@ -170,7 +171,9 @@ def _rows(page: Json) -> Iterator[tuple[Text, Text, Text, Text]]:
         yield Text("no handwritten number found", style="dim"), nothing, nothing, nothing
     for field in page["fields"]:
         value = field["value"]
-        shown = Text(value) if value else Text("empty" if value == "" else "?", style="dim")
+        shown = (
+            Text(printable(value)) if value else Text("empty" if value == "" else "?", style="dim")
+        )
         review = field["decision"] == "review"
         yield (
             Text(field["name"]),
@@ -212,4 +215,4 @@ def _field_of_reading(field: FieldReading, release_threshold: float | None) -> J
 
 
 def _cell(value: object) -> str:
-    return "" if value is None else str(value)
+    return "" if value is None else formula_safe(str(value))

@@ -5,6 +5,7 @@
     │   └── TemplateError   a template file is wrong, or a page does not fit its template
     ├── NotFoundError       it does not exist, or belongs to another tenant (never told apart)
     ├── ConflictError       its present state does not allow this
+    │   └── ChangedError    somebody has changed it since the caller saw it
     ├── TransientError      a service is away, slow or full: retried with backoff and a cap
     └── ConfigError         Counterfoil cannot start, or continue, with its present set-up
 
@@ -60,6 +61,10 @@ class NotFoundError(CounterfoilError):
 class ConflictError(CounterfoilError):
     default_code = "conflict"
     exit_code = 5
+
+
+class ChangedError(ConflictError):
+    default_code = "changed"
 
 
 class TransientError(CounterfoilError):

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from itertools import islice
 
 from sqlalchemy import (
+    Boolean,
     Column,
     Connection,
     Engine,
@@ -84,6 +85,8 @@ def _table(name: str) -> Table:
         Column("reason", String(32)),
         Column("released_by", Text),
         Column("released_at", UtcDateTime),
+        Column("forced", Boolean),
+        Column("note", Text),
         Column("box", Text),
         Column("page_state", String(32), nullable=False),
         Column("error", Text),

@@ -20,11 +20,13 @@ from sqlalchemy import (
     SmallInteger,
     String,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from core.clock import utcnow
 from core.ids import new_id
+from core.limits import MAX_NOTE
 from db.types import PlainText, UtcDateTime
 
 
@@ -231,8 +233,15 @@ class Field(Base):
     state: Mapped[str] = mapped_column(String(32))
     value: Mapped[str | None] = mapped_column(PlainText())  # in review: what the machine proposes
     reason: Mapped[str | None] = mapped_column(String(32))  # a ReviewReason; None: policy released
+    # The grammar's normal form, and whether a value must be there. None: read by a version that did
+    # not store them; the text of the template has them.
+    grammar: Mapped[str | None] = mapped_column(PlainText())
+    required: Mapped[bool | None]
     released_by: Mapped[str | None] = mapped_column(PlainText(200))  # "policy", or a person's key
     released_at: Mapped[datetime | None]
+    version: Mapped[int] = mapped_column(default=1, server_default="1")  # grows by each decision
+    forced: Mapped[bool] = mapped_column(default=False, server_default=false())  # not legal
+    note: Mapped[str | None] = mapped_column(PlainText(MAX_NOTE))  # of the person who decided
 
 
 class Reading(Base):

@@ -67,8 +67,13 @@ class FieldView:
     state: str
     value: str | None
     reason: str | None  # a ReviewReason: why policy gave it to a person; None if it did not
+    grammar: str | None  # in normal form; None: an older version read it
+    required: bool | None  # None: an older version read it
     released_by: str | None
     released_at: datetime | None
+    version: int  # grows by each decision of a person
+    forced: bool  # a person released a value that the grammar does not allow
+    note: str | None  # of the person who decided
     raw: str | None
     confidence: float | None
     alternatives: list[dict[str, Any]]
@@ -82,6 +87,20 @@ class FieldView:
         """ACCEPTED if policy or a person released a value, else REVIEW."""
         released = self.state in (FieldState.ACCEPTED, FieldState.VERIFIED)
         return Decision.ACCEPTED if released else Decision.REVIEW
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRules:
+    """What a field may hold.
+
+    If an older version read the field, `grammar` and `required` are None: `template_text` has them.
+    Without a template a field holds digits.
+    """
+
+    name: str
+    grammar: str | None  # in normal form
+    required: bool | None
+    template_text: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +146,8 @@ class ExportRow:
     reason: str | None = None
     released_by: str | None = None
     released_at: datetime | None = None
+    forced: bool | None = None
+    note: str | None = None
     box: str | None = None  # "[x, y, w, h]", pixels of the page
     page_state: str = ""
     error: str | None = None

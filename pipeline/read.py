@@ -88,6 +88,7 @@ def read_strip(
     strip = Strip("strip", Box(0, 0, width, height), page.grey)
     fields = [FieldStrip(strip, grammar, ruled=False)]
     read = read_fields(fields, clean_fields(fields), readers)
+    read = [replace(field, grammar=grammar.name) for field in read]
     return PageReading(width=width, height=height, template=None, fields=tuple(read))
 
 
@@ -206,9 +207,16 @@ def _conclude(page: _CutPage, fields: Sequence[FieldReading]) -> PageReading:
     template = page.template
     if template is not None:
         order = {spec.name: number for number, spec in enumerate(template.fields)}
-        required = {spec.name: spec.required for spec in template.fields}
+        specs = {spec.name: spec for spec in template.fields}
         fields = sorted([*fields, *page.micr], key=lambda field: order[field.name])
-        fields = [replace(field, required=required[field.name]) for field in fields]
+        fields = [
+            replace(
+                field,
+                required=specs[field.name].required,
+                grammar=specs[field.name].grammar.name,
+            )
+            for field in fields
+        ]
     return replace(page.reading, fields=tuple(_turned_back(page.reading, fields)))
 
 

@@ -101,6 +101,7 @@ class FieldReading:
     reader: str = "glyph"  # that read it
     required: bool = True  # False: the template says that it may be left empty
     blocked: ReviewReason | None = None
+    grammar: str = "digits"  # what it may hold, in the grammar's normal form
 
 
 @dataclass(frozen=True, slots=True)

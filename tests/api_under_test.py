@@ -115,6 +115,7 @@ def field_result(n: int, confidence: float, threshold: float | None) -> FieldRes
         reader="glyph",
         model_sha256="0" * 64,
         reason=review_reason(value, confidence, threshold, required=True, blocked=None),
+        required=True,
     )
 
 

@@ -206,6 +206,9 @@ def _outcome(reading: PageReading, release_threshold: float | None, readers: Rea
                 required=field.required,
                 blocked=field.blocked,
             ),
+            grammar=field.grammar,
+            # Of a line that was found without a template, nobody said that a number must be there.
+            required=field.required and reading.template is not None,
         )
 
     return PageResult(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, fields
 from datetime import datetime
@@ -13,16 +12,13 @@ from pathlib import Path
 import xlsxwriter
 
 from api.schemas import ExportedPage
+from core.text import formula_safe
 from db.views import ExportRow
 
 COLUMNS = tuple(column.name for column in fields(ExportRow))
 
 CHUNK = 64 * 1024  # characters written at once
 BOM = "\ufeff"
-
-# Spreadsheets take these for the beginning of a formula (OWASP, "CSV Injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_PLAIN_NUMBER = re.compile(r"[+-][0-9][0-9.,]*")
 
 _SHEET_ROWS = 1_048_576  # the limits of Excel's format
 _CELL_CHARACTERS = 32_767
@@ -37,7 +33,7 @@ def csv_chunks(rows: Iterable[ExportRow], *, bom: bool) -> Iterator[str]:
     writer = csv.writer(buffer)
     writer.writerow(COLUMNS)
     for row in rows:
-        writer.writerow([_guarded(cell) for cell in _cells(row)])
+        writer.writerow([formula_safe(cell) for cell in _cells(row)])
         if buffer.tell() >= CHUNK:
             yield _taken(buffer)
     yield _taken(buffer)
@@ -89,13 +85,9 @@ def _text(value: object) -> str:
         return ""
     if isinstance(value, datetime):
         return value.isoformat(timespec="seconds")
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return str(value)
-
-
-def _guarded(cell: str) -> str:
-    if cell.startswith(_FORMULA) and not _PLAIN_NUMBER.fullmatch(cell):
-        return f"'{cell}"
-    return cell
 
 
 def _taken(buffer: io.StringIO) -> str:

@@ -101,6 +101,8 @@ def _page_rows(page: PageView) -> Iterator[ExportRow]:
             reason=field.reason,
             released_by=field.released_by,
             released_at=field.released_at,
+            forced=field.forced,
+            note=field.note,
             box=json.dumps([round(side, 1) for side in field.box]) if field.box else None,
             field_id=field.id,
         )

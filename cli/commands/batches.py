@@ -1,4 +1,4 @@
-"""The options of the commands that talk to a server: submit, status, retry, results, export."""
+"""The options of the commands that talk to a server, submit to export."""
 
 from __future__ import annotations
 
@@ -98,6 +98,67 @@ def results(
     from cli import batches
 
     raise typer.Exit(batches.results(batch, url=url, home=data, as_json=as_json, as_csv=as_csv))
+
+
+@app.command(
+    epilog=examples(
+        "counterfoil verify 01a2… 0042",
+        'counterfoil verify 01a2… "₹ 1,234.50" --if-version 2',
+        'counterfoil verify 01a2… 42A --force --note "printed so on the form"',
+        "counterfoil verify 01a2… --unreadable",
+    )
+)
+def verify(
+    field: Annotated[
+        str,
+        typer.Argument(metavar="FIELD", help="The field's id: column `field_id` of an export."),
+    ],
+    value: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="VALUE", help='What you read, or "" where nothing is written in the field.'
+        ),
+    ] = None,
+    unreadable: Annotated[
+        bool, typer.Option("--unreadable", help="Nobody can read the field.")
+    ] = False,
+    note: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Why; it is kept with the value.")
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Record a value that the field's grammar does not allow. Needs --note."
+        ),
+    ] = False,
+    if_version: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Only if the field still has this version. Needed to replace what a person said.",
+        ),
+    ] = None,
+    url: Url = None,
+    data: ClientHome = None,
+    as_json: AsJson = False,
+) -> None:
+    """Record what you read in a field. The value is checked against the field's grammar."""
+    from cli import batches
+
+    raise typer.Exit(
+        batches.verify(
+            field,
+            value,
+            unreadable=unreadable,
+            note=note,
+            force=force,
+            version=if_version,
+            url=url,
+            home=data,
+            as_json=as_json,
+        )
+    )
 
 
 @app.command(

@@ -1,34 +1,109 @@
-"""Transitions of fields by a person. Each function locks the batch, then the field."""
+"""Transitions of fields by a person. Each function locks the batch, then the field.
+
+What a field may hold is checked by a function that the caller passes, because grammars belong to
+the pipeline. It gets the rules of the field and the text that the person typed, and returns the
+value. It raises InputError for a text that stands for no legal value; such a text is released as it
+was typed if the person forces it and notes why.
+
+Two people do not overwrite each other. Each decision gives the field its next version, and a
+decision of a person is replaced only by somebody who names its version. To decide again what is
+decided already changes nothing, so that a request may be repeated.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Container
+from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.errors import ConflictError, NotFoundError
+from core.errors import ChangedError, ConflictError, InputError, NotFoundError
 from core.ids import is_id
-from db.models import BatchState, Field, FieldState
+from core.limits import MAX_NOTE, MAX_VALUE
+from core.text import checked_line
+from db.models import Batch, BatchState, Document, Field, FieldState, Page, TemplateText
 from db.session import database_now
 from db.transitions.events import record_events
 from db.transitions.settle import lock_batch, settle
+from db.views import FieldRules
+
+Check = Callable[[FieldRules, str], str]
+
+ANY_VERSION: Final = range(1, 1 << 62)  # the caller replaces whatever is there
+
+_BY_A_PERSON = (FieldState.VERIFIED, FieldState.UNREADABLE)
 
 
-def verify_field(s: Session, *, tenant_id: str, field_id: str, value: str, who: str) -> Field:
-    """Release a value in the name of a person. A later value replaces it; the events keep both.
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    state: FieldState
+    value: str | None
+    forced: bool
+    note: str | None
 
-    Raises NotFoundError, and ConflictError if the batch was cancelled.
-    """
-    return _record_decision(s, tenant_id, field_id, FieldState.VERIFIED, value, who)
+    def is_that_of(self, field: Field) -> bool:
+        there = (field.state, field.value, field.forced, field.note)
+        return there == (self.state, self.value, self.forced, self.note)
 
 
-def mark_unreadable(s: Session, *, tenant_id: str, field_id: str, who: str) -> Field:
-    """Record in the name of a person that nobody can read a field. Raises as `verify_field`."""
-    return _record_decision(s, tenant_id, field_id, FieldState.UNREADABLE, None, who)
-
-
-def _record_decision(
-    s: Session, tenant_id: str, field_id: str, state: FieldState, value: str | None, who: str
+def verify_field(
+    s: Session,
+    *,
+    tenant_id: str,
+    field_id: str,
+    value: str,
+    who: str,
+    check: Check,
+    note: str | None = None,
+    force: bool = False,
+    seen: Container[int] | None = None,
 ) -> Field:
+    """Release a value in the name of a person. A later one replaces it; the events keep both.
+
+    `seen` has the versions of the field that the person may have seen; None: not stated. Raises
+    InputError for a value that `check` refuses, unless `force` and a `note` come with it;
+    ChangedError if the field has another version, or if a person has decided and `seen` is None;
+    NotFoundError; and ConflictError if the batch was cancelled.
+    """
+    batch, field = _locked(s, tenant_id, field_id)
+    note = _checked_note(note)
+    try:
+        checked, forced = check(_rules(s, field), value), False
+    except InputError as exc:
+        if not force or note is None:
+            missing = "say why in a note" if force else "force it and say why in a note"
+            raise InputError(
+                exc.message,
+                hint=f"{exc.hint} To record it all the same, {missing}.",
+                code="note-required" if force else exc.code,
+            ) from exc
+        checked, forced = checked_line(value, "The value", longest=MAX_VALUE), True
+    decision = _Decision(FieldState.VERIFIED, checked, forced, note)
+    return _record(s, batch, field, decision, who, seen)
+
+
+def mark_unreadable(
+    s: Session,
+    *,
+    tenant_id: str,
+    field_id: str,
+    who: str,
+    note: str | None = None,
+    seen: Container[int] | None = None,
+) -> Field:
+    """Record in the name of a person that nobody can read a field.
+
+    Raises as `verify_field`, InputError only for a note that is no line of text.
+    """
+    batch, field = _locked(s, tenant_id, field_id)
+    decision = _Decision(FieldState.UNREADABLE, None, False, _checked_note(note))
+    return _record(s, batch, field, decision, who, seen)
+
+
+def _locked(s: Session, tenant_id: str, field_id: str) -> tuple[Batch, Field]:
+    """Lock the batch and the field. Raises NotFoundError, and ConflictError if it was cancelled."""
     query = select(Field).where(Field.id == field_id, Field.tenant_id == tenant_id)
     batch_id = s.scalar(query.with_only_columns(Field.batch_id)) if is_id(field_id) else None
     if batch_id is None:
@@ -39,20 +114,69 @@ def _record_decision(
         raise _missing()
     if batch.state == BatchState.CANCELLED:
         raise ConflictError("This batch was cancelled.", code="batch-cancelled")
+    return batch, field
+
+
+def _rules(s: Session, field: Field) -> FieldRules:
+    text = None
+    if field.grammar is None:
+        text = s.scalar(
+            select(TemplateText.text)
+            .join(Document, Document.template_id == TemplateText.id)
+            .join(Page, Page.document_id == Document.id)
+            .where(Page.id == field.page_id)
+        )
+    return FieldRules(field.name, field.grammar, field.required, text)
+
+
+def _checked_note(note: str | None) -> str | None:
+    return None if note is None else checked_line(note, "The note", longest=MAX_NOTE) or None
+
+
+def _record(
+    s: Session,
+    batch: Batch,
+    field: Field,
+    decision: _Decision,
+    who: str,
+    seen: Container[int] | None,
+) -> Field:
+    current = field.version in seen if seen is not None else field.state not in _BY_A_PERSON
+    if not current:
+        if decision.is_that_of(field):
+            return field
+        raise ChangedError(
+            _present(field) + " Nothing was changed.",
+            hint=f"Look at it; to replace it, name its version, {field.version}.",
+            code="field-changed" if seen is not None else "version-required",
+        )
     now = database_now(s)
     payload = {
         "field_id": field.id,
         "page_id": field.page_id,
         "by": who,
-        "value": value,
+        "value": decision.value,
+        "forced": decision.forced,
+        "note": decision.note,
         "before": field.value,
         "state_before": field.state,
+        "version": field.version + 1,
     }
-    field.state, field.value, field.released_by, field.released_at = state, value, who, now
+    field.state, field.value, field.released_by = decision.state, decision.value, who
+    field.forced, field.note = decision.forced, decision.note
+    field.released_at, field.version = now, field.version + 1
     s.flush()
-    record_events(s, batch, now, [(f"field.{state}", payload)])
+    record_events(s, batch, now, [(f"field.{decision.state}", payload)])
     settle(s, batch, now)
     return field
+
+
+def _present(field: Field) -> str:
+    if field.state == FieldState.VERIFIED:
+        return f"{field.released_by} has verified this field as '{field.value}'."
+    if field.state == FieldState.UNREADABLE:
+        return f"{field.released_by} has marked this field as unreadable."
+    return f"This field has version {field.version}, not the one that you named."
 
 
 def _missing() -> NotFoundError:

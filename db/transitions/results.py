@@ -29,6 +29,8 @@ class FieldResult:
     reader: str
     model_sha256: str
     reason: ReviewReason | None  # why a person must see it; None: policy releases it
+    grammar: str = "digits"  # what it may hold, in the grammar's normal form
+    required: bool = False  # a person may not leave it empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ def insert_fields(s: Session, pages: Iterable[tuple[Page, PageResult]], now: dat
                     "state": FieldState.ACCEPTED if accepted else FieldState.REVIEW,
                     "value": field.value,
                     "reason": field.reason,
+                    "grammar": field.grammar,
+                    "required": field.required,
                     "released_by": POLICY if accepted else None,
                     "released_at": now if accepted else None,
                 }

@@ -48,7 +48,7 @@ def amounts(sign: str, grouping: Grouping, decimals: int, most: int) -> Automato
     `sign` may stand in front, one of TAILS at the end. The minor unit is left out or has `decimals`
     digits. The only leading zero is that of 0.50.
     """
-    separator = _SEPARATORS[grouping]
+    separator = separator_of(grouping)
     mark = decimal_mark(grouping) if decimals else ""
     tails = (*TAILS, ".-") if grouping is Grouping.POINTS else TAILS
 
@@ -94,6 +94,21 @@ def amounts(sign: str, grouping: Grouping, decimals: int, most: int) -> Automato
     characters = "".join(dict.fromkeys(DIGITS + separator + mark + sign + "".join(tails)))
     start: tuple[object, ...] = ("start",)
     return build_automaton(characters, start, step, accepts)
+
+
+def separator_of(grouping: Grouping) -> str:
+    """Return the character between the groups of digits, "" where there are no groups."""
+    return _SEPARATORS[grouping]
+
+
+def group_digits(digits: str, grouping: Grouping) -> str:
+    """Return the digits of a whole number with the separators of their groups."""
+    groups = [digits[-3:]]
+    digits, size = digits[:-3], 2 if grouping is Grouping.LAKHS else 3
+    while digits:
+        groups.insert(0, digits[-size:])
+        digits = digits[:-size]
+    return separator_of(grouping).join(groups)
 
 
 def decimal_mark(grouping: Grouping) -> str:

@@ -35,6 +35,16 @@ class Automaton:
                 return False
         return bool(self.accepting[state])
 
+    def example(self) -> str:
+        """Return a short one of the strings: 1234… as far as that is legal."""
+        text, state = "", 0
+        while not self.accepting[state]:
+            wanted = self.characters.find(DIGITS[(len(text) + 1) % 10])
+            legal = np.flatnonzero(self.table[state] >= 0)
+            column = wanted if wanted in legal else int(legal[0])
+            text, state = text + self.characters[column], int(self.table[state, column])
+        return text
+
     def lengths(self) -> tuple[int, int]:
         """Return the lengths of the shortest and the longest string of a finite set."""
         states = np.zeros(len(self.table), np.bool_)

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 from pipeline.grammar.automaton import Automaton
+from pipeline.grammar.forms import DigitsForm, Form
 from pipeline.grammar.languages import digits
 
 MAX_DIGITS: Final = 64  # longer than any number that a person writes by hand into one field
@@ -24,7 +25,7 @@ class Grammar:
     `name` is the grammar in its normal form, as a template writes it (`digits(6)`); grammars of one
     name are the same. A reading shows it as the rule that changed its value. `output` has for each
     character of the automaton what it adds to the value: one character or none. Lengths are those
-    of the strings.
+    of the strings. `form` is what `name` states, as values; None in a transcribed grammar.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Grammar:
     output: Mapping[str, str] = field(repr=False, compare=False)
     min_length: int = field(compare=False)
     max_length: int = field(compare=False)
+    form: Form | None = field(default=None, repr=False, compare=False)
     _transcribed: Automaton | None = field(default=None, repr=False, compare=False)
 
     def accepts(self, text: str) -> bool:
@@ -66,6 +68,7 @@ def make_grammar(
     automaton: Automaton,
     changed: Mapping[str, str] | None = None,
     transcribed: Automaton | None = None,
+    form: Form | None = None,
 ) -> Grammar:
     """Return the grammar of the strings of `automaton`.
 
@@ -75,7 +78,9 @@ def make_grammar(
     output = {character: character for character in automaton.characters}
     output |= {c: value for c, value in (changed or {}).items() if c in output}
     least, most = automaton.lengths()
-    return Grammar(name, automaton, output, least, most, transcribed)
+    return Grammar(name, automaton, output, least, most, form, transcribed)
 
 
-ANY_DIGITS: Final = make_grammar("digits", digits(1, MAX_DIGITS))
+ANY_DIGITS: Final = make_grammar(
+    "digits", digits(1, MAX_DIGITS), form=DigitsForm(1, MAX_DIGITS, limited=False)
+)

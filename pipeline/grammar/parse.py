@@ -13,6 +13,14 @@ from pipeline.grammar.amounts import CURRENCIES, Grouping, amounts, decimal_mark
 from pipeline.grammar.automaton import DIGITS
 from pipeline.grammar.base import ANY_DIGITS, MAX_DIGITS, Grammar, make_grammar
 from pipeline.grammar.dates import FORMATS, dates
+from pipeline.grammar.forms import (
+    AmountForm,
+    ChecksumForm,
+    ChoiceForm,
+    DateForm,
+    DigitsForm,
+    RangeForm,
+)
 from pipeline.grammar.languages import SCHEMES, checksum, digits, one_of, whole_numbers
 
 MAX_MAJOR: Final = 12  # digits of an amount before the decimal mark, if nothing else is stated
@@ -64,7 +72,7 @@ def _digits(text: str, arguments: list[str]) -> Grammar:
             text, f"the length must lie between 1 and {MAX_DIGITS}, the smaller number first."
         )
     name = f"digits({least})" if least == most else f"digits({least},{most})"
-    return make_grammar(name, digits(least, most))
+    return make_grammar(name, digits(least, most), form=DigitsForm(least, most))
 
 
 def _amount(text: str, arguments: list[str]) -> Grammar:
@@ -100,13 +108,20 @@ def _amount(text: str, arguments: list[str]) -> Grammar:
     if decimals:
         silent[decimal_mark(grouping)] = "."
     name = f"amount({','.join(parts)})" if parts else "amount"
-    return make_grammar(name, automaton, silent, amounts("", Grouping.NONE, decimals, most))
+    return make_grammar(
+        name,
+        automaton,
+        silent,
+        amounts("", Grouping.NONE, decimals, most),
+        AmountForm(currency, sign, grouping, decimals, most),
+    )
 
 
 def _date(text: str, arguments: list[str]) -> Grammar:
     if not 1 <= len(arguments) <= 2 or arguments[0].upper() not in FORMATS:
         raise _wrong(text, f"date takes a format ({', '.join(FORMATS)}), and a window if you like.")
-    name, window = arguments[0].upper(), (datetime.date.min, datetime.date.max)
+    name = layout = arguments[0].upper()
+    window = (datetime.date.min, datetime.date.max)
     if len(arguments) == 2:
         window = _window(text, arguments[1])
         first, last = window
@@ -114,7 +129,10 @@ def _date(text: str, arguments: list[str]) -> Grammar:
         name += f",{first.year:04}-{last.year:04}" if years else f",{first}..{last}"
     # A window is never empty: it holds at least its first day.
     return make_grammar(
-        f"date({name})", dates(arguments[0].upper(), *window), dict.fromkeys("/-.", "")
+        f"date({name})",
+        dates(layout, *window),
+        dict.fromkeys("/-.", ""),
+        form=DateForm(layout, *window),
     )
 
 
@@ -143,14 +161,18 @@ def _checksum(text: str, arguments: list[str]) -> Grammar:
     if scheme == "aba":
         if arguments[1:] not in ([], ["9"]):
             raise _wrong(text, "an aba number has nine digits.")
-        return make_grammar("checksum(aba)", checksum("aba", 9))
+        return make_grammar("checksum(aba)", checksum("aba", 9), form=ChecksumForm("aba", 9))
     most = 10 if scheme == "mod11" else MAX_DIGITS  # the eleventh weight would be 0
     if len(arguments) != 2 or not _COUNT.fullmatch(arguments[1]):
         raise _wrong(text, f"checksum({scheme},n) takes the length, check digits included.")
     length = int(arguments[1])
     if not 3 <= length <= most:
         raise _wrong(text, f"the length must lie between 3 and {most}.")
-    return make_grammar(f"checksum({scheme},{length})", checksum(scheme, length))
+    return make_grammar(
+        f"checksum({scheme},{length})",
+        checksum(scheme, length),
+        form=ChecksumForm(scheme, length),
+    )
 
 
 def _one_of(text: str, arguments: list[str]) -> Grammar:
@@ -159,7 +181,7 @@ def _one_of(text: str, arguments: list[str]) -> Grammar:
         raise _wrong(
             text, f"one_of takes 1 to {MAX_CHOICES} strings of letters, digits, '.', '/' and '-'."
         )
-    return make_grammar(f"one_of({','.join(choices)})", one_of(choices))
+    return make_grammar(f"one_of({','.join(choices)})", one_of(choices), form=ChoiceForm(choices))
 
 
 def _range(text: str, arguments: list[str]) -> Grammar:
@@ -170,7 +192,7 @@ def _range(text: str, arguments: list[str]) -> Grammar:
     low, high = int(arguments[0]), int(arguments[1])
     if low > high:
         raise _wrong(text, "the smaller number must come first.")
-    return make_grammar(f"range({low},{high})", whole_numbers(low, high))
+    return make_grammar(f"range({low},{high})", whole_numbers(low, high), form=RangeForm(low, high))
 
 
 _PARSERS: Final[dict[str, Callable[[str, list[str]], Grammar]]] = {

@@ -19,11 +19,12 @@ from tests.api_under_test import Api, api_under_test, png
 
 EXAMPLES = 8  # for each operation
 # A valid request to these may be refused: the template or export target that it names must exist,
-# which a schema cannot state.
+# and a value must be one of the field's grammar, which a schema cannot state.
 NAMES_THINGS = {
     "POST /v1/batches",
     "POST /v1/batches/{batch_id}/documents",
     "POST /v1/batches/{batch_id}/exports",
+    "POST /v1/fields/{field_id}/verify",
 }
 OF_AN_OPEN_BATCH = {
     "POST /v1/batches/{batch_id}/documents",

@@ -23,7 +23,7 @@ from db.queries import batch_progress, iter_export_rows, list_batches, list_fiel
 from db.session import Database
 from db.transitions.batches import cancel_batch, delete_batch
 from db.transitions.documents import NewPage, claim_document, fail_document, open_document
-from db.transitions.fields import mark_unreadable, verify_field
+from db.transitions.fields import ANY_VERSION, mark_unreadable, verify_field
 from db.transitions.pages import (
     claim_pages,
     fail_page,
@@ -35,6 +35,7 @@ from db.transitions.retry import Retried, retry_batch
 from tests.contract.acts import (
     FOREVER,
     PASSED,
+    as_typed,
     close,
     complete_page,
     new_batch,
@@ -349,12 +350,13 @@ class Walk(RuleBasedStateMachine):
             "tenant_id": batch.tenant_id,
             "field_id": field_id,
             "who": "ann",
+            "seen": ANY_VERSION,
         }
         with self.db.transaction() as s:
             if value is None:
                 mark_unreadable(s, **who)
             else:
-                verify_field(s, value=value, **who)
+                verify_field(s, value=value, check=as_typed, **who)
         batch.fields[field_id] = "unreadable" if value is None else "verified"
         with self.db.reading() as s:
             views = {one.id: one for one in list_fields(s, batch.tenant_id, batch.id)}

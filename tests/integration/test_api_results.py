@@ -252,7 +252,8 @@ def test_csv_and_json_lines(api: Api, batch: dict[str, Any]) -> None:
 def test_xlsx_holds_text_only(api: Api, batch: dict[str, Any]) -> None:
     (field, _) = api.items(f"/v1/batches/{batch['id']}/fields")
     formula = '=HYPERLINK("http://example.com","0042")'
-    api.post(field["links"]["verify"], json={"value": formula})
+    said = {"value": formula, "force": True, "note": "a test"}
+    assert api.post(field["links"]["verify"], json=said).status_code == 200
     answer = api.get(f"/v1/batches/{batch['id']}/export?format=xlsx")
     assert int(answer.headers["Content-Length"]) == len(answer.content)
     sheet = openpyxl.load_workbook(io.BytesIO(answer.content)).active

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -168,6 +170,36 @@ def test_progress_is_live(server: Running) -> None:
             worker.join()
     assert "page.read" in kinds
     assert kinds[-1] == "end"
+
+
+def test_people_who_decide_at_once_do_not_overwrite_each_other(server: Running) -> None:
+    """Of eight decisions about one field that arrive together, one is recorded, with its number."""
+    batch = server.api.upload([("a.png", png(1))]).json()
+    server.api.read(batch, fields=10)
+    people, together = 8, threading.Barrier(8)
+    with closing(server.client()) as reader, ExitStack() as stack:
+        fields = reader.items(batch["links"]["fields"])
+        clients = [stack.enter_context(closing(server.client())) for _ in range(people)]
+
+        def decide(person: int, field: dict[str, Any], stated: bool) -> int:
+            headers = {"If-Match": f'"{field["version"]}"'} if stated else {}
+            said = {"value": str(person), "note": f"person {person}"}
+            together.wait()
+            return (
+                clients[person]
+                .post(field["links"]["verify"], json=said, headers=headers)
+                .status_code
+            )
+
+        with ThreadPoolExecutor(people) as pool:
+            for number, field in enumerate(fields):
+                stated = number % 2 == 0
+                answers = list(pool.map(decide, range(people), [field] * people, [stated] * people))
+                assert sorted(answers) == [200] + [412 if stated else 428] * (people - 1)
+                now = reader.get(f"/v1/fields/{field['id']}").json()
+                assert now["value"] == str(answers.index(200))
+                assert now["note"] == f"person {now['value']}"
+                assert now["version"] == 2
 
 
 _MULTIPART = {"Content-Type": "multipart/form-data; boundary=B"}

@@ -187,6 +187,30 @@ def test_exports(counterfoil: Shell, batch: str, tmp_path: Path, stack: Stack) -
     ledger.close()
 
 
+def test_a_person_verifies_fields(counterfoil: Shell, batch: str) -> None:
+    rows = list(csv.DictReader(io.StringIO(counterfoil("export", batch).stdout)))
+    amount = next(row for row in rows if row["field"] == "amount")["field_id"]
+    for wrong in ("abc", "=cmd|calc", ""):
+        refused = counterfoil("verify", amount, wrong, status=3)
+        assert "for example" in refused.stderr or "must not be empty" in refused.stderr
+        assert "To record it all the same, force it" in refused.stderr
+    said = counterfoil("verify", amount, " ４２ ").stdout
+    assert said == "amount: '42'. This is version 2.\n"
+    late = counterfoil("verify", amount, "43", status=5)
+    assert "has verified this field as '42'. Nothing was changed." in late.stderr
+    assert "name its version, 2" in late.stderr
+    counterfoil("verify", amount, "43", "--if-version", "1", status=5)
+    forced = ("verify", amount, "a\u00d1o", "--force", "--if-version", "2", "--json")
+    assert "say why in a note" in counterfoil(*forced, status=3).stderr
+    field = json.loads(counterfoil(*forced, "--note", "it is a word").stdout)
+    assert (field["value"], field["forced"], field["note"]) == ("a\u00d1o", True, "it is a word")
+    done = counterfoil("verify", amount, "--unreadable", "--if-version", "3")
+    assert done.stdout == "amount: unreadable. This is version 4.\n"
+    for odd in (("verify", amount), ("verify", amount, "4", "--unreadable")):
+        assert "either a value or --unreadable" in counterfoil(*odd, status=2).stderr
+    counterfoil("verify", "0" * 32, "4", status=4)
+
+
 def test_export_mistakes(counterfoil: Shell, batch: str, tmp_path: Path) -> None:
     assert "csv, jsonl, xlsx" in counterfoil("export", batch, "--format", "pdf", status=2).stderr
     assert (

@@ -95,6 +95,8 @@ def test_patience_ends() -> None:
         (401, ConfigError),
         (404, NotFoundError),
         (409, ConflictError),
+        (412, ConflictError),
+        (428, ConflictError),
         (413, InputError),
         (422, InputError),
         (500, TransientError),
