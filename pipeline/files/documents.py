@@ -8,7 +8,7 @@ that anybody may have made, so a server runs this only in a guarded child (`work
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -144,17 +144,18 @@ class _Opener:
         self, stream: BinaryIO, label: str, member: int, first: int
     ) -> Iterator[DocumentPage]:
         from pipeline.files.pdf import open_pdf, render_page
+        from pipeline.files.pdf_streams import PdfStreams
 
+        max_pixels = self.limits.max_page_pixels
         document = open_pdf(stream)
         try:
+            streams = self.stack.enter_context(closing(PdfStreams.open(stream, max_pixels)))
             pages = len(document)
             self.count(pages)
             for index in range(first, pages):
                 name = _label(label, index, pages > 1)
                 self.watch(Position(member, index), name, PNG)
-                yield _as_png(
-                    name, partial(render_page, document, index, self.limits.max_page_pixels)
-                )
+                yield _as_png(name, partial(render_page, document, streams, index, max_pixels))
         finally:
             document.close()
 

@@ -22,7 +22,7 @@ from core.errors import InputError
 from pipeline.files.media import check_size, damaged, truncated, unsupported
 from pipeline.types import Image
 
-_EOI, _SOS, _APP1 = 0xD9, 0xDA, 0xE1
+_EOI, _SOS, _APP1, _DHT = 0xD9, 0xDA, 0xE1, 0xC4
 _SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1), 0xC2
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = {0x01, 0xD8, *range(0xD0, 0xD8)}
@@ -30,6 +30,8 @@ _MARKER = re.compile(rb"\xff+([^\xff])")
 _END_OF_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # no stuffed byte, no restart
 _EXIF = b"Exif\0\0"
 _ALL_BITS = 16  # more than a coefficient has
+_BLOCK = bytes(32)
+_END_OF_BLOCK = 0  # the symbol of Huffman tables that says that all further coefficients are 0
 # Encoders write some ten. Each costs libjpeg a pass over all blocks, however little it holds.
 _MAX_SCANS = 100
 
@@ -40,6 +42,8 @@ def decode_jpeg(data: bytes, max_pixels: int) -> tuple[Image, bytes]:
     Raises InputError if anything is missing or damaged, or above `max_pixels`.
     """
     components, exif = _check_markers(data, max_pixels)
+    if _BLOCK in data:
+        _check_zeros(data)
     try:
         if components < 4:  # of YCbCr only the luma is decoded, which is the grey that we want
             return simplejpeg.decode_jpeg(data, "GRAY")[:, :, 0], exif
@@ -61,6 +65,36 @@ def _fault(data: bytes) -> InputError:
     return truncated("JPEG", "a part of the image is missing or garbled")
 
 
+def _check_zeros(data: bytes) -> None:
+    """Raise InputError if a block of zeros replaces pixels: Huffman codes fit into any bits.
+
+    To a sequential JPEG, zeros are its shortest code again and again. If that is the end of a block
+    of pixels, they are flat paper, and a block that was lost changes their number. With any other
+    code they are a pattern that no scan has.
+    """
+    sequential, codes = False, set()
+    for marker, body, at in _segments(data):
+        sequential = sequential or marker in _SEQUENTIAL
+        if marker == _DHT:
+            codes |= _shortest_codes(body)
+        elif marker == _SOS:
+            end = _END_OF_SCAN.search(data, at)
+            lost = data.find(_BLOCK, at, end.start() if end else len(data)) >= 0
+            if lost and sequential and _END_OF_BLOCK not in codes:
+                raise truncated("JPEG", "a block of it was lost")
+
+
+def _shortest_codes(body: bytes) -> set[int]:
+    """Return what the code of zeros means in each table of AC coefficients of a segment."""
+    found, at = set(), 0
+    while at + 17 <= len(body):
+        count = sum(body[at + 1 : at + 17])
+        if body[at] & 0x10 and at + 17 < len(body):
+            found.add(body[at + 17])
+        at += 17 + count
+    return found
+
+
 def _check_markers(data: bytes, max_pixels: int) -> tuple[int, bytes]:
     """Check the markers: up to the scan if it brings the whole image, else up to the end.
 
@@ -69,7 +103,7 @@ def _check_markers(data: bytes, max_pixels: int) -> tuple[int, bytes]:
     frame, scans, exif = 0, 0, b""
     components: list[int] = []
     missing = np.empty((0, 64), np.uint8)  # (component, coefficient): low bits yet to come
-    for marker, body in _segments(data):
+    for marker, body, _ in _segments(data):
         if marker in _FRAMES:
             if frame:
                 raise damaged("JPEG", "it has two headers")
@@ -96,8 +130,10 @@ def _check_markers(data: bytes, max_pixels: int) -> tuple[int, bytes]:
     return len(components), exif
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield every marker that has a length, with the bytes of its segment, up to the end marker.
+def _segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """Yield every marker that has a length, with the bytes of its segment and where it ends.
+
+    The end marker is the last.
 
     Raises InputError.
     """
@@ -111,8 +147,9 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
         length = int.from_bytes(data[at : at + 2])
         if at + length > len(data):
             raise truncated("JPEG", "the end is missing")
-        yield marker, data[at + 2 : at + length]
+        body = data[at + 2 : at + length]
         at += length
+        yield marker, body, at
         if marker == _SOS:
             end = _END_OF_SCAN.search(data, at)
             at = end.start() if end else len(data)

@@ -12,6 +12,7 @@ import pypdfium2
 
 from core.errors import InputError
 from pipeline.files.media import damaged, truncated
+from pipeline.files.pdf_streams import PdfStreams
 
 DPI = 200
 _MIN_DPI = 72  # below it, handwriting is illegible
@@ -53,11 +54,14 @@ def open_pdf(stream: BinaryIO) -> pypdfium2.PdfDocument:
         raise damaged("PDF", "it cannot be opened, or it has no pages") from exc
 
 
-def render_page(document: pypdfium2.PdfDocument, index: int, max_pixels: int) -> PIL.Image.Image:
+def render_page(
+    document: pypdfium2.PdfDocument, streams: PdfStreams, index: int, max_pixels: int
+) -> PIL.Image.Image:
     """Render a page in mode "L" at 200 dpi, or coarser to stay within `max_pixels`.
 
-    Raises InputError.
+    Raises InputError, also if a stream that the page is drawn from is damaged.
     """
+    streams.check_page(index)
     try:
         page = document[index]
     except pypdfium2.PdfiumError as exc:

@@ -7,7 +7,6 @@ garbled, and it has neither fewer rows than the frame states nor more.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -27,10 +26,10 @@ from pipeline.files.libtiff import (
     unpack_fax,
 )
 from pipeline.files.media import damaged, truncated
+from pipeline.files.unpack import inflated_length
 
 _NONE, _JPEG, _DEFLATE = 1, 7, (8, 32946)
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,22 +135,6 @@ class Strips:
 
     def _bytes_of(self, rows: int) -> int:
         return rows * ((self.row_bits + 7) // 8)
-
-
-def inflated_length(data: bytes) -> int:
-    """Return how much zlib data unpack to. Raises InputError unless their checksum is right."""
-    unpacker, length = zlib.decompressobj(), 0
-    try:
-        while data and not unpacker.eof:
-            length += len(unpacker.decompress(data, _CHUNK))
-            data = unpacker.unconsumed_tail
-        while not unpacker.eof and (rest := unpacker.decompress(b"", _CHUNK)):
-            length += len(rest)
-    except zlib.error as exc:
-        raise damaged("image", "its pixels cannot be unpacked") from exc
-    if not unpacker.eof:
-        raise truncated("image", "a part of it is missing")
-    return length
 
 
 def _of_page(error: InputError) -> InputError:
