@@ -1,4 +1,4 @@
-"""From one uploaded file to the images of its pages: JPEG, PNG, TIFF, PDF, or a ZIP of these.
+"""From one uploaded file to the images of its pages: images of many kinds, PDF, or a ZIP.
 
 Nothing is skipped silently: a page that cannot be opened becomes a page with an error, in its
 place among the others, or InputError is raised for the whole document. The decoders run on files
@@ -19,7 +19,18 @@ import PIL.Image
 from core.errors import InputError
 from core.limits import MAX_PAGE_PIXELS, MAX_PAGES, MAX_UNPACKED_BYTES
 from pipeline.files.archive import Archive
-from pipeline.files.media import HEAD_BYTES, JPEG, PDF, PNG, TIFF, ZIP, sniff, wrong_kind
+from pipeline.files.media import (
+    ACCEPTED,
+    HEAD_BYTES,
+    JPEG,
+    PDF,
+    PICTURES,
+    PNG,
+    TIFF,
+    ZIP,
+    sniff,
+    wrong_kind,
+)
 from pipeline.files.png import encode_png
 
 
@@ -83,6 +94,8 @@ def open_document(
             yield from opener.members(stream)
         elif kind in (JPEG, PNG):
             yield DocumentPage("", kind)  # decoded, and checked, when the page is read
+        elif kind in PICTURES:
+            yield opener.picture(path.read_bytes(), kind, "", 0)
         elif kind in (TIFF, PDF):
             yield from opener.frames(stream, kind, "", 0)
         else:
@@ -102,6 +115,20 @@ class _Opener:
         self.pages += pages
         if self.pages > self.limits.max_pages:
             raise too_many_pages(self.limits.max_pages)
+
+    def picture(self, data: bytes, kind: str, label: str, member: int) -> DocumentPage:
+        """Return the page of an image that is neither JPEG, PNG nor TIFF, as PNG."""
+        from pipeline.files.pictures import decode_picture
+
+        self.count(1)
+        self.watch(Position(member), label, PNG)
+        try:
+            picture = decode_picture(data, kind, self.limits.max_page_pixels)
+            return DocumentPage(label, PNG, encode_png(PIL.Image.fromarray(picture.grey)))
+        except InputError as exc:
+            return DocumentPage(label, PNG, error=exc)
+        except MemoryError:
+            return DocumentPage(label, PNG, error=too_much_memory())
 
     def frames(
         self, stream: BinaryIO, kind: str, label: str, member: int
@@ -180,6 +207,9 @@ class _Opener:
                         self.count(1)
                         unpacked.seek(0)
                         yield DocumentPage(member.label, kind, unpacked.read())
+                    elif kind in PICTURES:
+                        unpacked.seek(0)
+                        yield self.picture(unpacked.read(), kind, member.label, number)
                     elif kind in (TIFF, PDF):
                         yield from self.frames(unpacked, kind, member.label, number)
                     else:
@@ -201,7 +231,7 @@ def _refused(kind: str) -> InputError:
             hint="Take the files out of the inner ZIP.",
             code="archive-in-archive",
         )
-    return wrong_kind(kind, "JPEG, PNG, TIFF or PDF")
+    return wrong_kind(kind, ACCEPTED.split(", or")[0])
 
 
 def _label(label: str, index: int, several: bool) -> str:

@@ -19,6 +19,9 @@ DECODE_ERRORS = (
 )  # fmt: skip
 
 
+_WHITES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)  # of 8, 10, 12, 14 and 16 bits
+
+
 def to_grey(image: PIL.Image.Image) -> Image:
     """Return the image as grey (height, width) uint8, transparent pixels as white paper."""
     transparent = image.info.get("transparency")
@@ -46,17 +49,16 @@ def to_grey(image: PIL.Image.Image) -> Image:
 def _from_wide(values: NDArray[Any]) -> Image:
     """Scale integers of 16 or 32 bits, or floating-point values, to 0..255.
 
-    These formats have no agreed white, except integers of 16 bits. So the values are taken to be
-    0..1 (floating point only), 0..255 or 0..65535, the first range that holds them all; if none
-    does, their own range is stretched.
+    These formats have no agreed white: scanners put 10, 12 or 14 bits into 16. So white is the
+    least of the usual ones that holds all but a thousandth of the values (a sensor has dead
+    pixels). If none does, their own range is stretched.
     """
-    if values.dtype == np.uint16:
-        return np.asarray(values >> 8, dtype=np.uint8)
-    wide = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    wide = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = (float(wide.min()), float(wide.max())) if wide.size else (0.0, 0.0)
-    whites = (255.0, 65535.0) if np.issubdtype(values.dtype, np.integer) else (1.0, 255.0, 65535.0)
-    for white in whites:
-        if low >= 0 and high <= white:
-            return np.asarray(np.rint(wide * (255.0 / white)), dtype=np.uint8)
+    most = float(np.quantile(wide[::3, ::3], 0.999)) if wide.size else 0.0
+    whites = _WHITES if np.issubdtype(values.dtype, np.integer) else (1.0, *_WHITES)
+    if low >= 0 and high <= whites[-1]:
+        white = next(white for white in whites if most <= white)
+        return np.asarray(np.rint(np.minimum(wide * (255.0 / white), 255.0)), dtype=np.uint8)
     span = high - low
     return np.asarray(np.rint((wide - low) * (255.0 / span if span else 0.0)), dtype=np.uint8)

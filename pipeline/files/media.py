@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import filetype
 
 from core.errors import InputError
@@ -10,14 +12,25 @@ JPEG = "image/jpeg"
 PNG = "image/png"
 TIFF = "image/tiff"
 PDF = "application/pdf"
+HEIC = "image/heic"
+AVIF = "image/avif"
+WEBP = "image/webp"
+BMP = "image/bmp"
+GIF = "image/gif"
+PNM = "image/x-portable-anymap"
 ZIP = "application/zip"
 UNKNOWN = "application/octet-stream"
 EMPTY = "application/x-empty"
 
 HEAD_BYTES = 1024  # of the beginning of a file: enough to tell its kind
 
-ACCEPTED = "JPEG, PNG, TIFF, PDF, or a ZIP of these"
+# Images of one page that are neither JPEG, PNG nor TIFF.
+PICTURES = (HEIC, AVIF, WEBP, BMP, GIF, PNM)
 
+IMAGES = "JPEG, PNG, TIFF, HEIC, AVIF, WebP, BMP, GIF or PNM"
+ACCEPTED = "JPEG, PNG, TIFF, PDF, HEIC, AVIF, WebP, BMP, GIF, PNM, or a ZIP of these"
+
+_JPEG_XL, _JPEG_2000 = "image/jxl", "image/jp2"
 _SIGNATURES = (
     (b"\xff\xd8\xff", JPEG),
     (b"\x89PNG\r\n\x1a\n", PNG),
@@ -26,9 +39,20 @@ _SIGNATURES = (
     (b"II+\x00", TIFF),  # BigTIFF
     (b"MM\x00+", TIFF),
     (b"%PDF-", PDF),
+    (b"GIF87a", GIF),
+    (b"GIF89a", GIF),
+    (b"\xff\x0a", _JPEG_XL),
+    (b"\0\0\0\x0cJXL \r\n", _JPEG_XL),
+    (b"\0\0\0\x0cjP  \r\n", _JPEG_2000),
+    (b"\xff\x4f\xff\x51", _JPEG_2000),
     (b"PK\x03\x04", ZIP),
     (b"PK\x05\x06", ZIP),  # a ZIP with nothing in it
 )
+
+_PNM_HEADER = re.compile(rb"P[1-6][\s#]")
+_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # bytes of the second header, by version
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
 # With an article, as in "This is ...".
 _NAMES = {
@@ -37,12 +61,17 @@ _NAMES = {
     TIFF: "a TIFF image",
     PDF: "a PDF file",
     ZIP: "a ZIP file",
-    "image/webp": "a WebP image",
-    "image/gif": "a GIF image",
-    "image/bmp": "a BMP image",
-    "image/heic": "a HEIC image (the kind that phones make)",
-    "image/avif": "an AVIF image",
+    WEBP: "a WebP image",
+    GIF: "a GIF image",
+    BMP: "a BMP image",
+    HEIC: "a HEIC image (the kind that phones make)",
+    AVIF: "an AVIF image",
+    PNM: "a PNM image",
+    _JPEG_XL: "a JPEG XL image",
+    _JPEG_2000: "a JPEG 2000 image",
     "image/jpx": "a JPEG 2000 image",
+    "image/vnd.djvu": "a DjVu document",
+    "image/x-portable-arbitrarymap": "a PAM image",
     "image/vnd.adobe.photoshop": "a Photoshop file",
     "application/x-rar-compressed": "a RAR archive",
     "application/x-7z-compressed": "a 7-Zip archive",
@@ -62,10 +91,31 @@ def sniff(head: bytes) -> str:
     for signature, media_type in _SIGNATURES:
         if head.startswith(signature):
             return media_type
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return WEBP
+    if _PNM_HEADER.match(head):
+        return PNM
+    if head.startswith(b"P7\n"):
+        return "image/x-portable-arbitrarymap"
+    if head.startswith(b"AT&TFORM"):
+        return "image/vnd.djvu"
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
+        return BMP
+    if head[4:8] == b"ftyp" and (kind := _brand(head)):
+        return kind
     if b"%PDF-" in head:  # PDF readers accept some junk before it, and some scanners write it
         return PDF
     guessed: str | None = filetype.guess_mime(head)
     return guessed or UNKNOWN
+
+
+def _brand(head: bytes) -> str:
+    """Return the kind of image that a file of boxes says it is (ISO/IEC 14496-12, 4.3)."""
+    end = min(int.from_bytes(head[:4]), len(head))
+    brands = {head[at : at + 4] for at in (8, *range(16, end, 4))}
+    if brands & _AVIF_BRANDS:
+        return AVIF
+    return HEIC if brands & _HEIC_BRANDS else ""
 
 
 def wrong_kind(media_type: str, accepted: str = ACCEPTED) -> InputError:

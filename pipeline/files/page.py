@@ -11,10 +11,12 @@ import struct
 import numpy as np
 import PIL.Image
 
+from core.errors import InputError
 from core.limits import MAX_PAGE_PIXELS
 from pipeline.files.grey import DECODE_ERRORS
 from pipeline.files.jpeg import decode_jpeg
-from pipeline.files.media import HEAD_BYTES, JPEG, PNG, TIFF, sniff, wrong_kind
+from pipeline.files.media import HEAD_BYTES, IMAGES, JPEG, PICTURES, PNG, TIFF, sniff, wrong_kind
+from pipeline.files.oblong import density_of_jpeg, density_of_png, with_square_pixels
 from pipeline.files.png import decode_png
 from pipeline.types import Image, Page
 
@@ -24,27 +26,41 @@ _ORIENTATION = 0x0112
 def decode_page(
     data: bytes, media_type: str | None = None, *, max_pixels: int = MAX_PAGE_PIXELS
 ) -> Page:
-    """Decode a JPEG, a PNG or a TIFF of one page; without `media_type` the bytes tell which.
+    """Decode the image of one page, of any kind but PDF; without `media_type` the bytes tell which.
 
-    Returns the grey page, (height, width) uint8: EXIF orientation applied, 16 bits brought to 8,
-    colour, CMYK and palettes to luma (ITU-R 601-2), transparency laid over white. Raises
-    InputError with a stable `code` for bytes that are empty (`empty-file`), of another kind
-    (`wrong-type`), cut off (`truncated`), damaged (`damaged`), of a variety that is not read
-    (`unsupported-variety`), or that would have more than `max_pixels` (`too-many-pixels`).
+    Returns the grey page, (height, width) uint8: EXIF orientation applied, pixels made square, 12
+    and 16 bits brought to 8, colour, CMYK and palettes to luma (ITU-R 601-2), transparency laid
+    over white. Raises InputError with a stable `code` for bytes that are empty (`empty-file`), of
+    another kind (`wrong-type`), cut off (`truncated`), damaged (`damaged`), of a variety that is
+    not read (`unsupported-variety`), of several images (`several-pages`), or that would have more
+    than `max_pixels` (`too-many-pixels`).
     """
     kind = sniff(data[:HEAD_BYTES]) if media_type is None else media_type
     if kind == JPEG:
         grey, exif = decode_jpeg(data, max_pixels)
+        density = density_of_jpeg(data)
     elif kind == PNG:
         grey, exif = decode_png(data, max_pixels)
+        density = density_of_png(data)
     elif kind == TIFF:
         # Imported here, so that a process that reads only JPEG and PNG does not load it.
         from pipeline.files.tiff import decode_single_tiff
 
         return Page(decode_single_tiff(data, max_pixels))
+    elif kind in PICTURES:
+        from pipeline.files.pictures import decode_picture
+
+        picture = decode_picture(data, kind, max_pixels)
+        if picture.images > 1:
+            raise InputError(
+                f"There are {picture.images} images in this file, but one is expected here.",
+                hint="Save the one that you need as a file of its own.",
+                code="several-pages",
+            )
+        return Page(picture.grey)
     else:
-        raise wrong_kind(kind, "JPEG or PNG")
-    return Page(upright(grey, orientation_of(exif)))
+        raise wrong_kind(kind, IMAGES)
+    return Page(upright(with_square_pixels(grey, density), orientation_of(exif)))
 
 
 def orientation_of(exif: bytes) -> int:

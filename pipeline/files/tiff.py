@@ -22,6 +22,7 @@ from core.limits import MAX_PAGE_PIXELS
 from pipeline.files.grey import DECODE_ERRORS, to_grey
 from pipeline.files.libtiff import Rows
 from pipeline.files.media import check_size, damaged, truncated, unsupported
+from pipeline.files.oblong import with_square_pixels
 from pipeline.files.tiff_strips import Strips
 from pipeline.types import Image
 
@@ -246,11 +247,9 @@ def decode_frame(
         raise damaged("TIFF page", "it cannot be decoded") from exc
     if orientation in (5, 6, 7, 8):
         across, down = down, across
-    if max(across, down) > 1.05 * min(across, down):  # standard fax: 204 by 98 dots per inch
-        finer = max(across, down)
-        width, height = round(decoded.width * finer / across), round(decoded.height * finer / down)
-        if width * height <= 4 * decoded.width * decoded.height:
-            return decoded.convert("L").resize((width, height))
+    grey = np.asarray(decoded.convert("L")) if across != down else None
+    if grey is not None and (square := with_square_pixels(grey, (across, down))) is not grey:
+        return PIL.Image.fromarray(square)
     return decoded
 
 
