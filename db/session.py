@@ -6,10 +6,8 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
-from psycopg import errors as postgres_errors
 from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select, text
 from sqlalchemy.exc import (
     ArgumentError,
@@ -23,12 +21,17 @@ from sqlalchemy.orm import Session
 
 from core.errors import ConfigError, TransientError
 
+if TYPE_CHECKING:  # only PostgreSQL needs it, and it takes a quarter of a second to import
+    import psycopg
+
 __all__ = ["Database", "Session", "database_now", "make_engine", "url_without_password"]
 
 # A connection with this option only reads, so it must not take the write lock of SQLite.
 _READING = "counterfoil_reading"
 # Long enough to wait for every writer ahead of us: a transaction takes milliseconds.
 _BUSY_SECONDS = 10
+# SQLSTATE of PostgreSQL's errors undefined_table and undefined_column.
+_UNDEFINED = {"42P01", "42703"}
 
 
 def make_engine(url: str, *, foreign_keys: bool = True) -> Engine:
@@ -169,7 +172,7 @@ def _tables_missing(exc: DBAPIError) -> bool:
     if isinstance(exc.orig, sqlite3.OperationalError):
         # This code also stands for wrong SQL, but that would have failed in the tests.
         return exc.orig.sqlite_errorcode == sqlite3.SQLITE_ERROR
-    return isinstance(exc.orig, postgres_errors.UndefinedTable | postgres_errors.UndefinedColumn)
+    return getattr(exc.orig, "sqlstate", None) in _UNDEFINED
 
 
 def database_now(session: Session) -> datetime:

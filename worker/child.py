@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from core.log import get_logger
 from core.settings import Settings
 from db.session import Database
-from pipeline.placing.template import Template, parse_template
 from storage.base import ObjectStore
 from storage.open import open_store
 from storage.site_models import current_strip
 from worker.parent import die_with_parent
 
 if TYPE_CHECKING:
+    from pipeline.placing.template import Template
     from pipeline.readers.loaded import Readers
     from worker.guard.opener import DocumentOpener
 
@@ -55,6 +55,8 @@ class Services:
 
     def template(self, template_id: str, text: str) -> Template:
         """Return the parsed template of an id, whose text never changes. Raises TemplateError."""
+        from pipeline.placing.template import parse_template
+
         known = self._templates.get(template_id)
         if known is None:
             known = parse_template(text)

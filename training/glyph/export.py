@@ -67,11 +67,11 @@ def export_run(run: Path, data: Path, *, emnist: Path | None = None) -> Exported
 
     Raises ConfigError if TensorFlow, the run or a set is missing.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    require_tensorflow()
     config, about = read_run(run, data, emnist)
     if about["config"].get("emnist") and emnist is None:
         raise ConfigError("This run was trained on EMNIST.", hint="Name its folder with --emnist.")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    require_tensorflow()  # takes seconds to import
     sets, validation = load_sets(config)
     network = build_network()
     network.load_weights(run / WEIGHTS)

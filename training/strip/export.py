@@ -105,8 +105,6 @@ def export_strips(run: Path, data: Path) -> str:
 
     Raises ConfigError if TensorFlow, the run or a set is missing.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    require_tensorflow()
     try:
         about: dict[str, Any] = json.loads((run / RUN).read_text(encoding="utf-8"))
     except FileNotFoundError as exc:
@@ -114,6 +112,8 @@ def export_strips(run: Path, data: Path) -> str:
             f"{run} holds no training run ({RUN} is missing).",
             hint="Train first: python -m training.strip.train --data DIR --out DIR",
         ) from exc
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    require_tensorflow()  # takes seconds to import
     config = about["config"]
     layout, count = str(config["layout"]), int(config["validation"])
     validation = made_pool(
