@@ -7,13 +7,17 @@ from collections.abc import Callable
 from typing import TypeVar
 
 Answer = TypeVar("Answer")
+# Soon seen, and yet seldom asked: an answer of the API costs the core that the work needs.
+_FIRST_PAUSE = 0.01
+_LONGEST_PAUSE = 0.1
 
 
 def eventually(what: str, condition: Callable[[], Answer], *, seconds: float = 180) -> Answer:
     """Return the first true answer of `condition`; fail with `what` after `seconds`."""
-    until = time.monotonic() + seconds
+    until, pause = time.monotonic() + seconds, _FIRST_PAUSE
     while not (answer := condition()):
         if time.monotonic() > until:
             raise AssertionError(f"not within {seconds:g} s: {what}")
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(1.5 * pause, _LONGEST_PAUSE)
     return answer

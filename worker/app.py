@@ -139,8 +139,8 @@ def run_worker(settings: Settings, queue: str, processes: int) -> None:
 def _import_for(queue: str) -> None:
     """Import what the tasks need before the fork: the children share it, and start sooner."""
     if queue == PAGES_QUEUE:
-        import pipeline.placing.template
-        import worker.pages  # noqa: F401
+        import pipeline.placing.template  # noqa: F401
+        import worker.pages
     else:
         import worker.intake  # noqa: F401
 
