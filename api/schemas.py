@@ -40,10 +40,18 @@ class Query(BaseModel):
 # --- requests ---------------------------------------------------------------------------------
 
 
+TemplateName = Annotated[str, Field(max_length=200)]
+TemplateYaml = Annotated[str, Field(max_length=1 << 20)]
+
+
 class TemplateOptions(Body):
-    template: str | None = Field(None, max_length=200, description="Name of a bundled template.")
-    template_text: str | None = Field(
-        None, max_length=1 << 20, description="A template as YAML text, instead of `template`."
+    """Of several templates, each page is read with the one that fits it."""
+
+    template: TemplateName | list[TemplateName] | None = Field(
+        None, description="Name of a bundled template, or several."
+    )
+    template_text: TemplateYaml | list[TemplateYaml] | None = Field(
+        None, description="A template as YAML text, or several; beside those of `template`."
     )
 
 
@@ -149,6 +157,7 @@ class PageCounts(Answer):
     read: int = 0
     failed: int = 0
     quarantined: int = 0
+    passed_over: int = Field(0, description="Not to be read: their template says to ignore them.")
     cancelled: int = 0
 
 
@@ -294,7 +303,10 @@ class PageObject(Answer):
     file: str
     page: int = Field(description="Counted from 1 within the file.")
     label: str = Field(description="Where in a ZIP the page comes from, else empty.")
-    template: str | None
+    template: str | None = Field(
+        description="Name of the template that fits the page; if none was found yet, of each that"
+        " may."
+    )
     state: PageState
     turn: int = Field(
         description="Number of quarter turns clockwise that bring the page upright. Boxes are in"
@@ -302,6 +314,9 @@ class PageObject(Answer):
     )
     fields: list[FieldObject]
     error: ErrorObject | None
+    passed_over: str | None = Field(
+        description="State `passed_over`: why the page is not to be read."
+    )
 
 
 class ExportedPage(Answer):
@@ -317,6 +332,7 @@ class ExportedPage(Answer):
     turn: int | None
     fields: list[FieldObject]
     error: ErrorObject | None
+    passed_over: str | None = None
 
 
 class BatchList(Answer):

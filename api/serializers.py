@@ -99,6 +99,7 @@ def page_object(page: PageView) -> PageObject:
         turn=page.turn,
         fields=[field_object(field) for field in page.fields],
         error=_error(page.error_code, page.error_message) if ended else None,
+        passed_over=page.error_message if page.state == PageState.PASSED_OVER else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Templates: the bundled ones, and the one that a request names or contains."""
+"""Templates: the bundled ones, and those that a request names or contains."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from api import serializers
 from api.openapi import operation
 from api.schemas import TemplateField, TemplateList, TemplateObject, TemplateOptions
 from core.errors import TemplateError
-from pipeline.placing.template import Template, bundled_names, bundled_template, parse_template
+from pipeline.placing.template import Template, bundled_names, bundled_template
+from pipeline.placing.template_set import TemplateSet, combine, parse_templates
 
 blueprint = Blueprint("templates", __name__)
 
@@ -23,23 +24,26 @@ def list_templates() -> Response:
     )
 
 
-def requested_template(options: TemplateOptions) -> Template | None:
-    """Return the template that a request names or contains, or None. Raises TemplateError."""
-    name, text = options.template, options.template_text
-    if name and text:
-        raise TemplateError(
-            "A request gives a template either by name or as a file.",
-            hint="Leave one of them out.",
-        )
+def requested_templates(options: TemplateOptions) -> TemplateSet | None:
+    """Return the templates that a request names and contains, or None. Raises TemplateError."""
+    sets: list[TemplateSet] = []
     try:
-        if text:
-            return parse_template(text)
-        return bundled_template(name) if name else None
+        for name in _several(options.template):
+            one = bundled_template(name)
+            sets.append(TemplateSet((one,), one.text))
+        sets += [parse_templates(text) for text in _several(options.template_text)]
+        return combine(sets) if sets else None
     except TemplateError as exc:
         # The parser's messages are written to follow the name of a file and a colon.
         message = exc.message[:1].upper() + exc.message[1:]
-        hint = f"{exc.hint} Or send your own as 'template_file'." if name else exc.hint
+        named = exc.code == "unknown-template"
+        hint = f"{exc.hint} Or send your own as 'template_file'." if named else exc.hint
         raise TemplateError(message, hint=hint, code=exc.code) from exc
+
+
+def _several(value: str | list[str] | None) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    return [one for one in values if one]
 
 
 def _template_object(template: Template) -> TemplateObject:

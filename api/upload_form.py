@@ -13,13 +13,20 @@ from flask import Request
 from api.multipart import Part, iter_parts
 from api.problems import ProblemError
 from api.schemas import TemplateOptions, UploadForm
-from api.templates import requested_template
+from api.templates import requested_templates
 from core.text import printable
-from pipeline.placing.template import Template
+from pipeline.placing.template_set import TemplateSet
 
 MAX_FIELD_BYTES = 1 << 20  # of one form field; a template is the longest
 MAX_FIELDS = 50
 MAX_FILENAME = 1000  # characters, as the database keeps
+
+# Form fields of which there may be several, and the option that they are together.
+REPEATABLE = {
+    "template": "template",
+    "template_file": "template_text",
+    "template_text": "template_text",
+}
 
 _Options = TypeVar("_Options", bound=TemplateOptions)
 
@@ -30,11 +37,11 @@ def _described(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 _FILES = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
 _TEMPLATE_PROPERTIES = {
-    "template": _described("template", {"type": "string"}),
+    "template": _described("template", {"type": "array", "items": {"type": "string"}}),
     "template_file": {
-        "type": "string",
-        "format": "binary",
-        "description": "A template as a YAML file, instead of `template`.",
+        "type": "array",
+        "items": {"type": "string", "format": "binary"},
+        "description": "A template as a YAML file, or several; beside those of `template`.",
     },
 }
 
@@ -83,11 +90,11 @@ class MultipartForm(Generic[_Options]):
         self._request = request
         self._model = model
         self._max_files = max_files
-        self._fields: dict[str, str] = {}
+        self._fields: list[tuple[str, str]] = []
         self._options: _Options | None = None  # made of `_fields`; None: not checked yet
-        self._template: Template | None = None
-        # The form fields that `_template` was made of.
-        self._template_fields: tuple[str | None, str | None] = (None, None)
+        self._templates: TemplateSet | None = None
+        # The form fields that `_templates` was made of.
+        self._template_fields: tuple[object, object] = (None, None)
 
     def files(self) -> Iterator[IncomingFile]:
         """Yield the files in the order in which they arrive, and collect the form fields.
@@ -123,26 +130,29 @@ class MultipartForm(Generic[_Options]):
         An empty field counts as absent, because browsers send the fields that were left empty.
         """
         if self._options is None:
-            values = {name: text for name, text in self._fields.items() if text}
-            if "template_file" in values:
-                values["template_text"] = values.pop("template_file")
+            values: dict[str, Any] = {}
+            for name, text in self._fields:
+                if text and name in REPEATABLE:
+                    values.setdefault(REPEATABLE[name], []).append(text)
+                elif text:
+                    values[name] = text
             options = self._model.model_validate(values)
             template_fields = (options.template, options.template_text)
             if template_fields != self._template_fields:
-                self._template = requested_template(options)
+                self._templates = requested_templates(options)
                 self._template_fields = template_fields
             self._options = options
         return self._options
 
-    def template(self) -> Template | None:
-        """Return the template that the form names or contains, parsed once. Raises as `options`."""
+    def templates(self) -> TemplateSet | None:
+        """Return the templates of the form, parsed once. Raises as `options`."""
         self.options()
-        return self._template
+        return self._templates
 
     def _take_field(self, part: Part) -> None:
         if len(self._fields) >= MAX_FIELDS:
             raise _bad_field(f"The form has more than {MAX_FIELDS} fields.")
-        if part.name in self._fields:
+        if part.name not in REPEATABLE and any(part.name == name for name, _ in self._fields):
             raise _bad_field(f"The form field '{part.name}' was sent twice.")
         data = part.stream.read(MAX_FIELD_BYTES + 1)
         if len(data) > MAX_FIELD_BYTES:
@@ -150,7 +160,7 @@ class MultipartForm(Generic[_Options]):
                 f"The form field '{part.name}' is longer than {MAX_FIELD_BYTES:,} bytes."
             )
         try:
-            self._fields[part.name] = data.decode()
+            self._fields.append((part.name, data.decode()))
         except UnicodeDecodeError as exc:
             raise _bad_field(f"The form field '{part.name}' is not UTF-8 text.") from exc
         self._options = None  # checked before, if this field follows a file

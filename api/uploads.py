@@ -27,7 +27,7 @@ from api.schemas import (
     UploadedFile,
     UploadForm,
 )
-from api.templates import requested_template
+from api.templates import requested_templates
 from api.upload_form import MORE_FILES_BODY, NEW_BATCH_BODY, IncomingFile, MultipartForm
 from core.errors import ConflictError, CounterfoilError, NotFoundError
 from core.ids import new_id
@@ -37,7 +37,7 @@ from db.session import Session
 from db.transitions import batches as transitions
 from db.transitions.batches import NewDocument
 from db.transitions.outbox import forget_objects
-from pipeline.placing.template import Template
+from pipeline.placing.template_set import TemplateSet
 from storage.base import ObjectTooLargeError
 
 blueprint = Blueprint("uploads", __name__)
@@ -89,7 +89,7 @@ def create_batch() -> Response:
     if request.mimetype == "application/json":
         request.max_content_length = MAX_JSON_BYTES
         body = NewBatch.model_validate_json(request.get_data(cache=False))
-        return _record_batch(batch_id, body, requested_template(body), True, _Received(), key)
+        return _record_batch(batch_id, body, requested_templates(body), True, _Received(), key)
     received = _Received()
     try:
         form = _form(UploadForm)
@@ -97,7 +97,7 @@ def create_batch() -> Response:
         options = form.options()
         if not received.stored and not (options.keep_open and not received.rejected):
             raise _no_files(received)
-        return _record_batch(batch_id, options, form.template(), options.keep_open, received, key)
+        return _record_batch(batch_id, options, form.templates(), options.keep_open, received, key)
     except BaseException:
         # If the answer to COMMIT was lost, the batch may exist, and a repeated request returns it:
         # it must find its bytes. Bytes that no row names only take space.
@@ -131,12 +131,12 @@ def add_documents(batch_id: str) -> Response:
     form = _form(DocumentForm)
     received = _Received()
     _store_files(batch_id, form.files(), received)
-    template = form.template()
+    templates = form.templates()
     if not received.stored:
         raise _no_files(received)
     try:
         with services().db.transaction() as session:
-            template_id = _template_id(session, template) or batch.template_id
+            template_id = _template_id(session, templates) or batch.template_id
             uploaded = _add_documents(session, batch_id, template_id, received)
     except NotFoundError:  # the batch was deleted meanwhile, perhaps before these objects came
         with services().db.transaction() as session:
@@ -170,7 +170,7 @@ def _store_files(batch_id: str, files: Iterable[IncomingFile], received: _Receiv
 def _record_batch(
     batch_id: str,
     options: BatchOptions,
-    template: Template | None,
+    templates: TemplateSet | None,
     keep_open: bool,
     received: _Received,
     key: str | None,
@@ -182,10 +182,10 @@ def _record_batch(
             tenant_id=tenant_id,
             batch_id=batch_id,
             name=options.name,
-            template_id=_template_id(session, template),
+            template_id=_template_id(session, templates),
             release_threshold=options.release_threshold,
             idempotency_key=key,
-            request_hash=_request_hash(options, template, keep_open, received) if key else None,
+            request_hash=_request_hash(options, templates, keep_open, received) if key else None,
         )
         uploaded = _add_documents(session, batch.id, batch.template_id, received)
         if created and not keep_open:
@@ -208,11 +208,11 @@ def _accepted(receipt: BatchReceipt | DocumentsReceipt, batch_id: str) -> Respon
     return response
 
 
-def _template_id(session: Session, template: Template | None) -> str | None:
-    if template is None:
+def _template_id(session: Session, templates: TemplateSet | None) -> str | None:
+    if templates is None:
         return None
     kept = transitions.add_template(
-        session, tenant_id=caller().tenant_id, name=template.name, text=template.text
+        session, tenant_id=caller().tenant_id, name=templates.name, text=templates.text
     )
     return kept.id
 
@@ -241,12 +241,12 @@ def _add_documents(
 
 
 def _request_hash(
-    options: BatchOptions, template: Template | None, keep_open: bool, received: _Received
+    options: BatchOptions, templates: TemplateSet | None, keep_open: bool, received: _Received
 ) -> str:
     """Return a hash of the whole request: a repeated one must be the same."""
     asked = {
         "name": options.name,
-        "template": template and [template.name, template.text],
+        "template": templates and [templates.name, templates.text],
         "release_threshold": options.release_threshold,
         "keep_open": keep_open,
         "files": [[file.filename, file.sha256] for file in received.stored],

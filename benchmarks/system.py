@@ -41,7 +41,9 @@ def measure(readers: Readers, pages: int, groups: int, say: Callable[[str], None
         # Ignore COUNTERFOIL_* of the shell: always the embedded services and an empty home.
         settings = load_settings({}, home=home, port=0, workers=WORKERS, log_level="WARNING")
         with Stack(settings) as stack, Client(stack.url, stack.api_key) as client:
-            batch = client.create_batch(name="benchmark", template=TemplateChoice(name=TEMPLATE))
+            batch = client.create_batch(
+                name="benchmark", templates=TemplateChoice(names=(TEMPLATE,))
+            )
             uploads = find_uploads([str(scans)])
             roots = {role: pid for role in ROLES if (pid := stack.pid(role))}
             before = {role: cpu_seconds(pid) for role, pid in roots.items()}

@@ -1,7 +1,7 @@
 """From what a person types to the files and templates that are meant.
 
-Every command resolves files with `find_uploads`, and `--template NAME|FILE` with `find_template`
-(to send it to a server) or `load_template` (to read with it here).
+Every command resolves files with `find_uploads`, and `--template NAME|FILE|DIR` with
+`find_templates` (to send them to a server) or `load_templates` (to read with them here).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from core.errors import InputError, TemplateError
 
 if TYPE_CHECKING:
     from pipeline.placing.template import Template
+    from pipeline.placing.template_set import TemplateSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,50 +72,87 @@ def _matches(pattern: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True, slots=True)
 class TemplateChoice:
-    """A template as a person names it: a bundled one by its name, or the text of a file."""
+    """Templates as a person names them: bundled ones by name, files by their text."""
 
-    name: str | None = None
-    text: str | None = None
+    names: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
 
 
-def find_template(argument: str) -> TemplateChoice:
-    """Return what `--template NAME|FILE` means, for the server; the text of a file is checked.
+def find_templates(arguments: Iterable[str]) -> TemplateChoice | None:
+    """Return what `--template NAME|FILE|DIR`, once or more, means for the server.
 
-    Raises TemplateError, naming the file, if it is missing, unreadable or wrong. The server says
-    whether it knows a name.
+    The text of a file is checked. Returns None where there are no arguments. Raises TemplateError,
+    naming the file, if it is missing, unreadable or wrong. The server says whether it knows a name.
     """
-    path = _path_of(argument)
-    return TemplateChoice(name=argument) if path is None else TemplateChoice(text=_load(path).text)
+    paths = [path for argument in arguments for path in _paths_of(argument)]
+    if not paths:
+        return None
+    names = tuple(path for path in paths if isinstance(path, str))
+    return TemplateChoice(
+        names, tuple(_load(path).text for path in paths if isinstance(path, Path))
+    )
+
+
+def load_templates(arguments: Iterable[str]) -> TemplateSet | None:
+    """Return the templates that `--template NAME|FILE|DIR` means, to read with them here.
+
+    Returns None where there are no arguments. Raises TemplateError, naming the file or the bundled
+    templates, if there is none or it is wrong.
+    """
+    from pipeline.placing.template import bundled_template
+    from pipeline.placing.template_set import TemplateSet, combine
+
+    sets = []
+    for path in [path for argument in arguments for path in _paths_of(argument)]:
+        if isinstance(path, Path):
+            sets.append(_load(path))
+        else:
+            template = bundled_template(path)
+            sets.append(TemplateSet((template,), template.text))
+    return combine(sets) if sets else None
 
 
 def load_template(argument: str) -> Template:
-    """Return the template that `--template NAME|FILE` means, to read with it on this machine.
+    """Return the one template that `--template NAME|FILE` means.
 
-    Raises TemplateError, naming the file or the bundled templates, if there is none or it is wrong.
+    Raises TemplateError as `load_templates` does, and for a file or folder of several.
     """
-    from pipeline.placing.template import bundled_template
+    templates = load_templates([argument])
+    if templates is None or len(templates.templates) != 1:
+        raise TemplateError(f"{argument} holds several templates; this command takes one.")
+    return templates.templates[0]
 
-    path = _path_of(argument)
-    return bundled_template(argument) if path is None else _load(path)
 
+def _paths_of(argument: str) -> list[Path | str]:
+    """Return the files that are meant, or the name of a bundled template.
 
-def _path_of(argument: str) -> Path | None:
-    """Return the file that is meant, or None for a name of a bundled template.
-
-    It is a file if one is there, or if it looks like a path: in a folder, or .yaml or .yml.
+    It is a file if one is there, or if it looks like a path: in a folder, or .yaml or .yml. Of a
+    folder all templates are meant, unless a bundled template has its name.
     """
     path = Path(argument).expanduser()
+    if path.is_dir() and not _is_bundled(argument):
+        found = sorted(item for item in path.iterdir() if item.suffix.lower() in (".yaml", ".yml"))
+        if not found:
+            raise TemplateError(f"There is no template (.yaml) in the folder {argument}.")
+        return [*found]
     looks_like_one = path.suffix.lower() in (".yaml", ".yml") or len(path.parts) != 1
-    return path if looks_like_one or path.is_file() else None
+    return [path if looks_like_one or path.is_file() else argument]
 
 
-def _load(path: Path) -> Template:
-    from pipeline.placing.template import parse_template
+def _is_bundled(name: str) -> bool:
+    from pipeline.placing.template import bundled_names
+
+    return name in bundled_names()
+
+
+def _load(path: Path) -> TemplateSet:
+    from pipeline.placing.template_set import MAX_TEMPLATES, parse_templates
     from pipeline.placing.yaml_nodes import MAX_CHARACTERS
 
+    most = MAX_TEMPLATES * MAX_CHARACTERS
     try:
         with path.open("rb") as file:
-            return parse_template(file.read(4 * MAX_CHARACTERS + 1))  # no more, whatever it is
+            return parse_templates(file.read(4 * most + 1))  # no more, whatever it is
     except OSError as exc:
         raise TemplateError(f"{path} cannot be read ({exc.strerror}).") from exc
     except TemplateError as exc:

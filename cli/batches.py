@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.filesize import decimal
 
-from cli.arguments import Upload, find_template, find_uploads
+from cli.arguments import Upload, find_templates, find_uploads
 from cli.client import Client, api_key, every_page_read
 from cli.output import (
     INTERRUPTED,
@@ -52,7 +52,7 @@ def connect(url: str | None, home: Path | None) -> Iterator[Client]:
 def submit(
     paths: list[str],
     *,
-    template: str | None,
+    templates: list[str],
     name: str,
     release_at: float | None,
     url: str | None,
@@ -62,9 +62,9 @@ def submit(
 ) -> int:
     """Upload files as one batch, print its id or the batch as JSON, and return the exit status."""
     uploads = find_uploads(paths)
-    choice = None if template is None else find_template(template)
+    choice = find_templates(templates)
     with connect(url, home) as client:
-        batch = client.create_batch(name=name, template=choice, release_threshold=release_at)
+        batch = client.create_batch(name=name, templates=choice, release_threshold=release_at)
         try:
             rejected = upload_with_progress(client, batch["id"], uploads)
             if len(rejected) < len(uploads):
@@ -139,7 +139,10 @@ def follow_with_progress(client: Client, batch_id: str, *, patience: float | Non
 def report_end(client: Client, batch: Json) -> bool:
     """Print on stderr how a batch ended and its first failures; return whether all was read."""
     fields, pages = batch["fields"], batch["pages"]
-    said = f"{pages['read']} of {pages['total']} pages read, {fields['total']} fields: "
+    said = f"{pages['read']} of {pages['total']} pages read, "
+    if pages.get("passed_over"):
+        said += f"{pages['passed_over']} passed over as their template says, "
+    said += f"{fields['total']} fields: "
     said += f"{fields['accepted']} accepted, {fields['review']} for review."
     remarks.print(said)
     if every_page_read(batch):

@@ -101,15 +101,15 @@ class Client:
         self,
         *,
         name: str = "",
-        template: TemplateChoice | None = None,
+        templates: TemplateChoice | None = None,
         release_threshold: float | None = None,
     ) -> Json:
         """Create a batch that stays open for more files, and return it."""
         body: Json = {"name": name, "keep_open": True}
-        if template is not None and template.name is not None:
-            body["template"] = template.name
-        if template is not None and template.text is not None:
-            body["template_text"] = template.text
+        if templates is not None and templates.names:
+            body["template"] = _one_or_all(templates.names)
+        if templates is not None and templates.texts:
+            body["template_text"] = _one_or_all(templates.texts)
         if release_threshold is not None:
             body["release_threshold"] = release_threshold
         key = {"Idempotency-Key": uuid.uuid4().hex}
@@ -120,7 +120,7 @@ class Client:
         batch_id: str,
         uploads: Sequence[Upload],
         *,
-        template: TemplateChoice | None = None,
+        templates: TemplateChoice | None = None,
         sent: Callable[[int, int], None] = lambda files, size: None,
     ) -> list[Json]:
         """Upload files in groups and return those that the server rejected.
@@ -129,18 +129,16 @@ class Client:
         for a file that has vanished or cannot be opened.
         """
         rejected: list[Json] = []
-        data = {}
-        if template is not None and template.name is not None:
-            data["template"] = template.name
         for group in group_uploads(uploads):
-            answer = self._upload(f"/v1/batches/{batch_id}/documents", group, data, template)
+            answer = self._upload(f"/v1/batches/{batch_id}/documents", group, templates)
             rejected += answer.get("rejected", [])
             sent(len(group), sum(upload.size for upload in group))
         return rejected
 
-    def _upload(
-        self, path: str, group: Sequence[Upload], data: Json, template: TemplateChoice | None
-    ) -> Json:
+    def _upload(self, path: str, group: Sequence[Upload], templates: TemplateChoice | None) -> Json:
+        templates = templates or TemplateChoice()
+        data = {"template": list(templates.names)}
+
         def send() -> httpx.Response:
             # Each attempt opens the files again: a stream that was cut is half read.
             with ExitStack() as stack:
@@ -148,8 +146,7 @@ class Client:
                     ("files", (upload.name, stack.enter_context(_open(upload.path))))
                     for upload in group
                 ]
-                if template is not None and template.text is not None:
-                    files.append(("template_file", ("template.yaml", template.text)))
+                files += [("template_file", ("template.yaml", text)) for text in templates.texts]
                 return self._http.post(path, files=files, data=data)
 
         return _as_json(self._attempt(send, may_refuse=True))
@@ -293,13 +290,20 @@ def group_uploads(uploads: Sequence[Upload]) -> Iterator[list[Upload]]:
 
 
 def every_page_read(batch: Json) -> bool:
-    """Return whether every file was opened and every page read, with nothing cancelled."""
+    """Return whether every file was opened and every page read, with nothing cancelled.
+
+    A page that its template says to ignore need not be read.
+    """
     documents, pages = batch["documents"], batch["pages"]
     return bool(
         batch["state"] in READ_STATES - {"cancelled"}
         and documents["failed"] == 0
-        and pages["read"] == pages["total"]
+        and pages["read"] + pages.get("passed_over", 0) == pages["total"]
     )
+
+
+def _one_or_all(values: Sequence[str]) -> str | list[str]:
+    return values[0] if len(values) == 1 else list(values)
 
 
 def _open(path: Path) -> AbstractContextManager[Any]:

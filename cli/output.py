@@ -5,9 +5,11 @@ One object per page:
 "alternatives": [{"value", "probability"}], "box": [x, y, w, h], "decision", "reason"}],
 "error"}`
 
-`page` counts from 1 within the file. `box` is in pixels of the page, origin top left. `error` is
-null or a sentence; with an error there are no fields. A file that could not be opened is one
-object. `reason` is a `core.policy.ReviewReason`, or null where policy released the value.
+A page that its template says to ignore has no error and no fields, but
+`"passed_over": {"name", "code", "reason"}`. `page` counts from 1 within the file. `box` is in
+pixels of the page, origin top left. `error` is null or a sentence; with an error there are no
+fields. A file that could not be opened is one object. `reason` is a `core.policy.ReviewReason`, or
+null where policy released the value.
 """
 
 from __future__ import annotations
@@ -70,13 +72,14 @@ def page_of_reading(
     file: str, number: int, reading: PageReading, release_threshold: float | None
 ) -> Json:
     """Return the object of a page that was read on this machine; the threshold decides fields."""
-    return {
+    page: Json = {
         "file": file,
         "page": number,
         "template": reading.template,
         "fields": [_field_of_reading(field, release_threshold) for field in reading.fields],
         "error": None if reading.error is None else str(reading.error),
     }
+    return page | _ignored(reading.template, reading.passed_over)
 
 
 def page_not_read(file: str, number: int, template: str | None, error: str) -> Json:
@@ -108,7 +111,14 @@ def page_of_api(page: Json) -> Json:
             for field in page["fields"]
         ],
         "error": error["message"] if isinstance(error, dict) else error,
-    }
+    } | _ignored(page["template"], page.get("passed_over"))
+
+
+def _ignored(template: str | None, reason: str | None) -> Json:
+    """Return what the object of a page that is not to be read has besides."""
+    if reason is None:
+        return {}
+    return {"passed_over": {"name": template, "code": "ignored", "reason": reason}}
 
 
 def json_line(page: Json) -> str:
@@ -167,6 +177,9 @@ def _rows(page: Json) -> Iterator[tuple[Text, Text, Text, Text]]:
     nothing = Text("")
     if page["error"] is not None:
         yield Text("not read", style="red"), Text(page["error"]), nothing, nothing
+    elif "passed_over" in page:
+        reason = page["passed_over"]["reason"]
+        yield Text("passed over", style="yellow"), Text(reason), nothing, nothing
     elif not page["fields"]:
         yield Text("no handwritten number found", style="dim"), nothing, nothing, nothing
     for field in page["fields"]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cli.arguments import find_uploads, load_template
+from cli.arguments import find_uploads, load_templates
 from cli.output import (
     INTERRUPTED,
     json_line,
@@ -27,7 +27,7 @@ from core.errors import ConfigError, InputError
 from core.settings import Settings, load_settings
 from pipeline.grammar.base import Grammar
 from pipeline.grammar.parse import parse_grammar
-from pipeline.placing.template import Template
+from pipeline.placing.template_set import TemplateSet
 from pipeline.read import read_pages, read_strip
 from pipeline.readers.loaded import Readers, load_readers
 from pipeline.types import EncodedPage
@@ -50,7 +50,7 @@ class _Scan:
 def read_files(
     arguments: list[str],
     *,
-    template: str | None,
+    templates: list[str],
     field: str | None,
     release_at: float | None,
     as_json: bool,
@@ -61,9 +61,9 @@ def read_files(
     If `draw` is given, a picture of each page that was read is written into that folder. After
     Ctrl-C, what has been read so far is printed, and 130 is returned.
     """
-    if template is not None and field is not None:
+    if templates and field is not None:
         raise ConfigError("--template and --field cannot be used together.")
-    chosen = None if template is None else load_template(template)
+    chosen = load_templates(templates)
     grammar = None if field is None else parse_grammar(field)
     settings = load_settings()
     readers = load_quietly(settings.home)
@@ -139,7 +139,7 @@ def _pages(path: Path, opener: DocumentOpener) -> Iterator[_Scan]:
                 yield _Scan(file, number, None, page.error)
             else:  # without data, the file itself is the page
                 data = path.read_bytes() if page.data is None else page.data
-                yield _Scan(file, number, EncodedPage(data, page.media_type), None)
+                yield _Scan(file, number, EncodedPage(data, page.media_type, number), None)
     except OSError as exc:
         error = InputError(f"The file cannot be read ({exc.strerror}).")
         yield _Scan(file, number + 1, None, error)
@@ -149,19 +149,19 @@ def _pages(path: Path, opener: DocumentOpener) -> Iterator[_Scan]:
 
 def _read(
     scans: Iterator[_Scan],
-    template: Template | None,
+    templates: TemplateSet | None,
     grammar: Grammar | None,
     readers: Readers,
     settings: Settings,
     release_at: float | None,
 ) -> Iterator[tuple[_Scan, Json, int]]:
     """Yield each scan, its page object, and the quarter turns that bring it upright."""
-    name = None if template is None else template.name
+    name = None if templates is None else templates.name
     while group := list(itertools.islice(scans, settings.group_size)):
         images = [scan.image for scan in group if scan.image is not None]
         pixels = settings.max_page_pixels
         if grammar is None:
-            read = read_pages(images, template, readers, max_pixels=pixels)
+            read = read_pages(images, templates, readers, max_pixels=pixels)
         else:
             read = [read_strip(image, grammar, readers, max_pixels=pixels) for image in images]
         readings = iter(read)

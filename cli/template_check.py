@@ -1,4 +1,4 @@
-"""`counterfoil template check`: check a template and draw where its fields fall on a scan."""
+"""`counterfoil template check`: check templates and draw where its fields fall on a scan."""
 
 from __future__ import annotations
 
@@ -7,44 +7,65 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from cli.arguments import load_template
-from core.errors import InputError
+from cli.arguments import load_templates
+from core.errors import ConfigError, InputError, TemplateError
 from pipeline.files.page import decode_page
 from pipeline.geometry import corners, transform_points
-from pipeline.placing.register import register, turn_page
+from pipeline.placing.choose import choose_template, resembling
+from pipeline.placing.register import turn_page
 from pipeline.placing.template import Template
+from pipeline.placing.template_set import TemplateSet
 from pipeline.types import Box
 
 
-def check_template(argument: str, image: Path | None, out: Path) -> str:
-    """Return a summary of a correct template. With `image`, also write a picture to `out`.
+def check_templates(arguments: list[str], image: Path | None, out: Path) -> str:
+    """Return a summary of correct templates. With `image`, also write a picture to `out`.
 
-    Raises TemplateError, with the line and the field, for a mistake in the template; TemplateError
-    if the scan does not fit it; InputError if a file cannot be read or written.
+    It names the templates of which pages may be taken for one another. Raises TemplateError, with
+    the line and the field, for a mistake in a template; TemplateError if the scan fits none;
+    InputError if a file cannot be read or written.
     """
-    template = load_template(argument)
-    lines = [f"{template.name}: {template.title}, {len(template.fields)} fields, no mistakes."]
-    width = max(len(f.name) for f in template.fields)
-    lines += [
-        f"  {f.name:<{width}}  {f.grammar.name}{'' if f.required else '  (may be empty)'}"
-        for f in template.fields
-    ]
+    templates = load_templates(arguments)
+    if templates is None:
+        raise ConfigError("Name a template.")
+    lines = [line for template in templates.templates for line in _summary(template)]
+    for one, other in resembling(templates.templates):
+        lines.append(
+            f"Warning: '{other.name}' also fits an empty page of '{one.name}'. A page that may be"
+            " of either is set apart; print another frame on one of them."
+        )
     if image is not None:
-        score = draw_fields(template, image, out)
-        lines.append(f"It fits {image} with a score of {score:.2f}. The fields are drawn in {out}.")
+        name, score = draw_fields(templates, image, out)
+        named = f"{name} fits" if len(templates.templates) > 1 else "It fits"
+        lines.append(f"{named} {image} with a score of {score:.2f}. The fields are drawn in {out}.")
     return "\n".join(lines)
 
 
-def draw_fields(template: Template, image: Path, out: Path) -> float:
-    """Draw the fields on `image`, write it to `out`, and return the placement's score.
+def _summary(template: Template) -> list[str]:
+    if template.ignored:
+        return [f"{template.name}: {template.title}, pages that are passed over, no mistakes."]
+    width = max(len(f.name) for f in template.fields)
+    return [
+        f"{template.name}: {template.title}, {len(template.fields)} fields, no mistakes.",
+        *(
+            f"  {f.name:<{width}}  {f.grammar.name}{'' if f.required else '  (may be empty)'}"
+            for f in template.fields
+        ),
+    ]
 
-    Raises TemplateError if the scan does not fit, InputError if a file cannot be read or written.
+
+def draw_fields(templates: TemplateSet, image: Path, out: Path) -> tuple[str, float]:
+    """Draw the fields of the template that fits `image` into `out`; return its name and score.
+
+    Raises TemplateError if none fits, InputError if a file cannot be read or written.
     """
     try:
         page = decode_page(image.read_bytes())
     except OSError as exc:
         raise InputError(f"{image} cannot be read ({exc.strerror}).") from exc
-    placement = register(page, template)
+    template, placement = choose_template(page, templates.templates)
+    if placement is None:
+        raise TemplateError(f"{image} is a page that '{template.name}' says to pass over.")
     picture = cv2.cvtColor(turn_page(page, placement.turn).grey, cv2.COLOR_GRAY2BGR)
     size = max(1, round(max(page.grey.shape) / 1200))
     names: dict[Box, list[str]] = {}  # the parts of an E-13B line share one box
@@ -60,4 +81,4 @@ def draw_fields(template: Template, image: Path, out: Path) -> float:
         out.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
     except OSError as exc:
         raise InputError(f"{out} cannot be written ({exc.strerror}).") from exc
-    return placement.score
+    return template.name, placement.score

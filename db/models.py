@@ -59,6 +59,7 @@ class PageState(StrEnum):
     FAILED = "failed"  # the bytes are bad; never retried
     QUARANTINED = "quarantined"  # too many attempts failed; `retry` queues it again
     CANCELLED = "cancelled"
+    PASSED_OVER = "passed_over"  # its template says to ignore it: neither read nor lost
 
 
 UNREAD_PAGES = frozenset({PageState.QUEUED, PageState.LEASED})  # still to be read
@@ -211,6 +212,8 @@ class Page(Base):
     not_before: Mapped[datetime | None]  # a service was away: no attempt before this time
     hinted_at: Mapped[datetime | None]  # when a queue message last named it
     worker: Mapped[str | None] = mapped_column(PlainText(200))  # that claimed it last
+    # The template of its document's set that fits it. None: not read yet, or none fits.
+    template: Mapped[str | None] = mapped_column(PlainText(200))
     template_score: Mapped[float | None]
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(PlainText())

@@ -216,7 +216,7 @@ def _batch(s: Session, tenant_id: str, batch_id: str) -> Batch:
 
 def _pages(tenant_id: str) -> Select[Page, str, str]:
     return (
-        select(Page, Document.filename, TemplateText.name)
+        select(Page, Document.filename, func.coalesce(Page.template, TemplateText.name))
         .join(Document, Page.document_id == Document.id)
         .join(TemplateText, Document.template_id == TemplateText.id, isouter=True)
         .where(Page.tenant_id == tenant_id)

@@ -94,7 +94,7 @@ def _upload(client: Client, batch_id: str, truth: list[Json], console: Console) 
     for template, group in groupby(truth, key=lambda page: page["template"]):
         files = dict.fromkeys(page["file"] for page in group)
         uploads = find_uploads(str(SAMPLES / file) for file in files)
-        client.add_files(batch_id, uploads, template=TemplateChoice(name=template))
+        client.add_files(batch_id, uploads, templates=TemplateChoice(names=(template,)))
         console.print(f"Uploaded with template {template}: {', '.join(files)}")
     client.close_batch(batch_id)
 

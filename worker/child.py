@@ -17,7 +17,7 @@ from storage.site_models import current_strip
 from worker.parent import die_with_parent
 
 if TYPE_CHECKING:
-    from pipeline.placing.template import Template
+    from pipeline.placing.template_set import TemplateSet
     from pipeline.readers.loaded import Readers
     from worker.guard.opener import DocumentOpener
 
@@ -50,16 +50,16 @@ class Services:
         return DocumentOpener.from_settings(self.settings)
 
     @cached_property
-    def _templates(self) -> dict[str, Template]:
+    def _templates(self) -> dict[str, TemplateSet]:
         return {}
 
-    def template(self, template_id: str, text: str) -> Template:
-        """Return the parsed template of an id, whose text never changes. Raises TemplateError."""
-        from pipeline.placing.template import parse_template
+    def template(self, template_id: str, text: str) -> TemplateSet:
+        """Return the parsed templates of an id, whose text never changes. Raises TemplateError."""
+        from pipeline.placing.template_set import parse_templates
 
         known = self._templates.get(template_id)
         if known is None:
-            known = parse_template(text)
+            known = parse_templates(text)
             if len(self._templates) >= _TEMPLATES_KEPT:
                 self._templates.pop(next(iter(self._templates)))
             self._templates[template_id] = known

@@ -20,6 +20,7 @@ from db.transitions.pages import (
     claim_pages,
     complete_pages,
     fail_page,
+    pass_over_page,
     release_page,
     renew_leases,
     tried_pages,
@@ -52,7 +53,15 @@ class NotRead:
     blame: bool = True
 
 
-Outcome = PageResult | NotRead
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """Why a page is not to be read: its template says to ignore it."""
+
+    template: str
+    reason: str
+
+
+Outcome = PageResult | NotRead | PassedOver
 
 
 def read_group(services: Services, page_ids: Sequence[str]) -> list[str]:
@@ -105,7 +114,7 @@ def _fetch(services: Services, claims: Iterable[ClaimedPage]) -> Iterator[_Fetch
                 service="store",
                 seconds=until - time.monotonic(),
             )
-            image = EncodedPage(data, claim.media_type)
+            image = EncodedPage(data, claim.media_type, claim.number)
         except CounterfoilError as exc:
             log.error("page.not-fetched", page_id=claim.page_id, error=str(exc))
             # An object that is gone or damaged is not an outage: without blame the page would wait
@@ -184,6 +193,8 @@ def _outcome(reading: PageReading, release_threshold: float | None, readers: Rea
     """Return what to write for a page that was read, with the decisions of policy."""
     if reading.error is not None:
         return NotRead(reading.error.code, str(reading.error), retry=False)
+    if reading.passed_over is not None:
+        return PassedOver(reading.template or "", reading.passed_over)
 
     def result_of(field: FieldReading) -> FieldResult:
         return FieldResult(
@@ -215,6 +226,7 @@ def _outcome(reading: PageReading, release_threshold: float | None, readers: Rea
         width=reading.width,
         height=reading.height,
         turn=reading.turn,
+        template=reading.template,
         template_score=reading.template_score,
         fields=tuple(result_of(field) for field in reading.fields),
     )
@@ -267,6 +279,9 @@ def _write_outcomes(
             log.warning("group.late", pages=len(read) - len(taken))
     for claim, outcome in outcomes:
         if isinstance(outcome, PageResult):
+            continue
+        if isinstance(outcome, PassedOver):
+            pass_over_page(s, claim.page_id, claim.attempt, outcome.template, outcome.reason)
             continue
         page = (claim.page_id, claim.attempt, outcome.code, outcome.message)
         if outcome.retry:

@@ -75,7 +75,7 @@ def _document_row(document: DocumentView) -> ExportRow:
 
 
 def _page_rows(page: PageView) -> Iterator[ExportRow]:
-    ended_badly = page.state in LOST_PAGES
+    reason = page.state in LOST_PAGES or page.state == PageState.PASSED_OVER
     row = ExportRow(
         batch=page.batch_id,
         file=page.file,
@@ -83,7 +83,7 @@ def _page_rows(page: PageView) -> Iterator[ExportRow]:
         label=page.label,
         template=page.template,
         page_state=page.state,
-        error=page.error_message if ended_badly else None,
+        error=page.error_message if reason else None,
         document_id=page.document_id,
         page_id=page.id,
     )

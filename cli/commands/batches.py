@@ -14,7 +14,7 @@ from cli.commands.options import (
     Files,
     JsonLines,
     ReleaseAt,
-    TemplateOption,
+    TemplatesOption,
     Url,
     examples,
 )
@@ -25,13 +25,14 @@ app = typer.Typer()
 @app.command(
     epilog=examples(
         "counterfoil submit --template demo-cheque --wait scans/",
+        "counterfoil submit --template our-templates/ --wait pile.pdf",
         'counterfoil submit -t nist-hsf "inbox/*.tif" --name "Monday morning"',
         "counterfoil submit --release-at 0.999 -t ./our-form.yaml a.pdf b.zip",
     )
 )
 def submit(
     paths: Files,
-    template: TemplateOption = None,
+    template: TemplatesOption = None,
     name: Annotated[str, typer.Option(help="A name for this batch, for people.")] = "",
     release_at: ReleaseAt = None,
     url: Url = None,
@@ -49,7 +50,7 @@ def submit(
 
     status = batches.submit(
         paths,
-        template=template,
+        templates=template or [],
         name=name,
         release_at=release_at,
         url=url,

@@ -32,6 +32,16 @@ TemplateOption = Annotated[
         help="Says where the fields are: the name of a bundled template, or a YAML file.",
     ),
 ]
+TemplatesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--template",
+        "-t",
+        metavar="NAME|FILE|DIR",
+        help="Says where the fields are: the name of a bundled template, a YAML file, or a folder "
+        "of them. Repeatable: each page is read with the one that fits it.",
+    ),
+]
 ReleaseAt = Annotated[
     float | None,
     typer.Option(

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.options import AsJson, Files, JsonLines, ReleaseAt, TemplateOption, examples
+from cli.commands.options import (
+    AsJson,
+    Files,
+    JsonLines,
+    ReleaseAt,
+    TemplateOption,
+    TemplatesOption,
+    examples,
+)
 
 app = typer.Typer()
 
@@ -16,13 +24,14 @@ app = typer.Typer()
     epilog=examples(
         "counterfoil read --template nist-hsf scan.png",
         'counterfoil read --field "digits(1,7)" amount.jpg',
+        "counterfoil read --template cheque-in --template our-form.yaml pile.pdf",
         "counterfoil read notes.jpg scans.pdf --json | jq .",
         "counterfoil read --template demo-form form.png --draw pictures/",
     )
 )
 def read(
     files: Files,
-    template: TemplateOption = None,
+    template: TemplatesOption = None,
     field: Annotated[
         str | None,
         typer.Option(
@@ -47,7 +56,7 @@ def read(
     raise typer.Exit(
         read_files(
             files,
-            template=template,
+            templates=template or [],
             field=field,
             release_at=release_at,
             as_json=as_json,

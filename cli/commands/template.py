@@ -53,12 +53,18 @@ def new(
 @app.command(
     epilog=examples(
         "counterfoil template check my-form.yaml",
+        "counterfoil template check templates/",
         "counterfoil template check my-form.yaml --image scan.png --out placed.png",
     )
 )
 def check(
-    template: Annotated[
-        str, typer.Argument(metavar="TEMPLATE", help="A YAML file or the name of a bundled one.")
+    templates: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TEMPLATE",
+            help="A YAML file, a folder of them, or the name of a bundled one. Of several it is "
+            "also checked that their pages can be told apart.",
+        ),
     ],
     image: Annotated[
         Path | None,
@@ -69,9 +75,9 @@ def check(
         typer.Option(metavar="PNG", help="Where to draw the placed fields. Default: placed.png."),
     ] = None,
 ) -> None:
-    """Check a template and list its fields. With --image, draw the fields on a scan."""
-    from cli.template_check import check_template
+    """Check templates and list their fields. With --image, draw the fields on a scan."""
+    from cli.template_check import check_templates
 
     if out is not None and image is None:
         raise typer.BadParameter("--out needs --image: a scan to draw on.")
-    print(check_template(template, image, out or Path("placed.png")))
+    print(check_templates(templates, image, out or Path("placed.png")))

@@ -37,6 +37,7 @@ class ClaimedPage:
     attempt: int  # the fencing token: every later call passes it
     object_key: str
     media_type: str
+    number: int  # in its document, from 1
     template_id: str | None
     template_text: str | None
     release_threshold: float | None
@@ -72,6 +73,7 @@ def claim_pages(
                 attempt=page.attempt,
                 object_key=object_key(page.batch_id, page.sha256 or ""),
                 media_type=page.media_type,
+                number=page.ordinal,
                 template_id=template_id,
                 template_text=template_text,
                 release_threshold=release_threshold,
@@ -108,7 +110,7 @@ def complete_pages(s: Session, results: Sequence[tuple[str, int, PageResult]]) -
         _end(page, PageState.READ, held.now)
         page.width, page.height = result.width, result.height
         page.turn = result.turn
-        page.template_score = result.template_score
+        page.template, page.template_score = result.template, result.template_score
     s.flush()
     insert_fields(s, read, held.now)
     _close(s, held, "page.read")
@@ -124,6 +126,19 @@ def fail_page(s: Session, page_id: str, attempt: int, code: str, message: str) -
     for page in held.pages:
         _end(page, PageState.FAILED, held.now, code, message)
     _close(s, held, "page.failed")
+    return bool(held.pages)
+
+
+def pass_over_page(s: Session, page_id: str, attempt: int, template: str, reason: str) -> bool:
+    """Record that a page is not to be read, because its `template` says to ignore it.
+
+    Return False if the claim does not hold.
+    """
+    held = _hold(s, [(page_id, attempt)])
+    for page in held.pages:
+        _end(page, PageState.PASSED_OVER, held.now, "ignored", reason)
+        page.template = template
+    _close(s, held, "page.passed_over")
     return bool(held.pages)
 
 

@@ -40,6 +40,7 @@ class PageResult:
     template_score: float | None
     fields: tuple[FieldResult, ...]  # in reading order
     turn: int = 0  # clockwise quarter turns that make it upright
+    template: str | None = None  # that it was read with
 
 
 def insert_fields(s: Session, pages: Iterable[tuple[Page, PageResult]], now: datetime) -> None:

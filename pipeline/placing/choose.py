@@ -57,6 +57,7 @@ _BY_SCORE: Final = {Anchors.LOOSE: (0.48, 20.0), Anchors.BORDER: (0.85, 45.0)}
 # What a page of the template has, however much else speaks for it.
 _LEAST_ON_SCAN: Final = 0.75  # of the template's page lies on the scan
 _MOST_FRAMES_GONE: Final = 0.05  # of its frames: a form with a row less is another form
+_MOST_STRETCHED: Final = 1.2  # one way more than the other; paper and scanners stretch by 2 %
 _GLANCE_SLACK: Final = 0.15  # by which a placement may fit better than a glance promises
 # A page that has more of a template than this, but not enough, may be a damaged page of it: it is
 # not passed over as a page of no interest.
@@ -235,6 +236,9 @@ class _View:
             return None
         if np.abs(placement.matrix[2, :2]).max() > 1e-9:  # a photograph, in perspective
             return None
+        stretched = np.linalg.svd(placement.matrix[:2, :2] / (template.width, template.height))[1]
+        if stretched[0] > _MOST_STRETCHED * stretched[1]:
+            return "it would have to be stretched to fit"
         shape = self._page.grey.shape
         rules = turn_page_rules(self._rules, shape, placement.turn, mirrored=False)
         size = (template.width, template.height)

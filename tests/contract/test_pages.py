@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import func, select, update
 
@@ -15,6 +17,7 @@ from db.transitions.pages import (
     complete_pages,
     fail_page,
     pages_to_hint,
+    pass_over_page,
     reap_expired,
     release_page,
     renew_leases,
@@ -218,3 +221,25 @@ def test_cancelled_and_deleted_pages_are_fenced_off(database: Database, end: obj
         assert pages_to_hint(s, older_than_seconds=PASSED, limit=9) == []
     assert claimed(database, pages) == []
     assert count(database, Field) == (1 if end is cancel_batch else 0)
+
+
+def test_a_page_that_is_passed_over_is_neither_read_nor_lost(database: Database) -> None:
+    tenant_id, batch_id, pages = queued(database, 2)
+    read, ignored = claimed(database, pages)
+    assert (read.number, ignored.number) == (1, 2)
+    with database.transaction() as s:
+        complete_page(s, read.page_id, read.attempt, replace(result(), template="exam/cover"))
+        assert pass_over_page(s, ignored.page_id, ignored.attempt, "exam/body", "Not to be read.")
+        assert not pass_over_page(s, ignored.page_id, ignored.attempt, "exam/body", "Again.")
+    with database.reading() as s:
+        views = [page_with_fields(s, tenant_id, page_id) for page_id in pages]
+        progress = batch_progress(s, tenant_id, batch_id)
+        kinds = [event.kind for event in events_after(s, tenant_id, batch_id)]
+    assert [(view.state, view.template) for view in views] == [
+        ("read", "exam/cover"),
+        ("passed_over", "exam/body"),
+    ]
+    assert (views[1].error_code, views[1].error_message) == ("ignored", "Not to be read.")
+    assert (progress.state, progress.percent) == ("complete", 100.0)
+    assert (progress.pages["read"], progress.pages["passed_over"]) == (1, 1)
+    assert "page.passed_over" in kinds

@@ -27,6 +27,7 @@ from db.transitions.fields import ANY_VERSION, mark_unreadable, verify_field
 from db.transitions.pages import (
     claim_pages,
     fail_page,
+    pass_over_page,
     reap_expired,
     release_page,
     renew_leases,
@@ -162,13 +163,15 @@ class Walk(RuleBasedStateMachine):
         self._complete(page, attempt, decision)
 
     @precondition(lambda self: self.claims)
-    @rule(which=INDEX, fault=st.sampled_from(["page", "service", "bytes"]))
+    @rule(which=INDEX, fault=st.sampled_from(["page", "service", "bytes", "ignored"]))
     def give_up(self, which: int, fault: str) -> None:
         page, attempt = pick(self.claims, which)
         blame = fault == "page"
         with self.db.transaction() as s:
             if fault == "bytes":
                 taken = fail_page(s, page.id, attempt, "bad", "bad")
+            elif fault == "ignored":
+                taken = pass_over_page(s, page.id, attempt, "exam/body", "not to be read")
             else:
                 taken = release_page(
                     s, page.id, attempt, "x", "x", max_attempts=MAX_ATTEMPTS, blame=blame
@@ -177,7 +180,8 @@ class Walk(RuleBasedStateMachine):
         if taken:
             page.held = False
             page.waits = fault == "service"
-            page.state = "failed" if fault == "bytes" else after_attempt(page, blame)
+            ended = {"bytes": "failed", "ignored": "passed_over"}
+            page.state = ended.get(fault) or after_attempt(page, blame)
 
     @precondition(lambda self: any(page.waits for page in self._pages()))
     @rule()

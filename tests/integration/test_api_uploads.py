@@ -16,11 +16,13 @@ from core.settings import Settings
 from db.models import Batch, Document, Outbox, TemplateText
 from db.transitions.documents import NewPage, claim_document, open_document
 from db.transitions.outbox import delete_outbox, take_outbox
-from pipeline.placing.template import Template, bundled_names, bundled_template, parse_template
+from pipeline.placing.template import bundled_names, bundled_template
+from pipeline.placing.template_set import TemplateSet, parse_templates
 from storage.directory import DirectoryStore
 from tests.api_under_test import Api, api_under_test, png
 from tests.hostile import NAUGHTY_NAMES
 
+NIST = bundled_template("nist-hsf").text
 MULTIPART = {"Content-Type": "multipart/form-data; boundary=B"}
 
 
@@ -119,6 +121,32 @@ def test_a_request_of_its_own_template(api: Api) -> None:
     assert document["template"] == bundled_names()[0]
 
 
+def test_a_batch_of_several_templates(api: Api) -> None:
+    """Named and sent ones together; they are stored as one text, in which each can be found."""
+    cheque = bundled_template("demo-cheque").text
+    body = "".join(
+        _part(*part)
+        for part in (
+            ("template", None, "nist-hsf"),
+            ("template", None, "demo-form"),
+            ("template_file", "a.yaml", cheque),
+            ("files", "a.png", png(1).decode("latin-1")),
+        )
+    )
+    in_form = api.post(
+        "/v1/batches", content=f"{body}--B--\r\n".encode("latin-1"), headers=MULTIPART
+    )
+    named = ["nist-hsf", "demo-form"]
+    in_json = api.post("/v1/batches", json={"template": named, "template_text": [cheque]})
+    for made in (in_form, in_json):
+        assert made.status_code == 202, made.text
+        assert made.json()["template"] == "nist-hsf, demo-form, demo-cheque"
+    with api.db.reading() as s:
+        (text,) = s.scalars(select(TemplateText.text)).all()
+    names = [template.name for template in parse_templates(text).templates]
+    assert names == [*named, "demo-cheque"]
+
+
 def test_a_byte_order_mark_before_a_template_is_ignored(api: Api) -> None:
     """The commands ignore it too. The template is stored without it, so that there is only one."""
     text = bundled_template("nist-hsf").text
@@ -137,11 +165,11 @@ def test_a_template_of_a_request_is_parsed_once(
 ) -> None:
     parsed: list[str] = []
 
-    def counted(text: str) -> Template:
+    def counted(text: str) -> TemplateSet:
         parsed.append(text)
-        return parse_template(text)
+        return parse_templates(text)
 
-    monkeypatch.setattr("api.templates.parse_template", counted)
+    monkeypatch.setattr("api.templates.parse_templates", counted)
     text = bundled_template("nist-hsf").text.replace("name: nist-hsf", "name: own")
     template, file = ("template_file", None, text), ("files", "a.png", png(1).decode("latin-1"))
     name = ("name", None, "July")
@@ -171,7 +199,8 @@ def _part(name: str, filename: str | None, text: str) -> str:
         ({"template": "no-such"}, "There is no template 'no-such'. There are: "),
         ({"template_file": "name: ["}, "Line 1: "),
         ({"template_file": "\ufeff"}, "The template is empty."),
-        ({"template": "nist-hsf", "template_file": "x: y"}, "Leave one of them out"),
+        ({"template": "nist-hsf", "template_file": "x: y"}, "the key 'x' is unknown"),
+        ({"template": "nist-hsf", "template_file": NIST}, "Two templates are named 'nist-hsf'"),
         ({"release_threshold": "0"}, "release_threshold: Input should be greater than 0"),
         ({"release_threshold": "1.01"}, "release_threshold: Input should be less than or equal"),
         ({"release_threshold": "nan"}, "release_threshold"),

@@ -67,6 +67,39 @@ def test_a_template_that_does_not_fit_is_said() -> None:
     assert page["fields"] == []
 
 
+def test_a_mixed_pile(tmp_path: Path) -> None:
+    files = [SAMPLES / name for name in ("cheque-1.jpg", "clinic-forms.tif", "nist-form.png")]
+    *pages, foreign = read("-t", "demo-cheque", "-t", "demo-form", *files, status=3)
+    assert [page["template"] for page in pages] == ["demo-cheque"] + 3 * ["demo-form"]
+    alone = read("-t", "demo-form", files[1])
+    assert [page["fields"] for page in pages[1:]] == [page["fields"] for page in alone]
+    assert foreign["template"] == "demo-cheque, demo-form"
+    assert foreign["error"].startswith("no template fits this page: 'demo-cheque' (")
+    assert foreign["fields"] == []
+
+
+def test_pages_that_a_template_ignores_are_passed_over(tmp_path: Path) -> None:
+    cover = bundled_template("demo-form").text.partition("fields:")[2].replace("\n", "\n    ")
+    exam = tmp_path / "exam.yaml"
+    exam.write_text(
+        "name: exam\npage: [1654, 2339]\npages:\n  - name: cover\n    anchors: frames\n"
+        f"    fields:{cover.rstrip()}\n  - {{name: body, ignore: true}}\n"
+    )
+    _, frames = cv2.imreadmulti(str(SAMPLES / "clinic-forms.tif"), flags=cv2.IMREAD_GRAYSCALE)
+    text = np.full_like(frames[0], 255)
+    cv2.putText(text, "Answer: the sum is 4711.", (90, 400), cv2.FONT_HERSHEY_SIMPLEX, 3, 0, 6)
+    assert cv2.imwritemulti(str(tmp_path / "exam.tif"), [frames[0], text, np.full_like(text, 250)])
+    pages = read("-t", exam, tmp_path / "exam.tif")
+    assert [page["template"] for page in pages] == ["exam/cover", "exam/body", "exam/body"]
+    assert [len(page["fields"]) for page in pages] == [10, 0, 0]
+    assert [page["error"] for page in pages] == [None, None, None]
+    assert ["passed_over" in page for page in pages] == [False, True, True]
+    assert pages[1]["passed_over"]["code"] == "ignored"
+    shown = CliRunner().invoke(app, ["read", "-t", str(exam), str(tmp_path / "exam.tif")])
+    assert shown.exit_code == 0
+    assert shown.stdout.count("passed over") == 2
+
+
 @pytest.mark.parametrize(
     ("command", "status", "said"),
     [

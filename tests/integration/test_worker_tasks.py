@@ -34,6 +34,7 @@ from db.transitions.pages import claim_pages
 from db.transitions.retry import retry_batch
 from db.transitions.tenants import ensure_tenant
 from pipeline.placing.template import bundled_template
+from pipeline.placing.template_set import combine, parse_templates
 from pipeline.read import read_pages
 from pipeline.readers.loaded import Readers
 from pipeline.types import Page as PageImage
@@ -359,6 +360,33 @@ def test_an_empty_field_is_released_only_if_it_is_optional(world: World) -> None
     assert [(one["name"], one["value"], one["decision"], one["reason"]) for one in shown] == [
         (field.name, field.value, field.decision, field.reason) for field in fields
     ]
+
+
+def test_each_page_of_a_mixed_batch_gets_its_template(world: World) -> None:
+    texts = [bundled_template(name).text for name in ("demo-cheque", "demo-form")]
+    templates = combine([parse_templates(text) for text in texts])
+    with world.db.transaction() as s:
+        kept = add_template(s, tenant_id=world.tenant_id, name=templates.name, text=templates.text)
+    done, forms = cv2.imreadmulti(
+        str(ROOT / "demo/samples/clinic-forms.tif"), flags=cv2.IMREAD_GRAYSCALE
+    )
+    assert done
+    form = cv2.imencode(".png", forms[0])[1].tobytes()
+    pile = [(ROOT / "demo/samples/cheque-1.jpg").read_bytes(), form, page_image("4711")]
+    for number, data in enumerate(pile):
+        document_id = world.document(data, str(number), template_id=kept.id)
+        open_stored_document(world.services, document_id)
+    with world.db.reading() as s:
+        page_ids = list(s.scalars(select(Page.id).order_by(Page.document_id)))
+    read_group(world.services, page_ids)
+    with world.db.reading() as s:
+        cheque, form_page, foreign = (page_with_fields(s, world.tenant_id, p) for p in page_ids)
+    assert (cheque.template, len(cheque.fields)) == ("demo-cheque", 3)
+    assert (form_page.template, len(form_page.fields)) == ("demo-form", 10)
+    assert (foreign.state, foreign.error_code) == ("failed", "no-template-fits")
+    assert foreign.template == "demo-cheque, demo-form"
+    assert foreign.error_message is not None
+    assert "'demo-form' (" in foreign.error_message
 
 
 def test_pages_tried_before_are_handed_back_to_go_alone(world: World) -> None:

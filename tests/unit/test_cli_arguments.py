@@ -7,9 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from cli.arguments import TemplateChoice, find_template, find_uploads, load_template
+from cli.arguments import (
+    TemplateChoice,
+    find_templates,
+    find_uploads,
+    load_template,
+    load_templates,
+)
 from core.errors import InputError, TemplateError
 from pipeline.placing.template import bundled_template
+
+CHEQUE = bundled_template("demo-cheque").text
 
 
 @pytest.fixture
@@ -68,11 +76,11 @@ def test_an_empty_folder_is_said(tmp_path: Path) -> None:
 
 
 def test_a_template_is_a_name_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert find_template("nist-hsf") == TemplateChoice(name="nist-hsf")
+    assert find_templates(["nist-hsf"]) == TemplateChoice(names=("nist-hsf",))
     assert load_template("nist-hsf") == bundled_template("nist-hsf")
     path = tmp_path / "ours.yaml"
     path.write_text(bundled_template("demo-cheque").text)
-    assert find_template(str(path)) == TemplateChoice(text=bundled_template("demo-cheque").text)
+    assert find_templates([str(path)]) == TemplateChoice(texts=(CHEQUE,))
     assert load_template(str(path)) == bundled_template("demo-cheque")
     monkeypatch.chdir(tmp_path)
     path.rename("nist-hsf")  # a file wins over a bundled name
@@ -82,11 +90,11 @@ def test_a_template_is_a_name_or_a_file(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_byte_order_mark_is_no_part_of_a_template(tmp_path: Path) -> None:
     path = tmp_path / "ours.yaml"
     path.write_bytes(b"\xef\xbb\xbf" + bundled_template("demo-cheque").text.encode())
-    assert find_template(str(path)) == TemplateChoice(text=bundled_template("demo-cheque").text)
+    assert find_templates([str(path)]) == TemplateChoice(texts=(CHEQUE,))
     assert load_template(str(path)) == bundled_template("demo-cheque")
 
 
-@pytest.mark.parametrize("resolve", [find_template, load_template])
+@pytest.mark.parametrize("resolve", [lambda path: find_templates([path]), load_template])
 @pytest.mark.parametrize("content", [b"name: x\n", b"\xff\xfe", b"", b"#" * (1 << 20)])
 def test_a_wrong_template_file_is_named(
     tmp_path: Path, content: bytes, resolve: Callable[[str], object]
@@ -102,3 +110,28 @@ def test_a_wrong_template_file_is_named(
 def test_an_unknown_name_is_answered_with_the_bundled_ones() -> None:
     with pytest.raises(TemplateError, match="nist-hsf"):
         load_template("nope")
+
+
+def test_a_folder_means_all_templates_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "ours"
+    folder.mkdir()
+    with pytest.raises(TemplateError, match=r"no template .*ours"):
+        find_templates([str(folder)])
+    for name in ("demo-form", "demo-cheque"):
+        (folder / f"{name}.yaml").write_text(bundled_template(name).text)
+    (folder / "notes.txt").write_text("not a template")
+    monkeypatch.chdir(tmp_path)
+    for argument in ("ours", str(folder)):
+        choice = find_templates([argument, "nist-hsf"])
+        assert choice == TemplateChoice(("nist-hsf",), (CHEQUE, bundled_template("demo-form").text))
+        both = load_templates([argument, "nist-hsf"])
+        assert both is not None
+        assert both.name == "demo-cheque, demo-form, nist-hsf"
+    assert find_templates([]) is None
+    assert load_templates([]) is None
+    with pytest.raises(TemplateError, match="holds several templates"):
+        load_template("ours")
+    with pytest.raises(TemplateError, match="two templates are named 'demo-form'"):
+        load_templates(["ours", "demo-form"])

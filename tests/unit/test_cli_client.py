@@ -139,7 +139,7 @@ def test_another_kind_of_server_is_told_apart() -> None:
 def test_a_batch_that_is_created_twice_by_a_retry_is_one() -> None:
     server = Server(httpx.Response(503), httpx.Response(202, json={"id": "b"}))
     with server.client() as client:
-        client.create_batch(name="n", template=TemplateChoice(name="nist-hsf"))
+        client.create_batch(name="n", templates=TemplateChoice(names=("nist-hsf",)))
     first, second = server.requests
     assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"]
     assert json.loads(second.content) == {"name": "n", "keep_open": True, "template": "nist-hsf"}
@@ -163,7 +163,7 @@ def test_an_upload_that_was_cut_is_sent_whole_again(tmp_path: Path) -> None:
         rejected = client.add_files(
             "b",
             uploads,
-            template=TemplateChoice(text="name: x"),
+            templates=TemplateChoice(texts=("name: x", "name: y")),
             sent=lambda files, size: told.append((files, size)),
         )
     assert [item["filename"] for item in rejected] == ["b"]
@@ -171,7 +171,7 @@ def test_an_upload_that_was_cut_is_sent_whole_again(tmp_path: Path) -> None:
     for request in server.requests:
         assert b"a" * 1000 in request.content
         assert b"b" * 1000 in request.content
-        assert b'name="template_file"' in request.content
+        assert request.content.count(b'name="template_file"') == 2
 
 
 def test_a_file_that_vanished_is_an_input_error(tmp_path: Path) -> None:

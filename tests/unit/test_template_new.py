@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from cli.template_check import check_template
+from cli.template_check import check_templates
 from cli.template_new import new_template
 from core.errors import InputError, TemplateError
 from pipeline.files.page import decode_page
@@ -42,7 +42,9 @@ def test_a_new_template_reads_its_own_page(tally: Image, tmp_path: Path) -> None
     assert template.fields[1].grammar.name == "digits(8)"
     assert "date(DDMMYYYY)" in text
     assert decode_page((tmp_path / "new.png").read_bytes()).grey.shape == tally.shape
-    assert "no mistakes" in check_template(str(tmp_path / "new.yaml"), image, tmp_path / "placed")
+    assert "no mistakes" in check_templates(
+        [str(tmp_path / "new.yaml")], image, tmp_path / "placed"
+    )
     (reading,) = read_pages([Page(tally)], template, load_readers())
     assert reading.error is None
     assert reading.template_score is not None
@@ -58,7 +60,7 @@ def test_deleted_fields_still_place_the_page(tally: Image, tmp_path: Path) -> No
     text = (tmp_path / "new.yaml").read_text(encoding="utf-8")
     start = text.index("  - name: field-2 ")
     (tmp_path / "one.yaml").write_text(text[:start], encoding="utf-8")
-    told = check_template(str(tmp_path / "one.yaml"), image, tmp_path / "placed.png")
+    told = check_templates([str(tmp_path / "one.yaml")], image, tmp_path / "placed.png")
     assert "1 fields" in told
     assert "score of 1.00" in told
 
