@@ -1,4 +1,7 @@
-"""Processes that end together with their parent."""
+"""Processes that end together with their parent.
+
+`python -m worker.parent PARENT COMMAND…` runs a command that gets SIGTERM when process PARENT ends.
+"""
 
 from __future__ import annotations
 
@@ -22,3 +25,14 @@ def die_with_parent(number: int = signal.SIGKILL, *, parent: int | None = None) 
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
     if os.getppid() != expected:  # it ended in between
         os.kill(os.getpid(), number)
+
+
+def main() -> None:
+    """Run a command in place of this process. It gets time to write what it holds to its files."""
+    parent, *command = sys.argv[1:]
+    die_with_parent(signal.SIGTERM, parent=int(parent))
+    os.execv(command[0], command)  # noqa: S606 (the parent-death signal survives exec)
+
+
+if __name__ == "__main__":
+    main()

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -79,8 +78,7 @@ def serve(role: str, *, parent: int | None = None, listener: int | None = None) 
             f"There is no role {role}.", hint=f"Roles: {', '.join(ROLES)}.", code="unknown-role"
         )
     if parent is not None:
-        # The broker gets time to write its file; the other roles hold nothing that could be lost.
-        die_with_parent(signal.SIGTERM if role == "broker" else signal.SIGKILL, parent=parent)
+        die_with_parent(parent=parent)  # at once: nothing that it holds could be lost
     ROLES[role](load_settings(), listener)
 
 

@@ -19,11 +19,8 @@ from typing import Self
 from cli.local.supervisor import Child, Supervisor
 from core.errors import ConfigError, ConflictError, TransientError
 from core.settings import PREFIX, Settings
-from db.migrate import upgrade
-from db.session import Database
-from db.transitions.tenants import authenticate, create_api_key, ensure_tenant
 from storage.open import open_store
-from worker.broker import broker_url, connect, wait_for_broker
+from worker.broker import broker_url, connect, server_command, wait_for_broker
 
 TENANT = "default"
 KEY_FILE = "api-key"
@@ -107,7 +104,12 @@ class Stack:
         self, role: str, *, stage: int, stop_seconds: float, listener: int | None = None
     ) -> Child:
         # -P: never import from the current folder.
-        command = [sys.executable, "-P", "-m", "cli.local.roles", role, f"--parent={os.getpid()}"]
+        command = [sys.executable, "-P", "-m"]
+        if role == "broker":
+            # Settings, which take a while to import, are not needed there.
+            command += ["worker.parent", str(os.getpid()), *server_command(self.settings.home)]
+        else:
+            command += ["cli.local.roles", role, f"--parent={os.getpid()}"]
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(PREFIX)
         }
@@ -148,6 +150,11 @@ class Stack:
 
     def _prepare_database(self) -> str:
         """Bring the tables up to date and return a valid API key of the default tenant."""
+        # They take a second to import: whatever refuses the start is said before.
+        from db.migrate import upgrade
+        from db.session import Database
+        from db.transitions.tenants import authenticate, create_api_key, ensure_tenant
+
         url = self.settings.resolved_database_url()
         try:
             upgrade(url)

@@ -10,7 +10,6 @@ from types import FrameType
 
 from cli.local.stack import KEY_FILE, Stack
 from core.settings import Settings
-from db.session import url_without_password
 
 
 class _StopRequested(BaseException):
@@ -43,6 +42,8 @@ def run_stack(settings: Settings) -> None:
 
 
 def _where(stack: Stack) -> str:
+    from db.session import url_without_password
+
     settings = stack.settings
     home = settings.home
     objects = settings.s3_endpoint or "S3" if settings.s3_bucket else home / "objects"

@@ -23,13 +23,13 @@ from tests.stacks import QUICK, database_of, running
 from tests.waiting import eventually
 from worker.broker import broker_url, connect
 
-PAGES = 30
+PAGES = 20
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, HttpClient]]:
     home = tmp_path_factory.mktemp("faults") / "home"
-    with running(Settings(home=home, port=0, workers=2, **QUICK)) as started:
+    with running(Settings(home=home, port=0, workers=2, group_size=2, **QUICK)) as started:
         yield started
 
 
