@@ -296,6 +296,7 @@ def _end_stale_broker(url: str) -> None:
     with connect(url, timeout=1) as client:
         while time.monotonic() < until:
             try:
+                client.ping()  # `shutdown` returns as if it had worked where no broker answers
                 client.shutdown(nosave=False)
             except Exception:  # no broker answers, as is normal
                 return
