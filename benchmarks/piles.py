@@ -1,6 +1,6 @@
 """A mixed pile: 270 pages of six templates and 30 foreign pages, each to get the right template.
 
-    python -m benchmarks.piles [--data DIR] [--write] [--save DIR]
+    python -m benchmarks.piles [--data DIR] [--write] [--save DIR | --pages DIR]
 
 The templates are `demo-cheque`, `demo-form`, `nist-hsf` and three forms that are drawn here, one of
 them with eight equal rows. Every page is distorted as scanners and people do. The foreign pages are
@@ -8,7 +8,8 @@ letters, tables, and forms of other layouts, some of them near ones: the eight r
 more, or moved. Everything is drawn from `SEED`. A page under a wrong template is the fault that
 counts; a page of a template that is set apart costs a person a minute.
 
-`--write` also writes the table to `benchmarks/results/piles.md`; `--save` writes the pages.
+`--write` also writes the table to `benchmarks/results/piles.md`. `--save` writes the pages, which
+take longer to draw than to place, and `--pages` takes them from there.
 """
 
 from __future__ import annotations
@@ -140,6 +141,17 @@ def draw_pile(data: Path, *, seed: int = SEED, each: int = EACH) -> list[PilePag
     foreign = _foreign(digits, rng)
     pages += [PilePage(kind, None, _scanned(_grey(drawn), rng)) for kind, drawn in foreign]
     return [pages[i] for i in rng.permutation(len(pages))]
+
+
+def load_pile(folder: Path) -> list[PilePage]:
+    """Return the pages that `--save` wrote."""
+    known = {template.name for template in templates().templates}
+    pages = []
+    for path in sorted(folder.glob("*.png")):
+        kind = path.stem.partition("-")[2]
+        grey = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8)
+        pages.append(PilePage(kind, kind if kind in known else None, grey))
+    return pages
 
 
 def draw_form(layout: Layout, digits: DigitSet, rng: np.random.Generator) -> Picture:
@@ -343,11 +355,15 @@ def main() -> None:
     add_data_option(parser)
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS}")
     parser.add_argument("--save", type=Path, metavar="DIR", help="write the pages there")
+    parser.add_argument("--pages", type=Path, metavar="DIR", help="take the pages from there")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--each", type=int, default=EACH, help="pages of each template")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    pages = draw_pile(arguments.data, seed=arguments.seed, each=arguments.each)
+    if arguments.pages:
+        pages = load_pile(arguments.pages)
+    else:
+        pages = draw_pile(arguments.data, seed=arguments.seed, each=arguments.each)
     if arguments.save:
         arguments.save.mkdir(parents=True, exist_ok=True)
         for number, page in enumerate(pages, 1):

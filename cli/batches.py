@@ -170,7 +170,11 @@ def status(batch_id: str, *, url: str | None, home: Path | None, as_json: bool) 
     console.print(f", about {_duration(eta)} left" if eta else "")
     for part in ("documents", "pages", "fields"):
         counts = batch[part]
-        named = ", ".join(f"{n} {state}" for state, n in counts.items() if n and state != "total")
+        named = ", ".join(
+            f"{n} {state.replace('_', ' ')}"
+            for state, n in counts.items()
+            if n and state != "total"
+        )
         console.print(f"{part:<10} {counts['total']}" + (f"  ({named})" if named else ""))
     return 0
 

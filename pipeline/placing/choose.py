@@ -111,7 +111,10 @@ def choose_template(
         raise _none_fits(fits)
     if unmarked.ignored:
         return Choice(unmarked, None)
-    return Choice(unmarked, register(page, unmarked))
+    try:
+        return Choice(unmarked, register(page, unmarked))
+    except MismatchError as exc:
+        raise _none_fits([*fits, _Fit(unmarked, -np.inf, exc.score, error=exc)]) from exc
 
 
 def evidence(template: Template, score: float) -> float:

@@ -145,6 +145,17 @@ def test_two_thirds_of_few_frames_prove_nothing() -> None:
 
 COVER = text_of("cover", CARD).replace("\n", "\n    ")
 
+CARD_PAGE = text_of("card", CARD, "numbers: 2").replace("\n", "\n    ").rstrip()
+EXAM_BY_NUMBER = f"""\
+name: exam
+pages:
+  - name: cover
+    page: [800, 1100]
+    numbers: 1
+    fields: [{{name: mark, box: [0.1, 0.1, 0.2, 0.1], grammar: digits}}]
+  - {CARD_PAGE}
+"""
+
 
 def exam(body: str) -> TemplateSet:
     return parse_templates(f"name: exam\npages:\n  - {COVER.rstrip()}\n  - {{{body}}}\n")
@@ -192,3 +203,11 @@ def test_a_page_is_read_only_where_its_number_allows() -> None:
     error = refusal(draw(ROWS), numbered, 2)
     assert error.code == "no-template-fits"
     assert "'first'" in error.message
+
+
+def test_a_page_without_frames_is_known_by_its_number_and_shape() -> None:
+    templates = parse_templates(EXAM_BY_NUMBER).templates
+    assert choose_template(draw([]), templates, number=1).template.name == "exam/cover"
+    assert choose_template(draw(CARD), templates, number=2).template.name == "exam/card"
+    for page, number in ((Page(draw([]).grey[:600]), 1), (draw([]), 2), (draw([]), None)):
+        assert refusal(page, templates, number).code == "no-template-fits"
