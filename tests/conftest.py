@@ -119,17 +119,17 @@ def postgres_url(postgres_server: servers.PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def _migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sqlite") / "migrated.sqlite3"
     upgrade(f"sqlite:///{path}")
     return path
 
 
 @pytest.fixture
-def sqlite_url(_migrated_sqlite: Path, tmp_path: Path) -> str:
+def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
     """URL of an SQLite database of this test alone, with the newest tables."""
     path = tmp_path / "counterfoil.sqlite3"
-    shutil.copyfile(_migrated_sqlite, path)
+    shutil.copyfile(migrated_sqlite, path)
     return f"sqlite:///{path}"
 
 

@@ -54,10 +54,10 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def started(_migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def started(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """The API, which takes seconds to start: all tests share it."""
     home = tmp_path_factory.mktemp("server")
-    database = shutil.copyfile(_migrated_sqlite, home / "counterfoil.sqlite3")
+    database = shutil.copyfile(migrated_sqlite, home / "counterfoil.sqlite3")
     settings = Settings(home=home, database_url=f"sqlite:///{database}", max_file_bytes=LARGE)
     log = home / "gunicorn.log"
     with api_under_test(settings) as api, log.open("wb") as output:

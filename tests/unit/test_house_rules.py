@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,7 @@ def clocks(tree: ast.AST) -> Iterator[str]:
             yield from (alias.name for alias in node.names if alias.name in CLOCKS)
 
 
+@cache
 def parse(path: Path) -> ast.AST:
     return ast.parse(path.read_text(encoding="utf-8"))
 
