@@ -68,6 +68,8 @@ def write_xlsx(path: Path, rows: Iterable[ExportRow]) -> None:
 def _sheet(book: xlsxwriter.Workbook, head: object) -> xlsxwriter.worksheet.Worksheet:
     sheet = book.add_worksheet()
     sheet.freeze_panes(1, 0)
+    # Else Excel offers to turn every value into a number, which would lose its leading zeros.
+    sheet.ignore_errors({"number_stored_as_text": f"A1:XFD{_SHEET_ROWS}"})
     for column, name in enumerate(COLUMNS):
         sheet.set_column(column, column, _WIDTHS.get(name, 12))
     for column, name in enumerate(COLUMNS):

@@ -14,6 +14,7 @@ from sqlalchemy import and_, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.ids import new_id, object_key
+from core.text import printable
 from db.models import Batch, BatchState, Document, DocumentState, Page, PageState
 from db.session import database_now
 from db.transitions.events import record_events
@@ -155,7 +156,7 @@ def _page_row(document: Document, page: NewPage, now: datetime) -> dict[str, Any
         "batch_id": document.batch_id,
         "document_id": document.id,
         "ordinal": page.ordinal,
-        "label": page.label,
+        "label": printable(page.label),
         "sha256": page.sha256 or (None if page.error_code else document.sha256),
         "media_type": page.media_type,
         "state": PageState.FAILED if page.error_code else PageState.QUEUED,

@@ -9,7 +9,9 @@ import secrets
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.errors import NotFoundError
+from core.errors import InputError, NotFoundError
+from core.limits import MAX_NAME
+from core.text import checked_line
 from db.models import ApiKey, Tenant
 from db.session import database_now
 from db.transitions.upsert import insert_or_ignore
@@ -20,13 +22,22 @@ _NO_HASH = hashlib.sha256(b"").hexdigest()
 
 
 def ensure_tenant(s: Session, name: str) -> Tenant:
-    """Return the tenant of that name, and create it if there is none."""
+    """Return the tenant of that name, and create it if there is none.
+
+    Raises InputError for a name that is not one line of text, or is too long to be kept: cut off,
+    it could be the name of another tenant.
+    """
+    name = _checked_name(name, "The name of a tenant")
     insert_or_ignore(s, Tenant, ["name"], name=name)
     return s.scalars(select(Tenant).where(Tenant.name == name)).one()
 
 
 def create_api_key(s: Session, tenant_id: str, name: str) -> tuple[ApiKey, str]:
-    """Create a key; return it with its plaintext `cf_<prefix>_<secret>`, which is not stored."""
+    """Create a key; return it with its plaintext `cf_<prefix>_<secret>`, which is not stored.
+
+    Raises InputError for a name that is not one line of text or too long.
+    """
+    name = _checked_name(name, "The name of a key")
     prefix, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
     key = ApiKey(tenant_id=tenant_id, name=name, prefix=prefix, secret_hash=_hash(secret))
     s.add(key)
@@ -70,6 +81,13 @@ def authenticate(s: Session, plaintext: str) -> ApiKey | None:
     key = s.scalar(select(ApiKey).where(ApiKey.prefix == prefix))
     matches = hmac.compare_digest(key.secret_hash if key else _NO_HASH, _hash(secret))
     return key if key and matches and key.revoked_at is None else None
+
+
+def _checked_name(name: str, what: str) -> str:
+    name = checked_line(name, what, longest=MAX_NAME)
+    if not name:
+        raise InputError(f"{what} must not be empty.", code="bad-text")
+    return name
 
 
 def _hash(secret: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from core.errors import NotFoundError
+from core.errors import InputError, NotFoundError
 from core.policy import Decision
 from db.queries import (
     backlog,
@@ -140,6 +140,18 @@ def test_nothing_of_one_tenant_is_seen_by_another(database: Database) -> None:
     with database.reading() as s:
         assert [batch.id for batch in list_batches(s, other)] == [own]
         assert backlog(s, other, 10) == 0
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "\x1b[1m", "n" * 201])
+def test_names_are_kept_whole_or_refused(database: Database, name: str) -> None:
+    """Two long names that were cut off at the same length would be one tenant."""
+    with pytest.raises(InputError), database.transaction() as s:
+        ensure_tenant(s, name)
+    with database.transaction() as s:
+        tenant_id = ensure_tenant(s, "n" * 200).id
+        assert ensure_tenant(s, f" {'n' * 200} ").id == tenant_id
+    with pytest.raises(InputError), database.transaction() as s:
+        create_api_key(s, tenant_id, name)
 
 
 @pytest.mark.parametrize("bad", ["", "x", "0" * 32, "\0" * 32, "'; drop table", "é" * 32])

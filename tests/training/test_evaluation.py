@@ -115,15 +115,20 @@ def test_of_an_export_only_what_a_person_verified_counts(tmp_path: Path) -> None
     rows = [
         {"file": "a.png", "page": "1", "field": "sum", "value": "12", "state": "verified"},
         {"file": "a.png", "page": "1", "field": "day", "value": "34", "state": "accepted"},
+        {"file": "a.png", "page": "1", "field": "no", "value": "4A", "state": "verified"},
     ]
+    rows[2]["forced"] = "true"
     with (tmp_path / "export.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, ["file", "page", "field", "value", "state", "box"])
+        writer = csv.DictWriter(
+            stream, ["file", "page", "field", "value", "state", "box", "forced"]
+        )
         writer.writeheader()
         writer.writerows(row | {"box": "[1.0, 2.0, 30.0, 20.0]"} for row in rows)
     found = load_labelled(tmp_path / "export.csv")
     assert truths(found.examples) == [("a.png", "sum", "12")]
     assert found.examples[0].box == Box(1, 2, 30, 20)
     assert "1 fields that no person" in found.remarks[0]
+    assert "1 values that their grammar does not allow" in found.remarks[1]
 
 
 @pytest.mark.parametrize("text", ["{}", '{"a": 1}', "[1]", '[{"text": "1"}]', "not json"])

@@ -214,12 +214,16 @@ def _from_csv(labels: Path, pages: bool) -> _Found:
 def _from_export(labels: Path, rows: Iterable[dict[str, str]], pages: bool) -> _Found:
     """An export of this product beside the files that were uploaded: what a person verified.
 
-    What the machine released by itself is no truth, and is left out.
+    What the machine released by itself is no truth, and is left out. So is what a person recorded
+    against the field's grammar: a reader cannot return it.
     """
-    examples, other = [], 0
+    examples, other, forced = [], 0, 0
     for row in rows:
         if row["state"] != _VERIFIED or not row["field"]:
             other += bool(row["field"])
+            continue
+        if row.get("forced") == "true":
+            forced += 1
             continue
         try:
             box = None if pages or not row["box"] else Box(*map(float, json.loads(row["box"])))
@@ -230,6 +234,8 @@ def _from_export(labels: Path, rows: Iterable[dict[str, str]], pages: bool) -> _
             file = labels.parent / row["file"]
             examples.append(Example(file, row["value"], row["field"], box, page))
     remarks = [f"{other} fields that no person verified were left out."] if other else []
+    if forced:
+        remarks.append(f"{forced} values that their grammar does not allow were left out.")
     return "an export of verified fields", _joined(examples), remarks
 
 
