@@ -32,7 +32,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from core.policy import Decision, review_reason
+from core.policy import Decision, ReviewReason, review_reason
 from core.text import formula_safe, printable
 from pipeline.types import FieldReading, PageReading
 
@@ -187,13 +187,16 @@ def _rows(page: Json) -> Iterator[tuple[Text, Text, Text, Text]]:
         shown = (
             Text(printable(value)) if value else Text("empty" if value == "" else "?", style="dim")
         )
-        review = field["decision"] == "review"
-        yield (
-            Text(field["name"]),
-            shown,
-            percent(field["confidence"]),
-            Text(field["decision"], style="yellow" if review else "green"),
-        )
+        yield Text(field["name"]), shown, percent(field["confidence"]), _decision(field)
+
+
+def _decision(field: Json) -> Text:
+    """Return the decision, with its reason unless the confidence beside it says it all."""
+    if field["decision"] != Decision.REVIEW:
+        return Text(field["decision"], style="green")
+    of_confidence = (None, ReviewReason.NO_THRESHOLD, ReviewReason.BELOW_THRESHOLD)
+    why = "" if field["reason"] in of_confidence else f": {field['reason']}"
+    return Text(f"{field['decision']}{why}", style="yellow")
 
 
 def percent(confidence: float) -> Text:

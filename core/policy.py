@@ -19,6 +19,8 @@ class ReviewReason(StrEnum):
     BELOW_THRESHOLD = "below-threshold"
     # What the pipeline found: such a field is never released, however sure its value.
     UNSEEN = "unseen"
+    STRUCK_OUT = "struck-out"
+    OVERWRITTEN = "overwritten"
 
 
 def review_reason(

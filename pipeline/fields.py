@@ -1,6 +1,7 @@
 """Read fields: clean each strip once, read it with both readers, and combine what they saw.
 
-The glyph reader takes the ink of the cleaned strip, the strip reader its grey image.
+The glyph reader takes the ink of the cleaned strip, the strip reader its grey image. The alteration
+detector takes the strip as scanned, since cleaning may remove the stroke that strikes a number out.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import numpy as np
 from core.policy import ReviewReason
 from pipeline.cleaning.clean import CleanStrip, cell_count, clean_strip
 from pipeline.grammar.base import Grammar
+from pipeline.readers.alteration import detect_alterations
 from pipeline.readers.base import BOTH, GLYPH, MAX_ALTERNATIVES, STRIP, FieldStrip, Hypotheses
 from pipeline.readers.confidence import EvidenceWeights, candidates, rank
 from pipeline.readers.glyph import read_glyphs
 from pipeline.readers.loaded import Readers
+from pipeline.readers.runtime import Model
 from pipeline.readers.strip import read_ctc
 from pipeline.types import Alternative, FieldReading
 
@@ -27,6 +30,11 @@ from pipeline.types import Alternative, FieldReading
 # of a template in which the glyph reader reads digits: the strip reader is too sure about shapes it
 # has not learnt.
 UNPROVEN_FACTOR: Final = 0.5
+
+# The probabilities from which a number is never released. A bold, crossed or blotted digit looks
+# overwritten, so there the detector must be surer.
+STRUCK_OUT: Final = 0.5
+OVERWRITTEN: Final = 0.97
 
 # What must be seen of a field that is called empty.
 MIN_ROWS: Final = 12  # pixels: in a lower strip no digit is legible
@@ -74,10 +82,11 @@ def conclude(
                 combine(*each, readers.evidence_weights)
                 for each in zip(fields, by_glyphs, by_ctc, strict=True)
             ]
-    return [
+    read = [
         cap_without_decimal_point(require_sight_of_empty(reading, field), field.grammar)
         for reading, field in zip(read, fields, strict=True)
     ]
+    return block_altered(read, fields, cleaned, readers.alteration)
 
 
 def combine(
@@ -159,6 +168,33 @@ def _is_seen(field: FieldStrip) -> bool:
         and field.paper >= MIN_PAPER
         and abs(float(np.median(grey)) - field.paper) <= MAX_TONE_GAP * field.paper
     )
+
+
+def block_altered(
+    read: Sequence[FieldReading],
+    fields: Sequence[FieldStrip],
+    cleaned: Sequence[CleanStrip],
+    model: Model,
+) -> list[FieldReading]:
+    """Block the release of numbers that were struck out or overwritten.
+
+    A number that was scribbled over may read as empty, so every field with ink is looked at.
+    """
+    inked = [
+        index
+        for index, (reading, clean) in enumerate(zip(read, cleaned, strict=True))
+        if reading.blocked is None and clean.ink.mask.any()
+    ]
+    found = detect_alterations(
+        [fields[index].strip.grey for index in inked], [cleaned[index] for index in inked], model
+    )
+    blocked = list(read)
+    for index, alteration in zip(inked, found, strict=True):
+        if alteration.struck_out >= STRUCK_OUT:
+            blocked[index] = replace(read[index], blocked=ReviewReason.STRUCK_OUT)
+        elif alteration.overwritten >= OVERWRITTEN:
+            blocked[index] = replace(read[index], blocked=ReviewReason.OVERWRITTEN)
+    return blocked
 
 
 def cap_without_decimal_point(reading: FieldReading, grammar: Grammar) -> FieldReading:

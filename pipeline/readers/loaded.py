@@ -22,6 +22,7 @@ class Readers:
     glyph: Model
     strip: Model
     micr: Model
+    alteration: Model
     evidence_weights: EvidenceWeights
     of_fields: str = BOTH
 
@@ -46,4 +47,5 @@ def load_readers(strip: Path | None = None) -> Readers:
         strip=Model.bundled("strip") if strip is None else Model.in_folder(strip),
         evidence_weights=EvidenceWeights.bundled(),
         micr=Model.bundled("micr"),
+        alteration=Model.bundled("alteration"),
     )

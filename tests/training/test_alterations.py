@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.readers.alteration import CLASSES
+from training.alteration.augment import thinly_struck
 from training.alteration.train import batches, label_of
 from training.strip.pool import join_strips
 from training.synthesis.alterations import (
@@ -73,6 +74,18 @@ def test_the_synthesizer_alters_a_share_and_names_it() -> None:
     assert 15 <= labels.count(CLASSES[0]) <= 45
 
 
+def test_numbers_that_may_be_altered_are_also_cut_as_fields_are() -> None:
+    """Their strokes may leave the strip, and their box stands where a template's margin ends."""
+    synthesizer = StripSynthesizer(empties=0.0, altered=1.0)
+    rng = np.random.default_rng(6)
+    strips = [synthesizer(rng) for _ in range(60)]
+    fields = [strip for strip in strips if "field" in strip.traits]
+    assert 8 <= len(fields) <= 40
+    assert all(min(strip.grey.shape) >= 12 for strip in fields)
+    unaltered = StripSynthesizer(empties=0.0)
+    assert not any("field" in unaltered(rng).traits for _ in range(20))
+
+
 def test_batches_hold_every_strip_once_with_its_class() -> None:
     strips = [(np.full((32, 64 + 16 * (n % 3)), n, np.uint8), CLASSES[n % 3]) for n in range(1, 20)]
     seen = []
@@ -80,8 +93,23 @@ def test_batches_hold_every_strip_once_with_its_class() -> None:
         assert images.shape[1] == 32
         assert images.shape[2] % 32 == 0
         for image, label in zip(images[..., 0], labels, strict=True):
-            number = round(float(image.max()) * 255)
+            number = round(float(image.max()) ** 2 * 255)
             assert CLASSES[label] == CLASSES[number % 3]
             seen.append(number)
     assert sorted(seen) == list(range(1, 20))
     assert cv2.countNonZero(images[0, ..., 0]) > 0
+
+
+def test_an_intact_strip_is_struck_out_by_a_thin_pen() -> None:
+    cover = written("4173").cover
+    high, wide = cover.shape
+    small = cv2.resize(cover, (round(wide * 24 / high), 24))
+    strip = np.pad(small, ((4, 4), (12, 12))).astype(np.uint8)
+    for seed in range(20):
+        struck = thinly_struck(strip, np.random.default_rng(seed))
+        assert struck is not None
+        assert struck.shape == strip.shape
+        added = struck.astype(int) - strip
+        assert added.min() >= -1  # but for rounding
+        assert added.sum() > 255 * 8
+    assert thinly_struck(np.zeros((32, 96), np.uint8), np.random.default_rng(0)) is None

@@ -180,6 +180,18 @@ def test_the_table_shows_values_errors_and_brackets_in_names() -> None:
         assert text in shown
 
 
+def test_the_table_says_why_a_sure_value_is_reviewed() -> None:
+    found = reading(confidence=0.997)
+    struck = replace(found.fields[0], blocked=ReviewReason.STRUCK_OUT)
+    console = Console(file=io.StringIO(), width=120)
+    pages = [page_of_reading("a.png", 1, replace(found, fields=(struck,)), 0.9)]
+    pages.append(page_of_reading("b.png", 1, reading(confidence=0.5), 0.9))
+    console.print(page_table(pages))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "review: struck-out" in shown
+    assert "below-threshold" not in shown  # the confidence beside it says so
+
+
 def test_percent_is_never_rounded_up_to_certainty() -> None:
     assert percent(0.9996).plain == "99.9 %"
     assert percent(1.0).plain == "100.0 %"

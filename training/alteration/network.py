@@ -28,15 +28,15 @@ def _build(columns: int | None) -> Any:
         return layers.Activation("relu")(layers.BatchNormalization()(x))
 
     image = Input((ROWS, columns, 1), name="image")
-    x = convolve(image, 16, (3, 3), strides=2)
-    x = layers.MaxPooling2D((2, 2))(convolve(x, 24, (3, 3)))
-    for filters in (40, 64):
-        x = convolve(x, filters, (3, 3))
-        x = layers.Add()([x, convolve(x, filters, (3, 3))])
-        x = layers.MaxPooling2D((2, 1))(x)
-    x = convolve(x, 96, (2, 3), padding="valid")
-    for _ in range(3):  # a stroke is told from a border by how far it runs
-        x = layers.Add()([x, layers.Dropout(0.1)(convolve(x, 96, (1, 5)))])
+    x = convolve(image, 12, (3, 3), strides=2)
+    x = convolve(x, 24, (3, 3), strides=2)
+    x = layers.Add()([x, convolve(x, 24, (3, 3))])
+    x = layers.MaxPooling2D((2, 1))(convolve(x, 32, (3, 3)))
+    x = layers.Add()([x, convolve(x, 32, (3, 3))])
+    x = layers.MaxPooling2D((2, 2))(convolve(x, 48, (3, 3)))
+    x = convolve(x, 64, (2, 3), padding="valid")
+    for _ in range(2):  # a stroke is told from a border by how far it runs
+        x = layers.Add()([x, layers.Dropout(0.1)(convolve(x, 64, (1, 5)))])
     x = layers.GlobalMaxPooling2D()(x)
     x = layers.Dropout(0.2)(x)
     x = layers.Dense(len(CLASSES), name="logits", dtype="float32")(x)

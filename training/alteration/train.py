@@ -24,10 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import CounterfoilError
-from pipeline.readers.alteration import CLASSES, run_strips
-from pipeline.readers.normalise import ROWS, normalise_strip
+from pipeline.cleaning.clean import clean_strip
+from pipeline.readers.alteration import CLASSES, brighten, run_strips, view_of_writing
+from pipeline.readers.normalise import ROWS
 from pipeline.readers.runtime import Model, ModelCard
 from pipeline.types import Image
+from training.alteration.augment import changed, thinly_struck
 from training.alteration.network import build_network
 from training.cards import PRECISION, card_of, card_text, install
 from training.glyph.scores import Score, fit_temperature
@@ -41,12 +43,15 @@ from training.strip.pool import (
     kept_pool,
     representative,
 )
-from training.strip.train import augment_strip
 from training.synthesis.alterations import OVERWRITTEN, STRUCK_OUT
 from training.synthesis.strips import StripSynthesizer
 
 FILES = ("alteration.tflite", "alteration.json")
-_ALTERED = 0.5  # share of numbers that are altered
+_ALTERED = 0.35  # share of numbers that are altered when they are drawn
+# Share of the overwritten numbers that are kept: many cannot be told from a bold digit, and would
+# teach the network to doubt.
+_KEPT_OVERWRITTEN = 0.5
+_STRUCK = 0.45  # share of intact strips that are struck out in training
 _ALIGNED = 32  # the width of a batch is a multiple of this
 
 
@@ -81,7 +86,7 @@ def made_pool(run: AlterationRun, part: Part, count: int) -> Pool:
 def _draw(run: AlterationRun, part: Part, start: int, count: int) -> list[tuple[Image, str]]:
     cv2.setNumThreads(1)
     synthesizer = StripSynthesizer(
-        digits_of(run.data, part), empties=0.08, altered=_ALTERED, seed=run.seed
+        digits_of(run.data, part), empties=0.04, altered=_ALTERED, seed=run.seed
     )
     rng = np.random.default_rng((run.seed, part == "train", start))
     strips: list[tuple[Image, str]] = []
@@ -89,7 +94,10 @@ def _draw(run: AlterationRun, part: Part, start: int, count: int) -> list[tuple[
         strip = synthesizer(rng)
         if "signature" in strip.traits:  # a signature over a field is neither intact nor struck
             continue
-        strips.append((normalise_strip(strip.grey), label_of(strip.traits)))
+        label = label_of(strip.traits)
+        if label == CLASSES[2] and rng.random() > _KEPT_OVERWRITTEN:
+            continue
+        strips.append((view_of_writing(strip.grey, clean_strip(strip.grey)), label))
     return strips
 
 
@@ -103,15 +111,25 @@ def batches(
     for number in rng.permutation(len(groups)):
         chosen = groups[number]
         strips = [pool.strip(int(index)) for index in chosen]
+        labels = [CLASSES.index(str(pool.texts[index])) for index in chosen]
         if augment:
-            strips = [augment_strip(s, "", rng) if rng.random() < 0.7 else s for s in strips]
+            pairs = [_augmented(*pair, rng) for pair in zip(strips, labels, strict=True)]
+            strips, labels = [strip for strip, _ in pairs], [label for _, label in pairs]
         columns = max(strip.shape[1] for strip in strips)
         columns = -(-columns // _ALIGNED) * _ALIGNED
         images = np.zeros((len(strips), ROWS, columns, 1), np.float32)
         for row, strip in enumerate(strips):
             images[row, :, : strip.shape[1], 0] = strip
-        labels = np.array([CLASSES.index(str(pool.texts[index])) for index in chosen], np.int32)
-        yield images * np.float32(1 / 255), labels
+        # The square root is what `brighten` does.
+        yield np.sqrt(images * np.float32(1 / 255)), np.array(labels, np.int32)
+
+
+def _augmented(strip: Image, label: int, rng: np.random.Generator) -> tuple[Image, int]:
+    if label == 0 and rng.random() < _STRUCK:
+        struck = thinly_struck(strip, rng)
+        if struck is not None:
+            strip, label = struck, 1
+    return changed(strip, rng, keep_ends=label == 2), label
 
 
 def train(run: AlterationRun, *, command: str = "") -> Path:
@@ -180,7 +198,7 @@ def export(run: AlterationRun) -> dict[str, Any]:
     load_weights(network, run.out / WEIGHTS)
     held_out = made_pool(run, "validation", run.validation)
     pool = made_pool(run, "train", run.strips)
-    weights = convert_int8(network, representative(pool))
+    weights = convert_int8(network, brighten(representative(pool)))
     raw = Model(weights, _card_of(weights, 1.0))
     strips = [held_out.strip(index) for index in range(len(held_out))]
     logits = np.stack(run_strips(strips, raw)).astype(np.float32)
@@ -192,7 +210,7 @@ def export(run: AlterationRun) -> dict[str, Any]:
         _card_of(weights, temperature),
         parameters=int(network.count_params()),
         precision=PRECISION,
-        preprocessing="pipeline.readers.normalise.normalise_strip",
+        preprocessing="pipeline.readers.alteration.view_of_writing",
         **about,
         trained_on=[
             {"name": "synthetic strips", "source": "training.synthesis", "strips": len(pool)}

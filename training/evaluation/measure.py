@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from core.errors import InputError
+from core.policy import ReviewReason
 from pipeline.files.page import decode_page
 from pipeline.grammar.base import Grammar
 from pipeline.placing.template import Template
@@ -77,6 +78,7 @@ class Outcome:
     box: Box | None = None  # of the page, where the reading is a part of it
     milliseconds: float | None = None  # of its strip, or of the whole page that it is on
     error: str = ""  # why its page could not be read
+    blocked: ReviewReason | None = None  # why it is never released
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +112,10 @@ class Figures:
         return reliability(self._confidence(), [outcome.right for outcome in self.outcomes])
 
     def curve(self) -> list[Release]:
-        """Without the value "": an empty field is never released by the machine."""
-        right, valued = [o.right for o in self.outcomes], [bool(o.read) for o in self.outcomes]
-        return releases(self._confidence(), right, valued)
+        """Without the value "", which is never released here, and without what is blocked."""
+        right = [o.right for o in self.outcomes]
+        released = [bool(o.read) and o.blocked is None for o in self.outcomes]
+        return releases(self._confidence(), right, released)
 
     def milliseconds(self) -> list[float]:
         """Of each image once, in order."""
@@ -309,7 +312,8 @@ def _outcome(
     right = comparison.same(value, example.truth)
     box = example.box if isinstance(target, Grammar) or field is None else field.box
     confidence = 0.0 if field is None else field.confidence
-    return Outcome(example, value, confidence, right, box, milliseconds)
+    blocked = None if field is None else field.blocked
+    return Outcome(example, value, confidence, right, box, milliseconds, blocked=blocked)
 
 
 def _as_file(example: Example, path: Path) -> Path:

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.placing.strips import MARGIN
 from pipeline.types import Box, Image
 from training.datasets import DigitSet
 from training.synthesis.alterations import (
@@ -45,6 +45,7 @@ _TOUCHING_LENGTHS = (2, 2, 2, 3, 3, 3, 4, 5, 6)
 _COUNTS = 0.4  # or with this share one or two digits of a count
 _OVERWRITTEN = 0.25  # share of overwritten numbers among the altered ones
 _CORRECTED = 0.12  # share of struck-out numbers with a correction above
+_IN_FIELD = 0.5  # share of plain numbers that may be altered, cut as the field of a template is
 _BOXED_HEIGHTS = (11.0, 36.0)  # pixels, in the box of a cheque, which is scanned whole
 
 
@@ -94,12 +95,21 @@ class StripSynthesizer:
         altered: set[str] = set()
         if self._altered and line.text and rng.random() < self._altered:
             ink, altered = self._alter(ink, hand, height, rng)
-        place = _place_in_box if line.boxed else partial(_place, comb=line.comb)
-        frame, rows, columns = place(ink, height, rng)
+        in_field = bool(self._altered and line.text and not line.comb and not line.boxed)
+        in_field = in_field and rng.random() < _IN_FIELD
+        if in_field:
+            frame, rows, columns = _place_in_field(ink, height, rng)
+        elif line.boxed:
+            frame, rows, columns = _place_in_box(ink, height, rng)
+        else:
+            frame, rows, columns = _place(ink, height, rng, comb=line.comb)
         page, depth, traits = self._backdrops.paper(rows, columns, rng)
         traits |= line.traits | hand.traits | ink.shapes | altered
         if line.boxed:
             self._box_of_cheque(page, frame, rng)
+        elif in_field:
+            traits.add("field")
+            _border_of_field(page, height, rng)
         else:
             traits |= self._furnish(page, frame, cell * height, rng)
         _lay(page, ink.cover, frame.box, depth, rng)
@@ -236,6 +246,41 @@ def _place_in_box(
     box = Box(left, above, wide, tall)
     frame = Frame(box, above + ink.base, height, left + ink.start)
     return frame, max(12, tall + above + below), max(12, wide + left + right)
+
+
+def _place_in_field(
+    ink: Handwriting, height: float, rng: np.random.Generator
+) -> tuple[Frame, int, int]:
+    """Cut the strip as a template's field, with its margin, wherever its strokes run.
+
+    The digits are in the box, mostly at its left end; what strikes them out may leave the strip.
+    """
+    digits = [box for _, box in ink.written]
+    left = min(box.x for box in digits)
+    wide = max(box.x + box.w for box in digits) - left
+    free = height * rng.uniform(0.2, 0.9)  # rows of the box above and below the digits
+    margin = MARGIN * (height + free)
+    above = margin + free * rng.uniform(0.2, 0.8)
+    before = margin + height * rng.uniform(0.1, 0.7)
+    after = margin + height * (rng.uniform(0.1, 0.6) if rng.random() < 0.5 else rng.uniform(0.6, 6))
+    x, y = round(before - left), round(above - (ink.base - height))
+    tall, across = ink.cover.shape
+    frame = Frame(Box(x, y, across, tall), y + ink.base, height, x + ink.start)
+    return frame, round(height + free + 2 * margin), round(before + wide + after)
+
+
+def _border_of_field(page: Floats, height: float, rng: np.random.Generator) -> None:
+    """Draw the box of a template's field where its margin ends, in place, or only its base line."""
+    rows, columns = page.shape
+    margin = MARGIN * rows / (1 + 2 * MARGIN) + rng.normal(0, 0.02) * rows
+    thick, tone = max(1, round(height * rng.uniform(0.02, 0.08))), float(rng.uniform(0.3, 0.9))
+    kind = rng.random()
+    for y in (margin, rows - margin):
+        if kind < 0.7 or (kind < 0.9 and y > margin):
+            _line(page, (0.0, y), (columns, y + rng.normal(0, 0.01) * rows), thick, tone)
+    for x in (margin, columns - margin):
+        if kind < 0.7 and rng.random() < 0.9:
+            _line(page, (x, 0.0), (x + rng.normal(0, 0.01) * rows, rows), thick, tone)
 
 
 def _draw_height(rng: np.random.Generator, *, boxed: bool = False) -> float:
