@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
+from werkzeug.datastructures import Headers
 from werkzeug.sansio.multipart import (
     Data,
     Epilogue,
@@ -73,10 +74,21 @@ def malformed(why: str) -> ProblemError:
     )
 
 
+class _Decoder(MultipartDecoder):
+    """Takes the headers of a part in Windows' encoding as well, as old programs send names."""
+
+    def _parse_headers(self, data: bytes | bytearray) -> Headers:
+        try:
+            data.decode()
+        except UnicodeDecodeError:
+            data = data.decode("cp1252", "replace").encode()
+        return super()._parse_headers(data)
+
+
 class _Events:
     def __init__(self, source: Source, boundary: bytes) -> None:
         self._source = source
-        self._decoder = MultipartDecoder(boundary)
+        self._decoder = _Decoder(boundary)
 
     def next(self) -> Event | None:
         """Return the next event, or None after the last part."""

@@ -90,6 +90,8 @@ class MultipartForm(Generic[_Options]):
         self._request = request
         self._model = model
         self._max_files = max_files
+        # Any other part that is a file is one to read, whatever its name: "file", "upload", "".
+        self._options_sent_as_files = {*model.model_fields, "template_file"}
         self._fields: list[tuple[str, str]] = []
         self._options: _Options | None = None  # made of `_fields`; None: not checked yet
         self._templates: TemplateSet | None = None
@@ -111,7 +113,7 @@ class MultipartForm(Generic[_Options]):
         boundary = self._request.mimetype_params.get("boundary", "")
         count = 0
         for part in iter_parts(self._request.stream, boundary):
-            if part.name != "files" or part.filename is None:
+            if part.filename is None or part.name in self._options_sent_as_files:
                 self._take_field(part)
                 continue
             file = IncomingFile(_label(part.filename), part.stream)

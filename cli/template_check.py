@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from cli.arguments import load_templates
+from cli.one_page import load_page
 from core.errors import ConfigError, InputError, TemplateError
-from pipeline.files.page import decode_page
 from pipeline.geometry import corners, transform_points
 from pipeline.placing.choose import choose_template, resembling
 from pipeline.placing.register import turn_page
@@ -59,10 +59,7 @@ def draw_fields(templates: TemplateSet, image: Path, out: Path) -> tuple[str, fl
 
     Raises TemplateError if none fits, InputError if a file cannot be read or written.
     """
-    try:
-        page = decode_page(image.read_bytes())
-    except OSError as exc:
-        raise InputError(f"{image} cannot be read ({exc.strerror}).") from exc
+    page = load_page(image)
     template, placement = choose_template(page, templates.templates)
     if placement is None:
         raise TemplateError(f"{image} is a page that '{template.name}' says to pass over.")

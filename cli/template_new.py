@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from cli.one_page import load_page
 from core.errors import InputError, TemplateError
-from pipeline.files.page import decode_page
 from pipeline.geometry import corners, intersection, transform_box, transform_points
 from pipeline.placing.propose import Kind, Proposal, Proposals, propose_fields
 from pipeline.placing.register import register
@@ -23,9 +23,17 @@ _MOST_DIGITS = 20
 
 
 def new_template(
-    image: Path, out: Path | None, picture: Path | None, name: str | None, *, as_json: bool
+    image: Path,
+    out: Path | None,
+    picture: Path | None,
+    name: str | None,
+    *,
+    as_json: bool,
+    number: int = 1,
 ) -> str:
-    """Write the template that `image` suggests and a numbered picture; return a summary.
+    """Write the template that page `number` of `image` suggests, and a numbered picture.
+
+    Returns a summary.
 
     Raises InputError if the image cannot be read or shows no fields, or if a file exists already
     or cannot be written; TemplateError if `name` cannot be the name of a template.
@@ -43,10 +51,7 @@ def new_template(
             raise InputError(
                 f"There is already a file {path}.", hint="Choose another with --out or --picture."
             )
-    try:
-        page = decode_page(image.read_bytes())
-    except OSError as exc:
-        raise InputError(f"{image} cannot be read ({exc.strerror}).") from exc
+    page = load_page(image, number)
     proposals = propose_fields(page)
     if not proposals.found:
         raise InputError(

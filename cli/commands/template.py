@@ -19,13 +19,15 @@ app = typer.Typer(
     epilog=examples(
         "counterfoil template new empty-form.png",
         "counterfoil template new scan.jpg --name travel-claim --out templates/travel.yaml",
-        "counterfoil template new scan.jpg --json",
+        "counterfoil template new handbook.pdf --page 3 --json",
     )
 )
 def new(
     image: Annotated[
         Path,
-        typer.Argument(metavar="IMAGE", help="A JPEG or PNG scan of the page, best an empty one."),
+        typer.Argument(
+            metavar="FILE", help="A scan of the page, best an empty one: an image or a PDF."
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -40,6 +42,7 @@ def new(
     name: Annotated[
         str | None, typer.Option(help="The template's name. Default: the name of the image.")
     ] = None,
+    page: Annotated[int, typer.Option(metavar="N", min=1, help="The page of a PDF or a TIFF.")] = 1,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what was found as one JSON object.")
     ] = False,
@@ -47,7 +50,7 @@ def new(
     """Start a template: find the boxes and blanks printed on a page and number them."""
     from cli.template_new import new_template
 
-    print(new_template(image, out, picture, name, as_json=as_json))
+    print(new_template(image, out, picture, name, as_json=as_json, number=page))
 
 
 @app.command(
@@ -68,7 +71,7 @@ def check(
     ],
     image: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A JPEG or PNG scan on which to place the template."),
+        typer.Option(metavar="FILE", help="A scan (image or PDF) on which to place the template."),
     ] = None,
     out: Annotated[
         Path | None,

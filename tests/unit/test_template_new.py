@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 
 from cli.template_check import check_templates
@@ -107,3 +108,13 @@ def test_what_goes_wrong_is_said_plainly_and_nothing_is_written(
     with pytest.raises(InputError, match="already a file"):
         new_template(image, out, None, None, as_json=False)
     assert out.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_template_of_a_page_of_a_pdf(tally: Image, tmp_path: Path) -> None:
+    pages = [PIL.Image.new("L", (400, 300), 255), PIL.Image.fromarray(tally)]
+    path = tmp_path / "handbook.pdf"
+    pages[0].save(path, "PDF", save_all=True, append_images=pages[1:], resolution=200)
+    told = new_template(path, tmp_path / "new.yaml", None, None, as_json=False, number=2)
+    assert "10 fields (8 boxes, 2 combs)" in told
+    with pytest.raises(InputError, match=r"no page 3 in .*: it has 2 pages"):
+        new_template(path, tmp_path / "other.yaml", None, None, as_json=False, number=3)
