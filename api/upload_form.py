@@ -91,7 +91,7 @@ class MultipartForm(Generic[_Options]):
         self._model = model
         self._max_files = max_files
         # Any other part that is a file is one to read, whatever its name: "file", "upload", "".
-        self._options_sent_as_files = {*model.model_fields, "template_file"}
+        self._options_sent_as_files = {*model.model_fields, *REPEATABLE}
         self._fields: list[tuple[str, str]] = []
         self._options: _Options | None = None  # made of `_fields`; None: not checked yet
         self._templates: TemplateSet | None = None
