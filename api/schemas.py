@@ -148,6 +148,7 @@ class DocumentCounts(Answer):
     stored: int = 0
     opened: int = 0
     failed: int = 0
+    copies: int = Field(0, description="Documents in state `copy`.")
 
 
 class PageCounts(Answer):
@@ -181,6 +182,10 @@ class BatchObject(Answer):
     documents: DocumentCounts
     pages: PageCounts
     fields: FieldCounts
+    passed_over: int = Field(
+        description="Images, files and frames that were found in the documents and are no pages:"
+        " thumbnails, attachments, hidden files. `passed_over` of a document names each."
+    )
     percent: float = Field(description="Share of the pages that have ended, rounded down.")
     eta_seconds: float | None = Field(
         description="Estimated time until the last page is read. Null: not known."
@@ -194,7 +199,14 @@ class UploadedFile(Answer):
     sha256: str
     size: int
     state: DocumentState
-    duplicate: bool = Field(description="The batch had these bytes already; nothing was added.")
+    duplicate: bool = Field(
+        description="The batch had this file already, with this name and these bytes; nothing was"
+        " added."
+    )
+    copy_of: str | None = Field(
+        description="Id of a document with the same bytes under another name, which is read. This"
+        " one is not."
+    )
 
 
 class RejectedFile(Answer):
@@ -231,6 +243,14 @@ class ErrorObject(Answer):
     message: str
 
 
+class PassedOverObject(Answer):
+    """Something in a document that is no page."""
+
+    name: str = Field(description="What and where it is, such as `frame 2`; for showing only.")
+    code: str = Field(description="Why it is no page; the codes are stable.")
+    reason: str = Field(description="The same in words, and what to do if it is a page.")
+
+
 class DocumentObject(Answer):
     id: str
     batch_id: str
@@ -239,6 +259,11 @@ class DocumentObject(Answer):
     size: int
     template: str | None
     pages: int
+    passed_over: list[PassedOverObject]
+    copy_of: str | None = Field(
+        description="State `copy`: the id of the document with the same bytes that is read."
+    )
+    copy_of_file: str | None = Field(description="The name of that document.")
     state: DocumentState
     error: ErrorObject | None
     created_at: datetime
@@ -320,7 +345,12 @@ class PageObject(Answer):
 
 
 class ExportedPage(Answer):
-    """A line of a JSON Lines export. Of a file without pages, `id` and `page` are null."""
+    """A line of a JSON Lines export.
+
+    Of a file without pages, and of what was passed over, `id` and `page` are null. State `copy`:
+    the same bytes as another file, which is read. State `passed_over`: `label` names what was found
+    in the file and is no page; `error` says why.
+    """
 
     id: str | None
     document_id: str
@@ -328,7 +358,7 @@ class ExportedPage(Answer):
     page: int | None
     label: str
     template: str | None
-    state: PageState
+    state: PageState | Literal["copy", "passed_over"]
     turn: int | None
     fields: list[FieldObject]
     error: ErrorObject | None

@@ -18,6 +18,7 @@ from api.schemas import (
     FieldObject,
     PageCounts,
     PageObject,
+    PassedOverObject,
 )
 from core.policy import ReviewReason
 from db.models import LOST_PAGES, BatchState, DocumentState, FieldState, PageState
@@ -38,9 +39,10 @@ def batch_object(batch: BatchProgress) -> BatchObject:
         release_threshold=batch.release_threshold,
         created_at=batch.created_at,
         finished_at=batch.finished_at,
-        documents=DocumentCounts(total=sum(batch.documents.values()), **batch.documents),
+        documents=_document_counts(batch.documents),
         pages=PageCounts(total=sum(batch.pages.values()), **batch.pages),
         fields=FieldCounts(total=sum(batch.fields.values()), **batch.fields),
+        passed_over=batch.passed_over,
         percent=batch.percent,
         eta_seconds=batch.eta_seconds,
         links={
@@ -54,6 +56,12 @@ def batch_object(batch: BatchProgress) -> BatchObject:
     )
 
 
+def _document_counts(states: dict[str, int]) -> DocumentCounts:
+    counts = dict(states)
+    copies = counts.pop(DocumentState.COPY)
+    return DocumentCounts(total=sum(states.values()), copies=copies, **counts)
+
+
 def document_object(document: DocumentView) -> DocumentObject:
     return DocumentObject(
         id=document.id,
@@ -63,6 +71,12 @@ def document_object(document: DocumentView) -> DocumentObject:
         size=document.size,
         template=document.template,
         pages=document.pages,
+        passed_over=[
+            PassedOverObject(name=item.name, code=item.code, reason=item.reason)
+            for item in document.passed_over
+        ],
+        copy_of=document.copy_of,
+        copy_of_file=document.copy_of_file,
         state=DocumentState(document.state),
         error=_error(document.error_code, document.error_message),
         created_at=document.created_at,

@@ -116,8 +116,9 @@ def create_batch() -> Response:
 def add_documents(batch_id: str) -> Response:
     """Add files to an open batch.
 
-    A file whose bytes are in the batch already is listed with `duplicate: true` and adds
-    nothing, so that it is safe to send a request again.
+    A file that is in the batch already, with its name and bytes, is listed with `duplicate: true`
+    and adds nothing, so that it is safe to send a request again. The same bytes under another name
+    are a document of its own, a copy, which is listed and not read again.
     """
     _refuse_when_full()
     with services().db.reading() as session:
@@ -235,6 +236,7 @@ def _add_documents(
             size=file.size,
             state=DocumentState(document.state),
             duplicate=not created,
+            copy_of=document.copy_of,
         )
         for file, (document, created) in zip(received.stored, added, strict=True)
     ]

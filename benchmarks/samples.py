@@ -12,7 +12,7 @@ from typing import Any
 
 import cv2
 
-from pipeline.files.documents import DocumentLimits, open_document
+from pipeline.files.documents import DocumentLimits, only_pages, open_document
 from pipeline.files.page import decode_page
 
 SAMPLES = Path(__file__).parent.parent / "demo" / "samples"
@@ -37,7 +37,7 @@ def forms() -> list[Sample]:
     """Return the demo's clinic forms, as intake stores their pages (PNG)."""
     images: list[bytes] = []
     for name in ("clinic-forms.tif", "clinic-forms.pdf"):
-        pages = open_document(SAMPLES / name, DocumentLimits())
+        pages = only_pages(open_document(SAMPLES / name, DocumentLimits()))
         images += [page.data for page in pages if page.data is not None]
     truths = [page["fields"] for page in _truth() if page["template"] == "demo-form"]
     return [Sample(image, truth) for image, truth in zip(images, truths, strict=True)]

@@ -6,8 +6,9 @@ Every command resolves files with `find_uploads`, and `--template NAME|FILE|DIR`
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,9 @@ def find_uploads(arguments: Iterable[str]) -> list[Upload]:
 
     An argument is a file, a folder (all files below it, sorted, without hidden ones) or a pattern
     such as `scans/*.jpg` that the shell did not expand. A file of a folder is named by its path
-    below the folder. Raises InputError if something does not exist or cannot be listed.
+    below the folder. Files that would have one name are named by their whole paths: the server
+    takes the same name and the same bytes for one file. Raises InputError if something does not
+    exist or cannot be listed.
     """
     found: dict[Path, Upload] = {}
     for argument in arguments:
@@ -40,7 +43,11 @@ def find_uploads(arguments: Iterable[str]) -> list[Upload]:
             found.setdefault(upload.path.resolve(), upload)
     if not found:
         raise InputError("No files were found.", code="no-files")
-    return list(found.values())
+    names = Counter(upload.name for upload in found.values())
+    return [
+        replace(upload, name=upload.path.as_posix()) if names[upload.name] > 1 else upload
+        for upload in found.values()
+    ]
 
 
 def _find(argument: str) -> Iterator[Upload]:

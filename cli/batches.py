@@ -18,12 +18,14 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from cli.arguments import Upload, find_templates, find_uploads
-from cli.client import Client, api_key, every_page_read
+from cli.client import Client, api_key, nothing_missing
 from cli.output import (
     INTERRUPTED,
+    copy_of,
     json_line,
     page_not_read,
     page_of_api,
+    passed_over,
     print_table,
     progress_bar,
     remarks,
@@ -137,7 +139,10 @@ def follow_with_progress(client: Client, batch_id: str, *, patience: float | Non
 
 
 def report_end(client: Client, batch: Json) -> bool:
-    """Print on stderr how a batch ended and its first failures; return whether all was read."""
+    """Print on stderr how a batch ended, and the first failures and parts that were passed over.
+
+    Return whether all was read and nothing passed over.
+    """
     fields, pages = batch["fields"], batch["pages"]
     said = f"{pages['read']} of {pages['total']} pages read, "
     if pages.get("passed_over"):
@@ -145,10 +150,20 @@ def report_end(client: Client, batch: Json) -> bool:
     said += f"{fields['total']} fields: "
     said += f"{fields['accepted']} accepted, {fields['review']} for review."
     remarks.print(said)
-    if every_page_read(batch):
+    if batch["documents"]["copies"]:
+        remarks.print(
+            f"{batch['documents']['copies']} of the files have the same bytes as another one, and "
+            "were not read again; see `counterfoil results`."
+        )
+    if nothing_missing(batch):
         return True
     failures = list(_failures(client, batch["id"]))
     for page in failures[:SHOWN_FAILURES]:
+        if "passed_over" in page:
+            item = page["passed_over"]
+            remarks.print(f"[yellow]Passed over:[/] {_escaped(page['file'])}", end="")
+            remarks.print(_escaped(f", {item['name']}: {item['reason']}"))
+            continue
         remarks.print(f"[red]Not read:[/] {_escaped(page['file'])}", end="")
         remarks.print(f", page {page['page']}: {_escaped(page['error'])}")
     if len(failures) > SHOWN_FAILURES:
@@ -176,6 +191,8 @@ def status(batch_id: str, *, url: str | None, home: Path | None, as_json: bool) 
             if n and state != "total"
         )
         console.print(f"{part:<10} {counts['total']}" + (f"  ({named})" if named else ""))
+    if batch["passed_over"]:
+        console.print(f"passed over {batch['passed_over']}; `counterfoil results` names each")
     return 0
 
 
@@ -248,16 +265,23 @@ def verify(
 
 
 def batch_pages(client: Client, batch_id: str) -> Iterator[Json]:
-    """Yield the object of every finished page, then one for each file that could not be opened."""
+    """Yield the object of every finished page; then files without pages and what was passed over.
+
+    The files are those that could not be opened, and copies of others.
+    """
     for page in client.pages(batch_id):
         if page["state"] == "cancelled":
             yield page_of_api(page) | {"error": "Cancelled before it was read."}
         elif page["state"] not in ("queued", "leased"):
             yield page_of_api(page)
     for document in client.documents(batch_id):
+        file, template = document["filename"], document.get("template")
         if document["state"] == "failed":
-            error = _document_error(document)
-            yield page_not_read(document["filename"], 1, document.get("template"), error)
+            yield page_not_read(file, 1, template, _document_error(document))
+        elif document["state"] == "copy":
+            yield copy_of(file, template, document["copy_of_file"])
+        for item in document["passed_over"]:
+            yield passed_over(file, template, item["name"], item["code"], item["reason"])
 
 
 def export(

@@ -289,8 +289,8 @@ def group_uploads(uploads: Sequence[Upload]) -> Iterator[list[Upload]]:
         yield group
 
 
-def every_page_read(batch: Json) -> bool:
-    """Return whether every file was opened and every page read, with nothing cancelled.
+def nothing_missing(batch: Json) -> bool:
+    """Return whether every page of every file was read, and nothing cancelled or passed over.
 
     A page that its template says to ignore need not be read.
     """
@@ -299,6 +299,7 @@ def every_page_read(batch: Json) -> bool:
         batch["state"] in READ_STATES - {"cancelled"}
         and documents["failed"] == 0
         and pages["read"] + pages.get("passed_over", 0) == pages["total"]
+        and batch["passed_over"] == 0
     )
 
 

@@ -10,6 +10,10 @@ A page that its template says to ignore has no error and no fields, but
 pixels of the page, origin top left. `error` is null or a sentence; with an error there are no
 fields. A file that could not be opened is one object. `reason` is a `core.policy.ReviewReason`, or
 null where policy released the value.
+
+Two more kinds of objects have `page` null and no fields. What was found in a file and is no page
+has `"passed_over": {"name", "code", "reason"}`, and an error that says so. A file with the same
+bytes as an earlier one has `"copy_of"`, the name of that file, and no error: its numbers are there.
 """
 
 from __future__ import annotations
@@ -87,6 +91,26 @@ def page_not_read(file: str, number: int, template: str | None, error: str) -> J
     return {"file": file, "page": number, "template": template, "fields": [], "error": error}
 
 
+def passed_over(file: str, template: str | None, name: str, code: str, reason: str) -> Json:
+    """Return the object of what was found in a file and is no page."""
+    return page_not_read(file, 1, template, f"Passed over: {name}. {reason}") | {
+        "page": None,
+        "passed_over": {"name": name, "code": code, "reason": reason},
+    }
+
+
+def copy_of(file: str, template: str | None, first: str) -> Json:
+    """Return the object of a file with the same bytes as the file `first`."""
+    return {
+        "file": file,
+        "page": None,
+        "template": template,
+        "fields": [],
+        "error": None,
+        "copy_of": first,
+    }
+
+
 def page_of_api(page: Json) -> Json:
     """Return the object of a page that the API returned, without ids and states."""
     error = page["error"]
@@ -139,6 +163,8 @@ def write_csv(pages: Sequence[Json], out: TextIO) -> None:
     writer.writeheader()
     for page in pages:
         row = {name: _cell(page[name]) for name in ("file", "page", "template", "error")}
+        if "copy_of" in page:
+            row["error"] = _copy_words(page)
         for field in page["fields"]:
             name = field["name"]
             row[name] = _cell(field["value"])
@@ -167,7 +193,7 @@ def page_table(pages: Iterable[Json]) -> Table:
     for page in pages:
         rows = list(_rows(page))
         for i, row in enumerate(rows):
-            where = (printable(page["file"]), str(page["page"])) if i == 0 else ("", "")
+            where = (printable(page["file"]), _cell(page["page"])) if i == 0 else ("", "")
             # Text, not markup: file names may hold square brackets.
             table.add_row(*map(Text, where), *row, end_section=i == len(rows) - 1)
     return table
@@ -175,11 +201,18 @@ def page_table(pages: Iterable[Json]) -> Table:
 
 def _rows(page: Json) -> Iterator[tuple[Text, Text, Text, Text]]:
     nothing = Text("")
-    if page["error"] is not None:
+    if "passed_over" in page:
+        item = page["passed_over"]
+        yield (
+            Text("passed over", style="yellow"),
+            Text(item["name"] or ""),
+            nothing,
+            Text(item["reason"]),
+        )
+    elif "copy_of" in page:
+        yield Text("copy", style="dim"), Text(_copy_words(page)), nothing, nothing
+    elif page["error"] is not None:
         yield Text("not read", style="red"), Text(page["error"]), nothing, nothing
-    elif "passed_over" in page:
-        reason = page["passed_over"]["reason"]
-        yield Text("passed over", style="yellow"), Text(reason), nothing, nothing
     elif not page["fields"]:
         yield Text("no handwritten number found", style="dim"), nothing, nothing, nothing
     for field in page["fields"]:
@@ -228,6 +261,10 @@ def _field_of_reading(field: FieldReading, release_threshold: float | None) -> J
         "decision": str(Decision.ACCEPTED if reason is None else Decision.REVIEW),
         "reason": None if reason is None else str(reason),
     }
+
+
+def _copy_words(page: Json) -> str:
+    return f"The same bytes as {page['copy_of']}, where its numbers are."
 
 
 def _cell(value: object) -> str:

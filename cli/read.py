@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import sys
@@ -15,9 +16,11 @@ import numpy as np
 from cli.arguments import find_uploads, load_templates
 from cli.output import (
     INTERRUPTED,
+    copy_of,
     json_line,
     page_not_read,
     page_of_reading,
+    passed_over,
     print_table,
     progress_bar,
     remarks,
@@ -25,6 +28,7 @@ from cli.output import (
 from cli.picture import draw_readings, save_picture
 from core.errors import ConfigError, InputError
 from core.settings import Settings, load_settings
+from pipeline.files.passed_over import PassedOver
 from pipeline.grammar.base import Grammar
 from pipeline.grammar.parse import parse_grammar
 from pipeline.placing.template_set import TemplateSet
@@ -47,6 +51,23 @@ class _Scan:
     error: InputError | None
 
 
+@dataclass(frozen=True, slots=True)
+class _NoPage:
+    """What was passed over in a file; or, with `first`, a file with the same bytes as that one."""
+
+    file: str
+    found: PassedOver | None = None
+    first: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """How files are opened, and the first file of each SHA-256 that was."""
+
+    opener: DocumentOpener
+    first: dict[bytes, str]
+
+
 def read_files(
     arguments: list[str],
     *,
@@ -56,7 +77,10 @@ def read_files(
     as_json: bool,
     draw: Path | None = None,
 ) -> int:
-    """Read files and print each page; return 3 if a page could not be read, else 0.
+    """Read files and print each page.
+
+    Returns 3 if a page could not be read or something in a file was passed over, else 0. A file
+    with the same bytes as an earlier one is named as its copy, and not read again.
 
     If `draw` is given, a picture of each page that was read is written into that folder. After
     Ctrl-C, what has been read so far is printed, and 130 is returned.
@@ -74,10 +98,16 @@ def read_files(
     # error and stops nothing else.
     with DocumentOpener.from_settings(settings) as opener, progress_bar(off=as_json) as bar:
         task = bar.add_task("Reading", total=len(found), note="")
-        scans = itertools.chain.from_iterable(_scans(item, opener) for item in found)
+        opening = _Opening(opener, {})
+        scans = itertools.chain.from_iterable(_scans(item, opening) for item in found)
         try:
             for scan, page, turn in _read(scans, chosen, grammar, readers, settings, release_at):
-                if draw is not None and scan.image is not None and page["error"] is None:
+                if (
+                    draw is not None
+                    and isinstance(scan, _Scan)
+                    and scan.image is not None
+                    and page["error"] is None
+                ):
                     save_picture(
                         draw_readings(scan.image, page, turn), draw, scan.file, scan.number
                     )
@@ -87,7 +117,7 @@ def read_files(
                     sys.stdout.flush()
                 else:
                     shown.append(page)
-                pages += 1
+                pages += isinstance(scan, _Scan)
                 files.add(scan.file)
                 bar.update(task, completed=len(files), note=_count_of(pages))
         except KeyboardInterrupt:
@@ -125,21 +155,30 @@ def _files_of(argument: str) -> list[Path | _Scan]:
         return [_Scan(argument, 1, None, exc)]
 
 
-def _scans(found: Path | _Scan, opener: DocumentOpener) -> Iterator[_Scan]:
-    """Yield the pages of a file; if it cannot be opened, one page with the error."""
-    return iter([found]) if isinstance(found, _Scan) else _pages(found, opener)
+def _scans(found: Path | _Scan, opening: _Opening) -> Iterator[_Scan | _NoPage]:
+    """Yield what is in a file; if it cannot be opened, one page with the error."""
+    return iter([found]) if isinstance(found, _Scan) else _pages(found, opening)
 
 
-def _pages(path: Path, opener: DocumentOpener) -> Iterator[_Scan]:
+def _pages(path: Path, opening: _Opening) -> Iterator[_Scan | _NoPage]:
     file, number = str(path), 0
     try:
-        path.open("rb").close()  # the child would give a vaguer reason
-        for number, page in enumerate(opener.open(path), 1):
-            if page.error is not None:
-                yield _Scan(file, number, None, page.error)
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").digest()
+        first = opening.first.setdefault(digest, file)
+        if first != file:
+            yield _NoPage(file, first=first)
+            return
+        for found in opening.opener.open(path):
+            if isinstance(found, PassedOver):
+                yield _NoPage(file, found)
+                continue
+            number += 1
+            if found.error is not None:
+                yield _Scan(file, number, None, found.error)
             else:  # without data, the file itself is the page
-                data = path.read_bytes() if page.data is None else page.data
-                yield _Scan(file, number, EncodedPage(data, page.media_type, number), None)
+                data = path.read_bytes() if found.data is None else found.data
+                yield _Scan(file, number, EncodedPage(data, found.media_type, number), None)
     except OSError as exc:
         error = InputError(f"The file cannot be read ({exc.strerror}).")
         yield _Scan(file, number + 1, None, error)
@@ -148,17 +187,19 @@ def _pages(path: Path, opener: DocumentOpener) -> Iterator[_Scan]:
 
 
 def _read(
-    scans: Iterator[_Scan],
+    scans: Iterator[_Scan | _NoPage],
     templates: TemplateSet | None,
     grammar: Grammar | None,
     readers: Readers,
     settings: Settings,
     release_at: float | None,
-) -> Iterator[tuple[_Scan, Json, int]]:
-    """Yield each scan, its page object, and the quarter turns that bring it upright."""
+) -> Iterator[tuple[_Scan | _NoPage, Json, int]]:
+    """Yield each scan, its object, and the quarter turns that bring it upright."""
     name = None if templates is None else templates.name
     while group := list(itertools.islice(scans, settings.group_size)):
-        images = [scan.image for scan in group if scan.image is not None]
+        images = [
+            scan.image for scan in group if isinstance(scan, _Scan) and scan.image is not None
+        ]
         pixels = settings.max_page_pixels
         if grammar is None:
             read = read_pages(images, templates, readers, max_pixels=pixels)
@@ -166,12 +207,21 @@ def _read(
             read = [read_strip(image, grammar, readers, max_pixels=pixels) for image in images]
         readings = iter(read)
         for scan in group:
-            if scan.image is None:
+            if isinstance(scan, _NoPage):
+                yield scan, _no_page(scan, name), 0
+            elif scan.image is None:
                 yield scan, page_not_read(scan.file, scan.number, name, str(scan.error)), 0
             else:
                 reading = next(readings)
                 page = page_of_reading(scan.file, scan.number, reading, release_at)
                 yield scan, page, reading.turn
+
+
+def _no_page(found: _NoPage, template: str | None) -> Json:
+    if found.found is None:
+        return copy_of(found.file, template, found.first)
+    item = found.found
+    return passed_over(found.file, template, item.name, item.code, item.reason)
 
 
 def _count_of(pages: int) -> str:

@@ -70,7 +70,7 @@ def _table(name: str) -> Table:
     return Table(
         name,
         MetaData(),
-        Column("row_id", String(32), primary_key=True),  # id of the field, else of the page or file
+        Column("row_id", String(32), primary_key=True),
         Column("batch", String(32), nullable=False, index=True),
         Column("file", Text, nullable=False),
         Column("page", Integer),
@@ -121,11 +121,7 @@ def _replace(connection: Connection, table: Table, batch_id: str, rows: Iterable
     for chunk in _chunked(rows):
         connection.execute(
             insert(table),
-            [
-                asdict(row)
-                | {"row_id": row.field_id or row.page_id or row.document_id, "exported_at": now}
-                for row in chunk
-            ],
+            [asdict(row) | {"exported_at": now} for row in chunk],
         )
         count += len(chunk)
     return count

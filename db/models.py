@@ -50,6 +50,7 @@ class DocumentState(StrEnum):
     STORED = "stored"  # the bytes are in the store, not yet opened
     OPENED = "opened"  # its pages are rows
     FAILED = "failed"  # it cannot be opened; error_code and error_message say why
+    COPY = "copy"  # the bytes of an earlier document of the batch, which alone is read
 
 
 class PageState(StrEnum):
@@ -159,7 +160,7 @@ class Batch(Base):
 class Document(Base):
     __tablename__ = "document"
     __table_args__ = (
-        UniqueConstraint("batch_id", "sha256"),
+        Index("ix_document_batch_sha256", "batch_id", "sha256"),
         Index("ix_document_batch_state", "batch_id", "state"),
         Index("ix_document_state_hinted", "state", "hinted_at"),
     )
@@ -171,6 +172,9 @@ class Document(Base):
     filename: Mapped[str] = mapped_column(PlainText(1000))
     sha256: Mapped[str] = mapped_column(String(64))
     size: Mapped[int] = mapped_column(BigInteger)
+    copy_of: Mapped[str | None] = mapped_column(
+        String(32), ForeignKey("document.id", ondelete="CASCADE"), index=True
+    )
     state: Mapped[str] = mapped_column(String(32), default=DocumentState.STORED)
     attempt: Mapped[int] = mapped_column(Integer, default=0)  # the fencing token: it only grows
     failures: Mapped[int] = mapped_column(Integer, default=0)  # attempts that count against it
@@ -219,6 +223,21 @@ class Page(Base):
     error_message: Mapped[str | None] = mapped_column(PlainText())
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     finished_at: Mapped[datetime | None]
+
+
+class PassedOver(Base):
+    """Something in a document that is no page: an image, a file, a frame. It is not stored."""
+
+    __tablename__ = "passed_over"
+    __table_args__ = (UniqueConstraint("document_id", "ordinal"),)
+    id: Mapped[str] = _id()
+    tenant_id: Mapped[str] = _ref("tenant")
+    batch_id: Mapped[str] = mapped_column(ForeignKey("batch.id", ondelete="CASCADE"), index=True)
+    document_id: Mapped[str] = _ref("document")
+    ordinal: Mapped[int]  # within its document, from 1, in the order in which it was found
+    name: Mapped[str] = mapped_column(PlainText(1000))  # what and where it is: a label
+    code: Mapped[str] = mapped_column(String(64))  # why, for machines
+    reason: Mapped[str] = mapped_column(PlainText())  # why, for people
 
 
 class Field(Base):

@@ -21,6 +21,7 @@ from db.models import (
     FieldState,
     Page,
     PageState,
+    PassedOver,
     TemplateText,
 )
 from db.session import database_now
@@ -39,6 +40,10 @@ def progress_of(s: Session, batches: Sequence[Batch]) -> list[BatchProgress]:
     documents = _counts(s, Document.batch_id, Document.state, DocumentState, ids)
     pages = _counts(s, Page.batch_id, Page.state, PageState, ids)
     fields = _counts(s, Field.batch_id, Field.state, FieldState, ids)
+    passed_over = select(PassedOver.batch_id, func.count()).where(PassedOver.batch_id.in_(ids))
+    beside: dict[str, int] = {}
+    for one, count in s.execute(passed_over.group_by(PassedOver.batch_id)):
+        beside[one] = count
     template_ids = {batch.template_id for batch in batches if batch.template_id}
     named = select(TemplateText.id, TemplateText.name).where(TemplateText.id.in_(template_ids))
     names = {row.id: row.name for row in s.execute(named)} if template_ids else {}
@@ -56,6 +61,7 @@ def progress_of(s: Session, batches: Sequence[Batch]) -> list[BatchProgress]:
             documents=documents[batch.id],
             pages=pages[batch.id],
             fields=fields[batch.id],
+            passed_over=beside.get(batch.id, 0),
             percent=_percent(batch, documents[batch.id], pages[batch.id]),
             eta_seconds=_eta(s, batch, documents[batch.id], pages[batch.id], now),
         )

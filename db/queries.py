@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from sqlalchemy import ColumnElement, Row, Select, and_, func, select, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from core.errors import NotFoundError
 from core.ids import is_id
@@ -19,11 +19,20 @@ from db.models import (
     Event,
     Field,
     Page,
+    PassedOver,
     Reading,
     TemplateText,
 )
 from db.progress import progress_of
-from db.views import BatchProgress, BatchView, DocumentView, EventView, FieldView, PageView
+from db.views import (
+    BatchProgress,
+    BatchView,
+    DocumentView,
+    EventView,
+    FieldView,
+    PageView,
+    PassedOverView,
+)
 
 # Pages that an export reads at once, and holds in memory.
 _EXPORT_STEP = 500
@@ -58,13 +67,17 @@ def list_documents(
     """Return a batch's documents in the order of their upload. Raises NotFoundError."""
     _batch(s, tenant_id, batch_id)
     pages = select(func.count()).where(Page.document_id == Document.id).scalar_subquery()
+    original = aliased(Document)
     query = (
-        select(Document, TemplateText.name, pages)
+        select(Document, TemplateText.name, pages, original.filename)
         .join(TemplateText, Document.template_id == TemplateText.id, isouter=True)
+        .join(original, Document.copy_of == original.id, isouter=True)
         .where(Document.batch_id == batch_id, Document.tenant_id == tenant_id)
     )
     if after is not None:
         query = query.where(Document.id > _checked(after, "document"))
+    rows = s.execute(query.order_by(Document.id).limit(limit)).all()
+    passed_over = _passed_over(s, [row[0].id for row in rows])
     return [
         DocumentView(
             id=document.id,
@@ -73,14 +86,26 @@ def list_documents(
             sha256=document.sha256,
             size=document.size,
             state=document.state,
+            copy_of=document.copy_of,
+            copy_of_file=first,
             template=template,
             pages=count,
+            passed_over=tuple(passed_over.get(document.id, ())),
             error_code=document.error_code,
             error_message=document.error_message,
             created_at=document.created_at,
         )
-        for document, template, count in s.execute(query.order_by(Document.id).limit(limit))
+        for document, template, count, first in rows
     ]
+
+
+def _passed_over(s: Session, document_ids: Sequence[str]) -> dict[str, list[PassedOverView]]:
+    found: dict[str, list[PassedOverView]] = {}
+    query = select(PassedOver).where(PassedOver.document_id.in_(document_ids))
+    for row in s.scalars(query.order_by(PassedOver.document_id, PassedOver.ordinal)):
+        view = PassedOverView(row.id, row.name, row.code, row.reason)
+        found.setdefault(row.document_id, []).append(view)
+    return found
 
 
 def list_pages(

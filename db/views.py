@@ -36,8 +36,19 @@ class BatchProgress:
     documents: dict[str, int]
     pages: dict[str, int]
     fields: dict[str, int]
+    passed_over: int  # what was found in its documents and is no page
     percent: float  # of the pages that have ended, 0 to 100; an unopened file counts as one page
     eta_seconds: float | None  # estimated time left; None: not known yet
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOverView:
+    """Something in a document that is no page."""
+
+    id: str
+    name: str  # what and where it is
+    code: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +59,11 @@ class DocumentView:
     sha256: str
     size: int
     state: str
+    copy_of: str | None  # id of the document with the same bytes that is read
+    copy_of_file: str | None  # its name
     template: str | None
     pages: int
+    passed_over: tuple[PassedOverView, ...]
     error_code: str | None
     error_message: str | None
     created_at: datetime
@@ -130,7 +144,10 @@ class PageView:
 
 @dataclass(frozen=True, slots=True)
 class ExportRow:
-    """A row of an export: a field, or a page or file without one. CSV files have these columns."""
+    """A row of an export: a field; a page or file without one; or what was passed over.
+
+    CSV files have these columns.
+    """
 
     batch: str
     file: str
@@ -154,6 +171,7 @@ class ExportRow:
     document_id: str = ""
     page_id: str | None = None
     field_id: str | None = None
+    row_id: str = ""  # of the field, else of the page, of what was passed over, or of the file
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import io
 import shutil
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import ConfigError, CounterfoilError, InputError, TransientError
@@ -16,6 +17,8 @@ from core.log import get_logger
 from db.transitions.documents import (
     ClaimedDocument,
     NewPage,
+    NewPassedOver,
+    OpenedDocument,
     UnopenedDocument,
     claim_document,
     claim_documents,
@@ -27,8 +30,9 @@ from db.transitions.documents import (
     unopened_documents,
 )
 from db.transitions.outbox import forget_objects
-from pipeline.files.documents import DocumentPage
+from pipeline.files.documents import DocumentPage, behind_image
 from pipeline.files.media import HEAD_BYTES, JPEG, PNG, sniff
+from pipeline.files.passed_over import PassedOver
 from storage.base import StorageFullError
 from worker.backoff import retry_with_backoff
 from worker.child import Services
@@ -39,6 +43,7 @@ log = get_logger(__name__)
 # The largest encoded image that a worker holds in memory. An uncompressed scan of 50 megapixels in
 # 16-bit colour is 300 MB; no real scan is larger.
 MAX_IMAGE_BYTES = 320 << 20
+_MAX_DIRECT_BYTES = 32 << 20  # of an image that is looked at in this process, whole in memory
 _NO_ROOM = "no-room-to-unpack"
 
 
@@ -66,34 +71,53 @@ def _open_images(services: Services, documents: Sequence[UnopenedDocument]) -> C
     Returns none if the transaction fails: then each is opened alone, to find the one at fault.
     Raises TransientError while the database is away; the reconciler sends the documents again.
     """
-    kinds: dict[str, str] = {}
+    images: dict[str, _Image] = {}
     for document in documents:
-        kind = _kind(services, document.object_key)
-        if kind in (JPEG, PNG) and document.size <= MAX_IMAGE_BYTES:
-            kinds[document.document_id] = kind
-    if not kinds:
+        if document.size > _MAX_DIRECT_BYTES:
+            continue
+        image = _image(services, document.object_key)
+        if image is not None:
+            images[document.document_id] = image
+    if not images:
         return ()
     try:
-        retry_with_backoff(lambda: _write_own_pages(services, kinds), service="database")
+        retry_with_backoff(lambda: _write_own_pages(services, images), service="database")
     except TransientError:
         raise
     except Exception:
-        log.exception("images.not-opened", documents=len(kinds))
+        log.exception("images.not-opened", documents=len(images))
         return ()
-    return kinds
+    return images
 
 
-def _kind(services: Services, key: str) -> str:
-    """Return the media type of a stored file, or "" if it is unknown or cannot be read now."""
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """A document that is itself a page image, and what follows the image in it."""
+
+    media_type: str
+    passed_over: Sequence[NewPassedOver]
+
+
+def _image(services: Services, key: str) -> _Image | None:
+    """Return a stored JPEG or PNG; None for another file, or one that cannot be read now."""
     try:
         with services.store.open(key) as source:
-            return sniff(source.read(HEAD_BYTES))
+            head = source.read(HEAD_BYTES)
+            kind = sniff(head)
+            if kind not in (JPEG, PNG):
+                return None
+            found = behind_image(head + source.read(), kind)
     except (CounterfoilError, OSError) as exc:
         log.warning("document.not-fetched", error=str(exc))
-        return ""
+        return None
+    return _Image(kind, [_passed_over_row(item) for item in found])
 
 
-def _write_own_pages(services: Services, kinds: Mapping[str, str]) -> None:
+def _passed_over_row(item: PassedOver) -> NewPassedOver:
+    return NewPassedOver(item.name, item.code, item.reason)
+
+
+def _write_own_pages(services: Services, images: Mapping[str, _Image]) -> None:
     """Write the one page of each document that is itself a page image. Nothing is decoded here.
 
     The documents are claimed and opened in one transaction, so no lease has to be renewed.
@@ -101,12 +125,17 @@ def _write_own_pages(services: Services, kinds: Mapping[str, str]) -> None:
     settings = services.settings
     with services.db.transaction() as s:
         claims = claim_documents(
-            s, kinds, lease_seconds=settings.lease_seconds, max_attempts=settings.max_attempts
+            s, images, lease_seconds=settings.lease_seconds, max_attempts=settings.max_attempts
         )
         open_documents(
             s,
             [
-                (claim.document_id, claim.attempt, [_own_page(kinds[claim.document_id])])
+                OpenedDocument(
+                    claim.document_id,
+                    claim.attempt,
+                    [_own_page(images[claim.document_id].media_type)],
+                    images[claim.document_id].passed_over,
+                )
                 for claim in claims
             ],
         )
@@ -135,7 +164,7 @@ def open_stored_document(services: Services, document_id: str) -> None:
 
     with Heartbeat(renew, settings.heartbeat_seconds):
         try:
-            pages = _store_pages(services, claim)
+            pages, passed_over = _store_pages(services, claim)
         except InputError as exc:
             _fail(services, claim, exc.code, str(exc))
         except (TransientError, ConfigError) as exc:  # a service, or how it is set up
@@ -151,19 +180,25 @@ def open_stored_document(services: Services, document_id: str) -> None:
             _release(services, claim, "internal-error", message)
         else:
             if pages:
-                write_pages(services, claim, pages)
+                write_pages(services, claim, pages, passed_over)
             else:
                 _fail(services, claim, "no-pages", "There is no page in this file.")
 
 
-def _store_pages(services: Services, claim: ClaimedDocument) -> list[NewPage]:
+def _store_pages(
+    services: Services, claim: ClaimedDocument
+) -> tuple[list[NewPage], list[NewPassedOver]]:
     with tempfile.TemporaryDirectory(prefix="counterfoil-intake-") as folder:
         path = Path(folder) / "document"  # never the user's name
         retry_with_backoff(lambda: _fetch(services, claim, path), service="store")
-        return [
-            _as_row(services, claim, ordinal, page)
-            for ordinal, page in enumerate(services.opener.open(path), 1)
-        ]
+        pages: list[NewPage] = []
+        passed_over: list[NewPassedOver] = []
+        for found in services.opener.open(path):
+            if isinstance(found, PassedOver):
+                passed_over.append(_passed_over_row(found))
+            else:
+                pages.append(_as_row(services, claim, len(pages) + 1, found))
+        return pages, passed_over
 
 
 def _as_row(
@@ -201,12 +236,17 @@ def _store(services: Services, batch_id: str, data: bytes) -> str:
     return retry_with_backoff(step, service="store")
 
 
-def write_pages(services: Services, claim: ClaimedDocument, pages: list[NewPage]) -> None:
+def write_pages(
+    services: Services,
+    claim: ClaimedDocument,
+    pages: Sequence[NewPage],
+    passed_over: Sequence[NewPassedOver] = (),
+) -> None:
     """Write the rows of a document whose page images are stored."""
 
     def step() -> bool:
         with services.db.transaction() as s:
-            taken = open_document(s, claim.document_id, claim.attempt, pages)
+            taken = open_document(s, claim.document_id, claim.attempt, pages, passed_over)
             if not taken:
                 # The batch may have been deleted, and its objects before we stored ours.
                 forget_objects(s, claim.batch_id)

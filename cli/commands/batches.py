@@ -40,7 +40,9 @@ def submit(
     wait: Annotated[
         bool,
         typer.Option(
-            "--wait", help="Wait until all is read. Exits with 0 only if every page was read."
+            "--wait",
+            help="Wait until all is read. Exits with 3 if a page was not read, or something in the "
+            "files was passed over.",
         ),
     ] = False,
     as_json: AsJson = False,

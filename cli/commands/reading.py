@@ -50,7 +50,10 @@ def read(
         ),
     ] = None,
 ) -> None:
-    """Read files on this computer, with no server. Exits with 3 if a page could not be read."""
+    """Read files on this computer, with no server.
+
+    Exits with 3 if a page could not be read, or if something in a file was passed over.
+    """
     from cli.read import read_files
 
     raise typer.Exit(

@@ -118,52 +118,78 @@ def add_documents(
 ) -> list[tuple[Document, bool]]:
     """Add stored files to a batch, to be opened, and return the document of each, in order.
 
-    Each comes with True, or with False if the batch already had a document with the same bytes.
-    The pages are read with the template of `template_id`; None means without a template, not with
-    that of the batch. Raises NotFoundError, and ConflictError if the batch takes no more files.
+    Each comes with True; or with False if the batch had it already, by its name, its bytes and its
+    template, as when a request is repeated. The same bytes under another name are a document too,
+    but a copy of the first: it is not read again. The pages are read with the template of
+    `template_id`; None means without a template, not with that of the batch. Raises NotFoundError,
+    and ConflictError if the batch takes no more files.
     """
     batch = lock_batch(s, batch_id, tenant_id)
-    known: dict[str, Document] = {}
-    for start in range(0, len(files), _FILES_AT_ONCE):
-        hashes = [file.sha256 for file in files[start : start + _FILES_AT_ONCE]]
-        query = select(Document).where(Document.batch_id == batch_id, Document.sha256.in_(hashes))
-        known |= {document.sha256: document for document in s.scalars(query)}
+    alike = _documents_with_bytes(s, batch_id, template_id, [file.sha256 for file in files])
     now = database_now(s)
-    added: dict[str, Document] = {}
+    added: list[Document] = []
+    answered: set[str] = set()
     answers = []
     for file in files:
-        there = known.get(file.sha256) or added.get(file.sha256)
+        same = alike.setdefault(file.sha256, [])
+        there = next(
+            (one for one in same if one.filename == file.filename and one.id not in answered), None
+        )
+        document = there or Document(
+            id=new_id(),
+            tenant_id=tenant_id,
+            batch_id=batch_id,
+            template_id=template_id,
+            filename=file.filename,
+            sha256=file.sha256,
+            size=file.size,
+            copy_of=same[0].id if same else None,
+            state=DocumentState.COPY if same else DocumentState.STORED,
+            hinted_at=None if same else now,
+        )
         if there is None:
-            added[file.sha256] = Document(
-                id=new_id(),
-                tenant_id=tenant_id,
-                batch_id=batch_id,
-                template_id=template_id,
-                filename=file.filename,
-                sha256=file.sha256,
-                size=file.size,
-                state=DocumentState.STORED,
-                hinted_at=now,
-            )
-        answers.append((there or added[file.sha256], there is None))
+            same.append(document)
+            added.append(document)
+        answered.add(document.id)
+        answers.append((document, there is None))
     if not added:
         return answers
     if batch.closed or batch.state in ENDED_BATCHES:
         raise ConflictError("This batch takes no more files.", code="batch-closed")
     _check_template(s, tenant_id, template_id)
-    s.add_all(added.values())
+    s.add_all(added)
     s.flush()
-    hint_intake(s, [document.id for document in added.values()])
+    hint_intake(s, [document.id for document in added if document.copy_of is None])
     record_events(
         s,
         batch,
         now,
         [
             ("document.added", {"document_id": document.id, "filename": document.filename})
-            for document in added.values()
+            for document in added
         ],
     )
     return answers
+
+
+def _documents_with_bytes(
+    s: Session, batch_id: str, template_id: str | None, hashes: Sequence[str]
+) -> dict[str, list[Document]]:
+    """Return the documents of a batch and template by the hash of their bytes, the first first."""
+    found: dict[str, list[Document]] = {}
+    for start in range(0, len(hashes), _FILES_AT_ONCE):
+        query = (
+            select(Document)
+            .where(
+                Document.batch_id == batch_id,
+                Document.template_id.is_not_distinct_from(template_id),
+            )
+            .where(Document.sha256.in_(hashes[start : start + _FILES_AT_ONCE]))
+            .order_by(Document.copy_of.is_not(None), Document.id)
+        )
+        for document in s.scalars(query):
+            found.setdefault(document.sha256, []).append(document)
+    return found
 
 
 def close_batch(s: Session, *, tenant_id: str, batch_id: str) -> Batch:

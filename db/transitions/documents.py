@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from core.ids import new_id, object_key
 from core.text import printable
-from db.models import Batch, BatchState, Document, DocumentState, Page, PageState
+from db.models import Batch, BatchState, Document, DocumentState, Page, PageState, PassedOver
 from db.session import database_now
 from db.transitions.events import record_events
 from db.transitions.outbox import hint_pages
@@ -50,6 +50,25 @@ class NewPage:
     media_type: str
     error_code: str | None = None
     error_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewPassedOver:
+    """Something found in a document that is no page."""
+
+    name: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedDocument:
+    """What was found in a document that was claimed."""
+
+    document_id: str
+    attempt: int
+    pages: Sequence[NewPage]
+    passed_over: Sequence[NewPassedOver] = ()
 
 
 def claim_document(
@@ -110,27 +129,37 @@ def renew_document(s: Session, document_id: str, attempt: int, lease_seconds: fl
     return bool(held)
 
 
-def open_document(s: Session, document_id: str, attempt: int, pages: Sequence[NewPage]) -> bool:
-    """Write all pages of a document. Return False, and write nothing, if the claim does not hold.
+def open_document(
+    s: Session,
+    document_id: str,
+    attempt: int,
+    pages: Sequence[NewPage],
+    passed_over: Sequence[NewPassedOver] = (),
+) -> bool:
+    """Write what a document holds. Return False, and write nothing, if the claim does not hold.
 
     Pages without an error are queued. Call `fail_document` for a document without pages.
     """
-    return bool(open_documents(s, [(document_id, attempt, pages)]))
+    return bool(open_documents(s, [OpenedDocument(document_id, attempt, pages, passed_over)]))
 
 
-def open_documents(s: Session, documents: Sequence[tuple[str, int, Sequence[NewPage]]]) -> set[str]:
-    """Do the same for each (id, attempt, pages); return the ids of the documents written."""
-    pages_of = {document_id: pages for document_id, _, pages in documents}
-    if not all(pages_of.values()):
+def open_documents(s: Session, documents: Sequence[OpenedDocument]) -> set[str]:
+    """Do the same for each document; return the ids of those written."""
+    found = {document.document_id: document for document in documents}
+    if not all(document.pages for document in documents):
         raise ValueError("a document without pages must be failed instead")
-    held, now = _held(s, {document_id: attempt for document_id, attempt, _ in documents})
+    held, now = _held(s, {document.document_id: document.attempt for document in documents})
     rows: list[dict[str, Any]] = []
+    beside: list[dict[str, Any]] = []
     events: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for batch, document in held:
-        new = [_page_row(document, page, now) for page in pages_of[document.id]]
+        new = [_page_row(document, page, now) for page in found[document.id].pages]
+        passed_over = _passed_over_rows(document, found[document.id].passed_over)
         document.state, document.lease_until = DocumentState.OPENED, None
         document.error_code = document.error_message = None
         opened = {"document_id": document.id, "filename": document.filename, "pages": len(new)}
+        if passed_over:
+            opened["passed_over"] = len(passed_over)
         failed = [
             ("page.failed", {"page_id": row["id"], "document_id": document.id, "code": code})
             for row in new
@@ -138,15 +167,34 @@ def open_documents(s: Session, documents: Sequence[tuple[str, int, Sequence[NewP
         ]
         events.setdefault(batch.id, []).extend([("document.opened", opened), *failed])
         rows += new
+        beside += passed_over
     if not held:
         return set()
     s.execute(insert(Page), rows)
+    if beside:
+        s.execute(insert(PassedOver), beside)
     hint_pages(s, [str(row["id"]) for row in rows if row["state"] == PageState.QUEUED])
     s.flush()
     for batch in {batch.id: batch for batch, _ in held}.values():
         record_events(s, batch, now, events[batch.id])
         settle(s, batch, now)
     return {document.id for _, document in held}
+
+
+def _passed_over_rows(document: Document, items: Sequence[NewPassedOver]) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": new_id(),
+            "tenant_id": document.tenant_id,
+            "batch_id": document.batch_id,
+            "document_id": document.id,
+            "ordinal": ordinal,
+            "name": item.name,
+            "code": item.code,
+            "reason": item.reason,
+        }
+        for ordinal, item in enumerate(items, 1)
+    ]
 
 
 def _page_row(document: Document, page: NewPage, now: datetime) -> dict[str, Any]:

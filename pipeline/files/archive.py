@@ -5,6 +5,7 @@ No member's name is ever used as a path.
 
 from __future__ import annotations
 
+import struct
 import tempfile
 import unicodedata
 import zipfile
@@ -16,6 +17,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from core.errors import InputError
+from pipeline.files.passed_over import PassedOver
 
 _CHUNK = 1 << 18
 _IN_MEMORY = 8 << 20
@@ -23,7 +25,15 @@ _LOCAL_HEADER = 30  # bytes before a member's name (APPNOTE.TXT 4.3.7)
 # Deflate packs zeros 1,032 to 1, and uncompressed blank scans nearly as well. So a ZIP of a high
 # ratio is refused only if it is also large.
 _BOMB_RATIO, _BOMB_BYTES = 200, 256 << 20
-_IGNORED_NAMES = {"thumbs.db", "desktop.ini"}
+_LOCAL_SIGNATURE = b"PK\x03\x04"
+_LENGTHS = 26  # where in a local header the lengths of name and extra field stand
+_MAX_BETWEEN = 64 << 20  # bytes between two members that are searched
+_SYSTEM_NAMES = {"thumbs.db", "desktop.ini"}
+# Office Open XML has the first, OpenDocument and EPUB the second.
+_OFFICE_NAMES = frozenset(
+    {"[Content_Types].xml", "META-INF/container.xml", "META-INF/manifest.xml"}
+)
+_IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".webp", ".pdf")
 # What zipfile raises for damaged members. For a method that it does not know, it raises
 # NotImplementedError.
 _ERRORS = (
@@ -38,12 +48,15 @@ class Member:
 
     label: str
     info: zipfile.ZipInfo
+    passed_over: PassedOver | None = None  # why it is not opened
 
 
 class Archive:
-    """A ZIP, open for reading; directories, hidden files and those of macOS are left out.
+    """A ZIP, open for reading. `members` are its files in the order of its directory.
 
-    The constructor raises InputError if the ZIP is cut off, damaged or a bomb.
+    Files that its directory does not list follow at the end. They, hidden files and those of the
+    operating system are marked as passed over. The constructor raises InputError if the ZIP is cut
+    off, damaged or a bomb.
     """
 
     def __init__(self, stream: BinaryIO, max_unpacked_bytes: int) -> None:
@@ -63,11 +76,16 @@ class Archive:
         except InputError:
             self._zip.close()
             raise
-        self.members = tuple(
-            Member(_label(info), info)
-            for info in infos
-            if not info.is_dir() and not _is_ignored(info.filename)
+        self.members = (
+            *(
+                Member(label := _label(info), info, _hidden(label) if _is_hidden(info) else None)
+                for info in infos
+                if not (info.is_dir() and info.file_size == 0)
+            ),
+            *_unlisted(stream, infos),
         )
+
+        self.office_images = _office_images(self._zip)  # of an office program's file, else None
 
     def __enter__(self) -> Archive:
         return self
@@ -153,9 +171,71 @@ def _bomb() -> InputError:
     )
 
 
-def _is_ignored(name: str) -> bool:
-    parts = name.replace("\\", "/").split("/")
-    return parts[-1].startswith(".") or "__MACOSX" in parts or parts[-1].lower() in _IGNORED_NAMES
+def images_of_office_file(stream: BinaryIO) -> int | None:
+    """Return how many images a ZIP holds if it is a file of an office program, else None."""
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            return _office_images(archive)
+    except (*_ERRORS, MemoryError):
+        return None
+
+
+def _office_images(archive: zipfile.ZipFile) -> int | None:
+    names = archive.namelist()
+    if _OFFICE_NAMES.isdisjoint(names):
+        return None
+    return sum(name.lower().endswith(_IMAGE_ENDINGS) for name in names)
+
+
+def _is_hidden(info: zipfile.ZipInfo) -> bool:
+    """Say whether a member is hidden, or one that an operating system adds by itself."""
+    parts = info.filename.replace("\\", "/").rstrip("/").split("/")
+    hidden = parts[-1].startswith(".") or "__MACOSX" in parts
+    return hidden or parts[-1].lower() in _SYSTEM_NAMES
+
+
+def _hidden(label: str) -> PassedOver:
+    return PassedOver(
+        label,
+        "hidden-file",
+        "This is a hidden file in the ZIP, or one that the operating system put there. If it is a "
+        "scan, give it a name that does not begin with a point.",
+    )
+
+
+def _unlisted(stream: BinaryIO, infos: list[zipfile.ZipInfo]) -> Iterator[Member]:
+    """Yield the files that stand in the ZIP and that its directory does not name.
+
+    They are left when files are deleted carelessly, and when two ZIPs are joined: only the
+    directory of the last is used.
+    """
+    place = 0  # behind the last member
+    for info in sorted(infos, key=lambda info: info.header_offset):
+        yield from _headers(stream, place, info.header_offset)
+        stream.seek(info.header_offset + _LENGTHS)
+        name, extra = struct.unpack("<HH", stream.read(4).ljust(4, b"\0"))
+        place = info.header_offset + _LOCAL_HEADER + name + extra + info.compress_size
+
+
+def _headers(stream: BinaryIO, start: int, end: int) -> Iterator[Member]:
+    """Yield the members whose local headers stand between two offsets."""
+    if end - start < _LOCAL_HEADER:
+        return
+    stream.seek(start)
+    between = stream.read(min(end - start, _MAX_BETWEEN))
+    at = between.find(_LOCAL_SIGNATURE)
+    while at >= 0:
+        length = int.from_bytes(between[at + _LENGTHS : at + _LENGTHS + 2], "little")
+        name = between[at + _LOCAL_HEADER : at + _LOCAL_HEADER + length]
+        info = zipfile.ZipInfo(name.decode("utf-8", "replace") or "?")
+        label = _label(info)
+        reason = (
+            "This file stands in the ZIP, but the ZIP's directory does not list it, as after a "
+            "deletion or where two ZIPs were joined. If it is a scan, send it by itself."
+        )
+        if not label.endswith("/"):
+            yield Member(label, info, PassedOver(label, "unlisted-file", reason))
+        at = between.find(_LOCAL_SIGNATURE, at + _LOCAL_HEADER)
 
 
 def _label(info: zipfile.ZipInfo) -> str:

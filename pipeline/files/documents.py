@@ -1,13 +1,14 @@
 """From one uploaded file to the images of its pages: images of many kinds, PDF, or a ZIP.
 
 Nothing is skipped silently: a page that cannot be opened becomes a page with an error, in its
-place among the others, or InputError is raised for the whole document. The decoders run on files
-that anybody may have made, so a server runs this only in a guarded child (`worker/guard/`).
+place among the others, or InputError is raised for the whole document; what is no page is named as
+passed over. The decoders run on files that anybody may have made, so a server runs this only in a
+guarded child (`worker/guard/`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,8 @@ import PIL.Image
 
 from core.errors import InputError
 from core.limits import MAX_PAGE_PIXELS, MAX_PAGES, MAX_UNPACKED_BYTES
-from pipeline.files.archive import Archive
+from pipeline.files.archive import Archive, images_of_office_file
+from pipeline.files.following import following_jpeg, following_png, later_frames
 from pipeline.files.media import (
     ACCEPTED,
     HEAD_BYTES,
@@ -31,6 +33,7 @@ from pipeline.files.media import (
     sniff,
     wrong_kind,
 )
+from pipeline.files.passed_over import PassedOver
 from pipeline.files.png import encode_png
 
 
@@ -62,7 +65,8 @@ class DocumentPage:
 class Position:
     """A place in a document: the member of a ZIP (otherwise 0), and the frame or page in it.
 
-    Frame -1 is the member as a whole, before its first frame.
+    Frame -1 is the member as a whole, before its first frame. All that is passed over behind the
+    last frame has one place.
     """
 
     member: int = 0
@@ -78,8 +82,8 @@ def open_document(
     *,
     start: Position = START,
     watch: Callable[[Position, str, str], None] = lambda position, label, media_type: None,
-) -> Iterator[DocumentPage]:
-    """Yield the pages of the file at `path` in their order, one at a time.
+) -> Iterator[DocumentPage | PassedOver]:
+    """Yield the pages of the file at `path` in their order, one at a time, and what is no page.
 
     Raises InputError if the document is bad as a whole: empty, of a wrong kind, encrypted, cut
     off before its first page, or above a limit. This may happen after some pages.
@@ -93,9 +97,9 @@ def open_document(
         if kind == ZIP:
             yield from opener.members(stream)
         elif kind in (JPEG, PNG):
-            yield DocumentPage("", kind)  # decoded, and checked, when the page is read
+            yield from opener.image(path.read_bytes(), kind, "", 0, None)
         elif kind in PICTURES:
-            yield opener.picture(path.read_bytes(), kind, "", 0)
+            yield from opener.picture(path.read_bytes(), kind, "", 0)
         elif kind in (TIFF, PDF):
             yield from opener.frames(stream, kind, "", 0)
         else:
@@ -109,6 +113,7 @@ class _Opener:
     watch: Callable[[Position, str, str], None]
     stack: ExitStack
     pages: int = 0
+    passed_over: int = 0
 
     def count(self, pages: int) -> None:
         """Add to the number of pages. Raises InputError above the limit."""
@@ -116,23 +121,61 @@ class _Opener:
         if self.pages > self.limits.max_pages:
             raise too_many_pages(self.limits.max_pages)
 
-    def picture(self, data: bytes, kind: str, label: str, member: int) -> DocumentPage:
-        """Return the page of an image that is neither JPEG, PNG nor TIFF, as PNG."""
+    def picture(
+        self, data: bytes, kind: str, label: str, member: int
+    ) -> Iterator[DocumentPage | PassedOver]:
+        """Yield an image that is neither JPEG, PNG nor TIFF as PNG, and further images in it."""
         from pipeline.files.pictures import decode_picture
 
+        here = Position(member, 0)
         self.count(1)
-        self.watch(Position(member), label, PNG)
+        self.watch(max(here, self.start), label, PNG)
+        images = 1
         try:
             picture = decode_picture(data, kind, self.limits.max_page_pixels)
-            return DocumentPage(label, PNG, encode_png(PIL.Image.fromarray(picture.grey)))
+            images = picture.images
+            page = DocumentPage(label, PNG, encode_png(PIL.Image.fromarray(picture.grey)))
         except InputError as exc:
-            return DocumentPage(label, PNG, error=exc)
+            page = DocumentPage(label, PNG, error=exc)
         except MemoryError:
-            return DocumentPage(label, PNG, error=too_much_memory())
+            page = DocumentPage(label, PNG, error=too_much_memory())
+        if self.start <= here:
+            yield page
+        yield from self.pass_over(later_frames(images), label, Position(member, 1))
+
+    def pass_over(
+        self, found: Iterable[PassedOver], label: str, position: Position
+    ) -> Iterator[PassedOver]:
+        """Yield what is no page, each item at a place of its own, the first at `position`.
+
+        Raises InputError above the limit, which is that of pages.
+        """
+        for number, item in enumerate(found):
+            self.passed_over += 1
+            if self.passed_over > self.limits.max_pages:
+                raise too_many_pages(self.limits.max_pages)
+            place = Position(position.member, position.frame + number)
+            if place >= self.start:
+                self.watch(place, label, "")
+                yield item.within(label)
+
+    def image(
+        self, data: bytes, kind: str, label: str, member: int, page: bytes | None
+    ) -> Iterator[DocumentPage | PassedOver]:
+        """Yield an image as a page, and what follows it in its file. Nothing is decoded.
+
+        It is decoded, and checked, when the page is read.
+        """
+        here = Position(member, 0)
+        self.count(1)
+        if self.start <= here:
+            self.watch(here, label, kind)
+            yield DocumentPage(label, kind, page)
+        yield from self.pass_over(behind_image(data, kind), label, Position(member, 1))
 
     def frames(
         self, stream: BinaryIO, kind: str, label: str, member: int
-    ) -> Iterator[DocumentPage]:
+    ) -> Iterator[DocumentPage | PassedOver]:
         """Yield the pages of a TIFF or a PDF. Raises InputError if it cannot be opened."""
         first = self.start.frame if self.start.member == member else 0
         self.watch(Position(member), label, kind)
@@ -143,60 +186,86 @@ class _Opener:
 
     def _tiff_frames(
         self, stream: BinaryIO, label: str, member: int, first: int
-    ) -> Iterator[DocumentPage]:
-        from pipeline.files.tiff import decode_frame, open_tiff, read_structure
+    ) -> Iterator[DocumentPage | PassedOver]:
+        from pipeline.files.tiff import (
+            behind_tiff,
+            below_frames,
+            decode_frame,
+            open_tiff,
+            read_structure,
+        )
 
         limits = self.limits
-        structure = read_structure(stream, limits.max_page_pixels, limits.max_pages)
-        pages = len(structure.frames) + (structure.broken_off is not None)
-        self.count(pages)
-        image = open_tiff(stream)
-        with image:
-            for index, frame in enumerate(structure.frames):
+        # A thumbnail for each page at most.
+        structure = read_structure(stream, limits.max_page_pixels, 2 * limits.max_pages)
+        if len(structure.frames) > 2 * limits.max_pages:
+            raise too_many_pages(limits.max_pages)
+        self.count(structure.pages)
+        several = structure.pages > 1
+        frames, page = len(structure.frames), 0
+        with open_tiff(stream) as image:
+            for index, (frame, role) in enumerate(
+                zip(structure.frames, structure.roles, strict=True)
+            ):
+                here = Position(member, index)
+                page += role.is_page
                 if index < first:
                     continue
-                name = _label(label, index, pages > 1)
-                self.watch(Position(member, index), name, PNG)
-                if isinstance(frame, InputError):
-                    yield DocumentPage(name, PNG, error=frame)
-                    continue
-                yield _as_png(name, partial(decode_frame, image, stream, index, frame))
-        if structure.broken_off is not None:
-            index = len(structure.frames)
-            name = _label(label, index, pages > 1)
-            self.watch(Position(member, index), name, PNG)
+                if role.is_page:
+                    name = _label(label, page, several)
+                    self.watch(here, name, PNG)
+                    if isinstance(frame, InputError):
+                        yield DocumentPage(name, PNG, error=frame)
+                    else:
+                        yield _as_png(name, partial(decode_frame, image, stream, index, frame))
+                else:
+                    yield from self.pass_over([role.passed_over(index + 1)], label, here)
+        if structure.broken_off is not None and first <= frames:
+            name = _label(label, structure.pages, several)
+            self.watch(Position(member, frames), name, PNG)
             yield DocumentPage(name, PNG, error=structure.broken_off)
+        found = [*below_frames(structure), *behind_tiff(stream, structure)]
+        yield from self.pass_over(found, label, Position(member, frames + 1))
 
     def _pdf_pages(
         self, stream: BinaryIO, label: str, member: int, first: int
-    ) -> Iterator[DocumentPage]:
+    ) -> Iterator[DocumentPage | PassedOver]:
         from pipeline.files.pdf import open_pdf, render_page
         from pipeline.files.pdf_streams import PdfStreams
 
         max_pixels = self.limits.max_page_pixels
-        document = open_pdf(stream)
+        pdf = open_pdf(stream, self.limits.max_pages)
         try:
             streams = self.stack.enter_context(closing(PdfStreams.open(stream, max_pixels)))
-            pages = len(document)
-            self.count(pages)
-            for index in range(first, pages):
-                name = _label(label, index, pages > 1)
+            self.count(pdf.pages)
+            for index in range(first, pdf.pages):
+                name = _label(label, index + 1, pdf.pages > 1)
                 self.watch(Position(member, index), name, PNG)
-                yield _as_png(name, partial(render_page, document, streams, index, max_pixels))
+                yield _as_png(name, partial(render_page, pdf.document, streams, index, max_pixels))
+            yield from self.pass_over(pdf.passed_over, label, Position(member, pdf.pages))
         finally:
-            document.close()
+            pdf.close()
 
-    def members(self, stream: BinaryIO) -> Iterator[DocumentPage]:
+    def members(self, stream: BinaryIO) -> Iterator[DocumentPage | PassedOver]:
         """Yield the pages of a ZIP's members, in the order of its directory."""
         archive = self.stack.enter_context(Archive(stream, self.limits.max_unpacked_bytes))
-        if not archive.members:
+        if archive.office_images is not None:
+            raise _office_file(archive.office_images)
+        members = sum(member.passed_over is None for member in archive.members)
+        if not members:
+            what = "There are only hidden files in the ZIP." if archive.members else ""
             raise InputError(
-                "The ZIP is empty.", hint="Create it again with the scans.", code="empty-archive"
+                what or "The ZIP is empty.",
+                hint="Create it again with the scans.",
+                code="empty-archive",
             )
-        if len(archive.members) > self.limits.max_pages:
-            self.count(len(archive.members))
+        if members > self.limits.max_pages:
+            self.count(members)
         for number, member in enumerate(archive.members):
             if number < self.start.member:
+                continue
+            if member.passed_over is not None:
+                yield from self.pass_over([member.passed_over], "", Position(number))
                 continue
             self.watch(Position(number), member.label, "")
             kind = ""
@@ -204,16 +273,16 @@ class _Opener:
                 with archive.unpack(member) as unpacked:
                     kind = sniff(unpacked.read(HEAD_BYTES))
                     if kind in (JPEG, PNG):
-                        self.count(1)
                         unpacked.seek(0)
-                        yield DocumentPage(member.label, kind, unpacked.read())
+                        data = unpacked.read()
+                        yield from self.image(data, kind, member.label, number, data)
                     elif kind in PICTURES:
                         unpacked.seek(0)
-                        yield self.picture(unpacked.read(), kind, member.label, number)
+                        yield from self.picture(unpacked.read(), kind, member.label, number)
                     elif kind in (TIFF, PDF):
                         yield from self.frames(unpacked, kind, member.label, number)
                     else:
-                        raise _refused(kind)
+                        raise _refused(kind, unpacked)
             except InputError as exc:
                 if exc.code in ("too-many-pages", "too-large-unpacked"):
                     raise
@@ -224,18 +293,40 @@ class _Opener:
                 yield DocumentPage(member.label, kind, error=too_much_memory())
 
 
-def _refused(kind: str) -> InputError:
-    if kind == ZIP:
-        return InputError(
-            "This is a ZIP inside a ZIP, which is not opened.",
-            hint="Take the files out of the inner ZIP.",
-            code="archive-in-archive",
-        )
-    return wrong_kind(kind, ACCEPTED.split(", or")[0])
+def only_pages(found: Iterable[DocumentPage | PassedOver]) -> Iterator[DocumentPage]:
+    """Yield the pages of a document alone, for a caller that names one of them."""
+    return (item for item in found if isinstance(item, DocumentPage))
 
 
-def _label(label: str, index: int, several: bool) -> str:
-    return f"{label}#{index + 1}" if label and several else label
+def behind_image(data: bytes, kind: str) -> list[PassedOver]:
+    """Return what stands in the file of a JPEG or a PNG behind its image; nothing is decoded."""
+    return following_jpeg(data) if kind == JPEG else following_png(data)
+
+
+def _refused(kind: str, unpacked: BinaryIO) -> InputError:
+    if kind != ZIP:
+        return wrong_kind(kind, ACCEPTED.split(", or")[0])
+    images = images_of_office_file(unpacked)
+    if images is not None:
+        return _office_file(images)
+    return InputError(
+        "This is a ZIP inside a ZIP, which is not opened.",
+        hint="Take the files out of the inner ZIP.",
+        code="archive-in-archive",
+    )
+
+
+def _office_file(images: int) -> InputError:
+    count = "no images" if not images else "1 image" if images == 1 else f"{images} images"
+    return InputError(
+        f"This is a file of an office program, with {count} in it. Such files are not read.",
+        hint="Save it as PDF.",
+        code="office-file",
+    )
+
+
+def _label(label: str, page: int, several: bool) -> str:
+    return f"{label}#{page}" if label and several else label
 
 
 def _as_png(label: str, decode: Callable[[], PIL.Image.Image]) -> DocumentPage:

@@ -118,6 +118,11 @@ def _brand(head: bytes) -> str:
     return HEIC if brands & _HEIC_BRANDS else ""
 
 
+def name_of(media_type: str) -> str:
+    """Return what people call a kind of file, with its article: "a TIFF image"."""
+    return _NAMES.get(media_type, f"a file of type {media_type}")
+
+
 def wrong_kind(media_type: str, accepted: str = ACCEPTED) -> InputError:
     """Return the error for a file that is empty or of a kind that is not accepted."""
     if media_type == EMPTY:

@@ -135,7 +135,10 @@ class PdfStreams:
 
     def _content(self, stream: Any) -> bytes:
         """Return what a content stream unpacks to. Raises InputError."""
-        data, rest = self._unpack(stream, stream.read_raw_bytes(), None)
+        raw = stream.read_raw_bytes()
+        if not raw:  # a page without content, whatever filter it states
+            return b""
+        data, rest = self._unpack(stream, raw, None)
         if rest:
             raise damaged("PDF page", f"its content is packed by {rest[0]}")
         return data

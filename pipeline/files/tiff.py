@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -19,19 +20,28 @@ import PIL.Image
 
 from core.errors import InputError
 from core.limits import MAX_PAGE_PIXELS
+from pipeline.files.following import following
 from pipeline.files.grey import DECODE_ERRORS, to_grey
 from pipeline.files.libtiff import Rows
 from pipeline.files.media import check_size, damaged, truncated, unsupported
 from pipeline.files.oblong import with_square_pixels
+from pipeline.files.passed_over import PassedOver
+from pipeline.files.tiff_roles import FrameRole, find_pages
 from pipeline.files.tiff_strips import Strips
 from pipeline.types import Image
 
 _WIDTH, _HEIGHT = 256, 257
+_NEW_SUBFILE_TYPE, _SUB_IFDS = 254, 330
 _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 258, 259, 262, 266
 _SAMPLES, _ROWS_PER_STRIP, _PLANAR, _T4_OPTIONS = 277, 278, 284, 292
 _TILE_WIDTH, _TILE_HEIGHT, _JPEG_TABLES = 322, 323, 347
 _OFFSETS, _COUNTS = (273, 324), (279, 325)  # of strips, of tiles
-_FORMATS = {1: "B", 3: "H", 4: "I", 7: "B", 16: "Q"}  # BYTE, SHORT, LONG, UNDEFINED, LONG8
+_EMBEDDED, _EMBEDDED_LENGTH = 513, 514  # a JPEG within, as TIFF 6.0 has it
+# BYTE, SHORT, LONG, UNDEFINED, IFD, LONG8, IFD8
+_FORMATS = {1: "B", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q", 18: "Q"}
+_RATIONALS = (5, 10, 12)  # RATIONAL, SRATIONAL and DOUBLE, of 8 bytes
+_MOST_BESIDE = 20  # thumbnails and masks of a single page
+_MAX_BEHIND = 64 << 20  # bytes behind the last frame that are searched
 _WHITE_IS_ZERO, _YCBCR = 0, 6
 _OLD_JPEG, _JPEG = 6, 7
 _ORIENTATION = 274
@@ -55,10 +65,20 @@ class TiffFrame:
 
 @dataclass(frozen=True, slots=True)
 class TiffStructure:
-    """Of each frame, its strips or what is wrong; and why the chain of frames broke off, if so."""
+    """Of each frame, its strips or what is wrong; and why the chain of frames broke off, if so.
+
+    `roles` says which frames are pages, `end` where the last byte stands that a directory knows of.
+    """
 
     frames: tuple[TiffFrame | InputError, ...]
+    roles: tuple[FrameRole, ...]
     broken_off: InputError | None = None
+    end: int = 0
+
+    @property
+    def pages(self) -> int:
+        """The number of pages; where the chain broke off counts as one."""
+        return sum(role.is_page for role in self.roles) + (self.broken_off is not None)
 
 
 def read_structure(stream: BinaryIO, max_pixels: int, max_frames: int) -> TiffStructure:
@@ -75,6 +95,8 @@ def read_structure(stream: BinaryIO, max_pixels: int, max_frames: int) -> TiffSt
         raise truncated("TIFF", "there is only its beginning")
     (at,) = struct.unpack_from(order + ("Q" if big else "I"), head, 8 if big else 4)
     frames: list[TiffFrame | InputError] = []
+    roles: list[FrameRole] = []
+    end = 0
     seen: set[int] = set()
     broken_off: InputError | None = None
     while at and len(frames) <= max_frames:
@@ -91,10 +113,26 @@ def read_structure(stream: BinaryIO, max_pixels: int, max_frames: int) -> TiffSt
             frames.append(directory.frame(stream, size, max_pixels))
         except InputError as exc:
             frames.append(exc)
+        roles.append(directory.role(stream, size))
+        end = max(end, directory.last_byte(stream, size, at))
         at = directory.following
     if not frames:
         raise broken_off or damaged("TIFF", "it has no pages")
-    return TiffStructure(tuple(frames), broken_off)
+    return TiffStructure(tuple(frames), find_pages(roles), broken_off, end)
+
+
+def below_frames(structure: TiffStructure) -> Iterator[PassedOver]:
+    """Yield the images that stand below frames, in directories outside the chain."""
+    for number, role in enumerate(structure.roles, 1):
+        yield from role.below(number)
+
+
+def behind_tiff(stream: BinaryIO, structure: TiffStructure) -> list[PassedOver]:
+    """Return the files that stand behind all that the directories of a TIFF know of."""
+    if structure.broken_off is not None or any(role.sub_images for role in structure.roles):
+        return []  # what follows may belong to directories that are not known
+    stream.seek(structure.end)
+    return following(stream.read(_MAX_BEHIND), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +179,31 @@ class _Directory:
         layout = layout.replace("Q", "u8").replace("B", "u1")
         values: list[int] = np.frombuffer(inline[:length], layout).tolist()
         return values
+
+    def role(self, stream: BinaryIO, size: int) -> FrameRole:
+        """Return what the directory says about the use of its frame."""
+        tags = (_WIDTH, _HEIGHT, _NEW_SUBFILE_TYPE, _SUB_IFDS)
+        width, height, kind, below = (self.numbers(stream, size, tag) or [] for tag in tags)
+        return FrameRole(
+            size=(width[0], height[0]) if width and height else (0, 0),
+            kind=kind[0] if kind else 0,
+            sub_images=len(below),
+        )
+
+    def last_byte(self, stream: BinaryIO, size: int, at: int) -> int:
+        """Return where the last byte of the directory at `at`, its values and its pixels ends."""
+        pointer = self.order + ("Q" if self.big else "I")
+        ends = [at + len(self.entries) * (20 if self.big else 12) + (16 if self.big else 6)]
+        for kind, count, inline in self.entries.values():
+            length = count * _SIZES.get(_FORMATS.get(kind, ""), 8 if kind in _RATIONALS else 1)
+            if length > len(inline):
+                ends.append(struct.unpack(pointer, inline)[0] + length)
+        pairs = (*zip(_OFFSETS, _COUNTS, strict=True), (_EMBEDDED, _EMBEDDED_LENGTH))
+        for offsets_tag, counts_tag in pairs:
+            offsets = self.numbers(stream, size, offsets_tag) or []
+            counts = self.numbers(stream, size, counts_tag) or []
+            ends += [start + count for start, count in zip(offsets, counts, strict=False)]
+        return max((end for end in ends if end <= size), default=0)
 
     def frame(self, stream: BinaryIO, size: int, max_pixels: int) -> TiffFrame:
         """Return where the frame's pixels are. Raises InputError if it cannot be read."""
@@ -285,16 +348,16 @@ def open_tiff(stream: BinaryIO) -> PIL.Image.Image:
 def decode_single_tiff(data: bytes, max_pixels: int) -> Image:
     """Decode a TIFF of one frame to grey (height, width) uint8. Raises InputError.
 
-    A TIFF of several frames is refused: none may be skipped silently.
+    A TIFF of several pages is refused: none may be skipped silently.
     """
     stream = io.BytesIO(data)
-    structure = read_structure(stream, max_pixels, 1)
+    structure = read_structure(stream, max_pixels, _MOST_BESIDE)
     frame = structure.frames[0]
     if isinstance(frame, InputError):
         raise frame
     if structure.broken_off:
         raise structure.broken_off
-    if len(structure.frames) > 1:
+    if structure.pages > 1 or len(structure.frames) > _MOST_BESIDE:
         raise InputError(
             "The TIFF has several pages, but one is expected here.",
             hint="Save the page that you need as a file of its own.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from sqlalchemy import select
 
@@ -12,7 +13,7 @@ from db.models import Document, Page
 from db.queries import batch_progress
 from db.session import Database, Session
 from db.transitions.batches import NewDocument, add_documents, close_batch, create_batch
-from db.transitions.documents import NewPage, claim_document, open_document
+from db.transitions.documents import NewPage, NewPassedOver, claim_document, open_document
 from db.transitions.pages import ClaimedPage, claim_pages, complete_pages
 from db.transitions.results import FieldResult, PageResult
 from db.transitions.tenants import ensure_tenant
@@ -101,14 +102,16 @@ def new_document(db: Database, tenant_id: str, batch_id: str, name: str = "a.png
         return document.id
 
 
-def opened(db: Database, document_id: str, pages: int) -> list[str]:
+def opened(
+    db: Database, document_id: str, pages: int, passed_over: Sequence[NewPassedOver] = ()
+) -> list[str]:
     """Open a document; return the ids of its pages in order."""
     with db.transaction() as s:
         claim = claim_document(s, document_id, lease_seconds=FOREVER, max_attempts=3)
         assert claim is not None
     new = [NewPage(number, "", None, "image/png") for number in range(1, pages + 1)]
     with db.transaction() as s:
-        assert open_document(s, document_id, claim.attempt, new)
+        assert open_document(s, document_id, claim.attempt, new, passed_over)
     with db.reading() as s:
         query = select(Page.id).where(Page.document_id == document_id).order_by(Page.ordinal)
         return list(s.scalars(query))
@@ -120,11 +123,13 @@ def close(db: Database, tenant_id: str, batch_id: str) -> str:
         return close_batch(s, tenant_id=tenant_id, batch_id=batch_id).state
 
 
-def queued(db: Database, pages: int) -> tuple[str, str, list[str]]:
+def queued(
+    db: Database, pages: int, passed_over: Sequence[NewPassedOver] = ()
+) -> tuple[str, str, list[str]]:
     """Return a tenant, a closed batch of one document, and its pages, all queued."""
     tenant_id = new_tenant(db)
     batch_id = new_batch(db, tenant_id)
-    page_ids = opened(db, new_document(db, tenant_id, batch_id), pages)
+    page_ids = opened(db, new_document(db, tenant_id, batch_id), pages, passed_over)
     close(db, tenant_id, batch_id)
     return tenant_id, batch_id, page_ids
 

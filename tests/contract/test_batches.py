@@ -160,7 +160,7 @@ def test_cancel(database: Database) -> None:
     with database.reading() as s:
         progress = batch_progress(s, tenant_id, batch_id)
     assert progress.pages["cancelled"] == 2
-    assert progress.documents == {"stored": 0, "opened": 1, "failed": 1}
+    assert progress.documents == {"stored": 0, "opened": 1, "failed": 1, "copy": 0}
     assert (progress.percent, progress.eta_seconds) == (100.0, 0.0)
     with pytest.raises(ConflictError), database.transaction() as s:
         close_batch(s, tenant_id=tenant_id, batch_id=batch_id)

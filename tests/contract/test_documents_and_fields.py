@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import pytest
 
+from core.errors import NotFoundError
 from core.policy import Decision
 from db.models import Document
 from db.queries import (
+    batch_progress,
     events_after,
     list_documents,
     list_fields,
     list_pages,
 )
 from db.session import Database
+from db.transitions.batches import (
+    NewDocument,
+    add_documents,
+    add_template,
+    close_batch,
+    delete_batch,
+)
 from db.transitions.documents import (
     NewPage,
+    NewPassedOver,
     claim_document,
     documents_to_hint,
     fail_document,
@@ -35,6 +45,7 @@ from tests.contract.acts import (
     new_batch,
     new_document,
     new_tenant,
+    opened,
     progress_state,
     queued,
     result,
@@ -79,6 +90,85 @@ def test_a_document_is_opened_by_one(database: Database) -> None:
     ]
     assert (document.state, document.pages) == ("opened", 3)
     assert hinted == [{"page_ids": [views[0].id, views[1].id]}]
+
+
+def test_what_was_passed_over_is_kept_with_its_document(database: Database) -> None:
+    tenant_id, other = new_tenant(database), new_tenant(database)
+    batch_id = new_batch(database, tenant_id)
+    small = NewPassedOver("frame 2", "thumbnail", "It is small.")
+    more = NewPassedOver("front/.DS_Store", "hidden-file", "It is hidden.")
+    first = new_document(database, tenant_id, batch_id, "a.tif")
+    opened(database, first, pages=1, passed_over=[small, more])
+    opened(database, new_document(database, tenant_id, batch_id, "b.tif"), pages=1)
+    with database.reading() as s:
+        listed = list_documents(s, tenant_id, batch_id)
+        assert batch_progress(s, tenant_id, batch_id).passed_over == 2
+        with pytest.raises(NotFoundError):
+            list_documents(s, other, batch_id)
+        (event,) = (
+            event.payload
+            for event in events_after(s, tenant_id, batch_id)
+            if event.payload.get("passed_over")
+        )
+    assert [[(one.name, one.code, one.reason) for one in item.passed_over] for item in listed] == [
+        [("frame 2", "thumbnail", "It is small."), ("front/.DS_Store", "hidden-file", more.reason)],
+        [],
+    ]
+    assert (event["document_id"], event["pages"], event["passed_over"]) == (first, 1, 2)
+
+
+def test_the_same_bytes_under_two_names_are_two_documents(database: Database) -> None:
+    tenant_id = new_tenant(database)
+    batch_id = new_batch(database, tenant_id)
+    with database.transaction() as s:
+        template_id = add_template(s, tenant_id=tenant_id, name="t", text="t").id
+
+    def add(*names: str, template_id: str | None = None) -> list[tuple[str, str | None, bool]]:
+        files = [NewDocument(name, "a" * 64, 9) for name in names]
+        with database.transaction() as s:
+            return [
+                (document.id, document.copy_of, new)
+                for document, new in add_documents(
+                    s,
+                    tenant_id=tenant_id,
+                    batch_id=batch_id,
+                    files=files,
+                    template_id=template_id,
+                )
+            ]
+
+    (first, _, _), (copy, original, new) = add("a.jpg", "b.jpg")
+    assert (original, new) == (first, True)
+    assert add("b.jpg", "a.jpg") == [(copy, first, False), (first, None, False)], "as a repetition"
+    (again, twin) = add("a.jpg", "a.jpg")
+    assert again == (first, None, False)
+    assert twin[1:] == (first, True), "two files of one name in one request are two files"
+    assert add("a.jpg", "a.jpg") == [again, (twin[0], first, False)]
+    ((other, original, new),) = add("a.jpg", template_id=template_id)
+    assert (original, new) == (None, True), "another template reads them anew"
+    opened(database, first, pages=1)
+    opened(database, other, pages=1)
+    with database.reading() as s:
+        assert batch_progress(s, tenant_id, batch_id).documents == {
+            "stored": 0,
+            "opened": 2,
+            "failed": 0,
+            "copy": 2,
+        }
+        listed = {item.id: item for item in list_documents(s, tenant_id, batch_id)}
+        intake = [one.payload for one in take_outbox(s, 99) if one.kind == "intake"]
+    assert (listed[copy].filename, listed[copy].state) == ("b.jpg", "copy")
+    assert (listed[copy].copy_of, listed[copy].copy_of_file) == (first, "a.jpg")
+    assert listed[first].copy_of_file is None
+    hinted = str(intake)
+    assert first in hinted
+    assert other in hinted
+    assert copy not in hinted
+    with database.transaction() as s:
+        assert claim_document(s, copy, lease_seconds=FOREVER, max_attempts=3) is None
+        close_batch(s, tenant_id=tenant_id, batch_id=batch_id)
+    with database.transaction() as s:
+        delete_batch(s, tenant_id=tenant_id, batch_id=batch_id)
 
 
 def test_a_bad_document_fails_and_the_batch_goes_on(database: Database) -> None:

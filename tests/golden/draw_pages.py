@@ -17,7 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pipeline.files.documents import DocumentLimits, open_document
+from pipeline.files.documents import DocumentLimits, only_pages, open_document
 from pipeline.files.page import decode_page
 from pipeline.placing.template import bundled_template
 from pipeline.read import read_pages
@@ -41,7 +41,7 @@ GOLDEN: tuple[tuple[Path, int, str | None], ...] = (
 
 def read_golden(path: Path, number: int, template: str | None, readers: Readers) -> PageReading:
     """Read page `number` of the document at `path`, by a bundled template or by its lines."""
-    page = list(open_document(path, DocumentLimits()))[number - 1]
+    page = list(only_pages(open_document(path, DocumentLimits())))[number - 1]
     assert page.error is None
     data = path.read_bytes() if page.data is None else page.data
     (reading,) = read_pages([data], bundled_template(template) if template else None, readers)

@@ -75,7 +75,7 @@ def test_a_batch_with_files(api: Api) -> None:
     assert batch["template"] == "nist-hsf"
     assert batch["release_threshold"] == 0.99
     assert (batch["state"], batch["closed"]) == ("processing", True)
-    assert batch["documents"] == {"total": 2, "stored": 2, "opened": 0, "failed": 0}
+    assert batch["documents"] == {"total": 2, "stored": 2, "opened": 0, "failed": 0, "copies": 0}
     for (name, data), uploaded in zip(files, batch["uploaded"], strict=True):
         digest = hashlib.sha256(data).hexdigest()
         assert (uploaded["filename"], uploaded["sha256"]) == (name, digest)
@@ -87,15 +87,24 @@ def test_a_batch_with_files(api: Api) -> None:
         assert s.scalars(select(TemplateText.text)).one() == bundled_template("nist-hsf").text
 
 
-def test_the_same_bytes_twice_are_one_document(api: Api) -> None:
-    batch = api.upload([("a.png", png(1)), ("again.png", png(1))], keep_open="true", name="").json()
-    assert [file["duplicate"] for file in batch["uploaded"]] == [False, True]
-    more = api.upload(
-        [("c.png", png(1)), ("d.png", png(2))], f"/v1/batches/{batch['id']}/documents"
-    )
+def test_the_same_bytes_under_two_names_are_a_document_and_its_copy(api: Api) -> None:
+    files = [("a.png", png(1)), ("again.png", png(1))]
+    batch = api.upload(files, keep_open="true", name="").json()
+    first = batch["uploaded"][0]["id"]
+    assert [(file["duplicate"], file["copy_of"]) for file in batch["uploaded"]] == [
+        (False, None),
+        (False, first),
+    ]
+    more = api.upload([*files, ("d.png", png(2))], f"/v1/batches/{batch['id']}/documents")
     assert more.status_code == 202
-    assert [file["duplicate"] for file in more.json()["documents"]] == [True, False]
-    assert count(api, Document) == 2
+    assert [file["duplicate"] for file in more.json()["documents"]] == [True, True, False]
+    assert count(api, Document) == 3
+    listed = api.items(f"/v1/batches/{batch['id']}/documents")
+    assert [(item["state"], item["copy_of_file"]) for item in listed] == [
+        ("stored", None),
+        ("copy", "a.png"),
+        ("stored", None),
+    ]
 
 
 def test_an_open_batch_takes_files_until_it_is_closed(api: Api) -> None:

@@ -16,9 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import InputError
-from pipeline.files.documents import DocumentLimits, DocumentPage, Position, open_document
+from pipeline.files.documents import (
+    DocumentLimits,
+    DocumentPage,
+    Position,
+    only_pages,
+    open_document,
+)
 from pipeline.files.media import sniff
 from pipeline.files.page import decode_page
+from pipeline.files.passed_over import PassedOver
 
 LIMITS = DocumentLimits()
 
@@ -81,9 +88,7 @@ def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> byt
     return stream.getvalue()
 
 
-def opened(
-    folder: Path, data: bytes, limits: DocumentLimits = LIMITS, **options: Any
-) -> list[DocumentPage]:
+def opened(folder: Path, data: bytes, limits: DocumentLimits = LIMITS, **options: Any) -> list[Any]:
     path = folder / "document"
     path.write_bytes(data)
     return list(open_document(path, limits, **options))
@@ -237,7 +242,12 @@ def test_zip_opens_every_member_in_its_place(tmp_path: Path) -> None:
             "last.jpg": JPEG,
         }
     )
-    pages = opened(tmp_path, data)
+    found = opened(tmp_path, data)
+    pages = list(only_pages(found))
+    assert [(item.name, item.code) for item in found if isinstance(item, PassedOver)] == [
+        ("__MACOSX/front/._1.jpg", "hidden-file"),
+        ("front/.DS_Store", "hidden-file"),
+    ]
     assert [(page.label, page.error.code if page.error else "ok") for page in pages] == [
         ("front/1.jpg", "ok"),
         ("scan.tif#1", "ok"),

@@ -8,6 +8,7 @@ import pytest
 
 from core.errors import InputError
 from pipeline.files.documents import DocumentLimits, DocumentPage, Position
+from pipeline.files.passed_over import PassedOver
 from worker.guard.protocol import (
     LENGTHS,
     Answer,
@@ -37,6 +38,7 @@ def received(answer: Answer) -> Answer:
         DocumentPage("", "image/jpeg"),  # the document itself
         DocumentPage("a.png", "image/png", b""),
         DocumentPage("a.png", "image/png", bytes(range(256))),
+        PassedOver("b.pdf, notes.txt", "attachment", "It is attached."),
         End(),
     ],
 )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
-from pipeline.files.documents import DocumentLimits, open_document
+from pipeline.files.documents import DocumentLimits, only_pages, open_document
 from pipeline.placing.template import Template
 from pipeline.types import Box
 
@@ -93,7 +93,7 @@ def page_bytes(example: Example) -> bytes:
 
     Raises InputError where there is no such page.
     """
-    frames = open_document(example.file, DocumentLimits())
+    frames = only_pages(open_document(example.file, DocumentLimits()))
     page = next(itertools.islice(frames, example.page - 1, None), None)
     if page is None:
         raise InputError(f"{example.file.name} has no page {example.page}.")

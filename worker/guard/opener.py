@@ -15,6 +15,7 @@ from pipeline.files.documents import (
     Position,
     too_many_pages,
 )
+from pipeline.files.passed_over import PassedOver
 from worker.guard.process import ChildDiedError, GuardedProcess
 from worker.guard.protocol import At, End, Request
 
@@ -51,8 +52,8 @@ class DocumentOpener:
         )
         return cls(limits, settings.decode_seconds, settings.decode_memory)
 
-    def open(self, path: Path) -> Iterator[DocumentPage]:
-        """Yield the pages of a document, as `pipeline.files.documents.open_document` does.
+    def open(self, path: Path) -> Iterator[DocumentPage | PassedOver]:
+        """Yield what is in a document, as `pipeline.files.documents.open_document` does.
 
         A page that kills the child, or that takes it too long or too much memory, becomes a page
         with an error, and the pages behind it follow. If it was the document as a whole,
@@ -65,7 +66,7 @@ class DocumentOpener:
         while True:
             child = self._ready_child()
             at: At | None = None  # what the child is opening
-            done: At | None = None  # what its last page came from
+            done: At | None = None  # where its last page, or what it passed over, came from
             ended = False
             try:
                 child.ask(Request(path, self._limits, start))
@@ -80,6 +81,9 @@ class DocumentOpener:
                     elif isinstance(answer, DocumentPage):
                         done = at
                         pages = self._count(pages)
+                        yield answer
+                    elif isinstance(answer, PassedOver):
+                        done = at
                         yield answer
             except ChildDiedError as death:
                 deaths += 1

@@ -15,6 +15,7 @@ from typing import Any
 
 from core.errors import InputError
 from pipeline.files.documents import DocumentLimits, DocumentPage, Position
+from pipeline.files.passed_over import PassedOver
 
 LENGTHS = struct.Struct(">II")
 OUT_OF_MEMORY = 77  # the child's exit status then; nothing else uses it
@@ -50,7 +51,7 @@ class End:
     error: InputError | None = None
 
 
-Answer = Ready | At | DocumentPage | End
+Answer = Ready | At | DocumentPage | PassedOver | End
 
 
 def encode_request(request: Request) -> bytes:
@@ -85,6 +86,8 @@ def _header(answer: Answer) -> tuple[dict[str, Any], bytes]:
             return {"kind": "at", "label": label, "media_type": media_type, "position": at}, b""
         case End(error):
             return {"kind": "end", "error": _encode_error(error)}, b""
+        case PassedOver():
+            return {"kind": "passed-over"} | asdict(answer), b""
         case DocumentPage(label, media_type, data, error):
             page = {
                 "kind": "page",
@@ -106,6 +109,8 @@ def decode_answer(encoded: bytes | bytearray, data: bytes) -> Answer:
             return At(Position(**header["position"]), header["label"], header["media_type"])
         case "end":
             return End(_decode_error(header["error"]))
+        case "passed-over":
+            return PassedOver(header["name"], header["code"], header["reason"])
         case _:
             return DocumentPage(
                 header["label"],
