@@ -21,6 +21,9 @@ class ReviewReason(StrEnum):
     UNSEEN = "unseen"
     STRUCK_OUT = "struck-out"
     OVERWRITTEN = "overwritten"
+    MAYBE_PRINT = "maybe-print"
+    TORN = "torn"
+    FOLLOWS_BOX = "follows-box"
 
 
 def review_reason(

@@ -14,6 +14,7 @@ import numpy as np
 
 from core.policy import ReviewReason
 from pipeline.cleaning.clean import CleanStrip, cell_count, clean_strip
+from pipeline.cleaning.paper import is_blank
 from pipeline.grammar.base import Grammar
 from pipeline.readers.alteration import detect_alterations
 from pipeline.readers.base import BOTH, GLYPH, MAX_ALTERNATIVES, STRIP, FieldStrip, Hypotheses
@@ -21,6 +22,7 @@ from pipeline.readers.confidence import EvidenceWeights, candidates, rank
 from pipeline.readers.glyph import read_glyphs
 from pipeline.readers.loaded import Readers
 from pipeline.readers.runtime import Model
+from pipeline.readers.segments import read_segments
 from pipeline.readers.strip import read_ctc
 from pipeline.types import Alternative, FieldReading
 
@@ -35,6 +37,11 @@ UNPROVEN_FACTOR: Final = 0.5
 # overwritten, so there the detector must be surer.
 STRUCK_OUT: Final = 0.5
 OVERWRITTEN: Final = 0.97
+
+# What speaks against an empty field of one digit: sides of its box that differ so much in
+# thickness, or ink as large as this share of the strip's height.
+UNEVEN_BOX: Final = 1.35
+MARK: Final = 0.2
 
 # What must be seen of a field that is called empty.
 MIN_ROWS: Final = 12  # pixels: in a lower strip no digit is legible
@@ -83,8 +90,11 @@ def conclude(
                 for each in zip(fields, by_glyphs, by_ctc, strict=True)
             ]
     read = [
-        cap_without_decimal_point(require_sight_of_empty(reading, field), field.grammar)
-        for reading, field in zip(read, fields, strict=True)
+        cap_without_decimal_point(
+            doubt_one_digit(require_sight_of_empty(reading, field), field, clean),
+            field.grammar,
+        )
+        for reading, field, clean in zip(read, fields, cleaned, strict=True)
     ]
     return block_altered(read, fields, cleaned, readers.alteration)
 
@@ -114,7 +124,7 @@ def combine(
         reader=BOTH,
     )
     contradicted = best.value == "" and by_glyphs.raw != "" and field.paper is not None
-    return _unproven(reading) if contradicted else reading
+    return unproven(reading) if contradicted else reading
 
 
 def from_one_reader(field: FieldStrip, seen: Hypotheses, reader: str) -> FieldReading:
@@ -143,6 +153,42 @@ def _nothing_legal(field: FieldStrip, raw: str, reader: str) -> FieldReading:
     """Return the reading of a field with writing in it that the grammar does not allow."""
     name, box, rule = field.strip.name, field.strip.box, field.grammar.name
     return FieldReading(name, None, raw, 0.0, (), box, rule=rule, reader=reader)
+
+
+def doubt_one_digit(reading: FieldReading, field: FieldStrip, clean: CleanStrip) -> FieldReading:
+    """Block the reading of one digit that may follow its box or the guides in it.
+
+    A digit drawn along guides is unlike any that the networks know: where its segments make another
+    digit than they read, either may be right. A field is empty only if all ink is an even box.
+    """
+    if cell_count(field.grammar) != 1 or reading.blocked is not None:
+        return reading
+    segments = None
+    if clean.box is not None:
+        segments = read_segments(clean.ink.mask, clean.ink.stroke)
+    followed = clean.box is not None and clean.box.followed
+    if reading.value and segments in (None, reading.value) and not followed:
+        return reading
+    if reading.value == "" and not _is_marked(field, clean):
+        return reading
+    doubtful = unproven(reading)
+    if segments is not None and not reading.value:  # what is drawn is not nothing
+        drawn = Alternative(segments, UNPROVEN_FACTOR)
+        alternatives = (drawn, *doubtful.alternatives)[:MAX_ALTERNATIVES]
+        doubtful = replace(
+            doubtful, value=segments, confidence=UNPROVEN_FACTOR, alternatives=alternatives
+        )
+    return replace(doubtful, blocked=ReviewReason.FOLLOWS_BOX)
+
+
+def _is_marked(field: FieldStrip, clean: CleanStrip) -> bool:
+    """Say whether there is more in a strip of one digit than an even box."""
+    if clean.box is not None and clean.box.unevenness >= UNEVEN_BOX:
+        return True
+    ys, xs = np.nonzero(clean.ink.mask)
+    if len(ys) == 0:  # no ink at all, or too little of it stands out
+        return clean.box is None and clean.ink.contrast == 0 and not is_blank(field.strip.grey)
+    return bool(max(np.ptp(ys), np.ptp(xs)) >= MARK * len(clean.ink.mask))
 
 
 def require_sight_of_empty(reading: FieldReading, field: FieldStrip) -> FieldReading:
@@ -201,10 +247,11 @@ def cap_without_decimal_point(reading: FieldReading, grammar: Grammar) -> FieldR
     """Lower the confidence of a value without a decimal point where `grammar` allows one."""
     if not reading.value or "." in reading.value or "." not in grammar.value_characters():
         return reading
-    return _unproven(reading)
+    return unproven(reading)
 
 
-def _unproven(reading: FieldReading) -> FieldReading:
+def unproven(reading: FieldReading) -> FieldReading:
+    """Return `reading` half as sure: a person must look at it, however sure the readers are."""
     return replace(
         reading,
         confidence=UNPROVEN_FACTOR * reading.confidence,

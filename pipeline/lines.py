@@ -8,8 +8,11 @@ from typing import Final
 
 import numpy as np
 
+from core.policy import ReviewReason
 from pipeline.cleaning.clean import CleanStrip
-from pipeline.fields import conclude
+from pipeline.fields import conclude, unproven
+from pipeline.handwriting import ENOUGH_DIGITS, are_handwritten, line_shape
+from pipeline.placing.layout import PageLines
 from pipeline.readers.base import FieldStrip, Hypotheses
 from pipeline.readers.glyph import read_glyphs
 from pipeline.readers.loaded import Readers
@@ -25,15 +28,50 @@ SURELY_DIGITS: Final = 0.9
 
 
 def read_lines(
-    lines: Sequence[FieldStrip], cleaned: Sequence[CleanStrip], readers: Readers
+    page: PageLines,
+    fields: Sequence[FieldStrip],
+    cleaned: Sequence[CleanStrip],
+    readers: Readers,
 ) -> list[FieldReading]:
-    """Read the lines of one page that the glyph reader takes for digits: `line-1`, `line-2`, ..."""
-    seen = read_glyphs(lines, cleaned, readers.glyph)
+    """Read the lines of one page that the glyph reader takes for digits: `line-1`, `line-2`, ...
+
+    `fields` are the strips of the page's lines. A line that may be print or a piece of larger
+    writing is blocked, and half as sure.
+    """
+    seen = read_glyphs(fields, cleaned, readers.glyph)
     kept = _like_digits(seen)
     read = conclude(
-        [lines[i] for i in kept], [cleaned[i] for i in kept], [seen[i] for i in kept], readers
+        [fields[i] for i in kept], [cleaned[i] for i in kept], [seen[i] for i in kept], readers
     )
-    return [replace(line, name=f"line-{number}") for number, line in enumerate(read, start=1)]
+    reasons = _reasons(page, seen, kept)
+    return [
+        replace(_blocked(line, reason), name=f"line-{number}")
+        for number, (line, reason) in enumerate(zip(read, reasons, strict=True), start=1)
+    ]
+
+
+def _reasons(
+    page: PageLines, seen: Sequence[Hypotheses], kept: Sequence[int]
+) -> list[ReviewReason | None]:
+    """Return why the value of each line in `kept` must not be released."""
+    rejected = set(range(len(seen))) - set(kept)
+    letters = [*page.text_heights]
+    letters += [page.lines[i].height for i in rejected if page.lines[i].pieces >= ENOUGH_DIGITS]
+    shapes = [line_shape(seen[i].glyphs) for i in kept]
+    reasons: list[ReviewReason | None] = []
+    for i, by_hand in zip(kept, are_handwritten(shapes, letters), strict=True):
+        if page.lines[i].torn:
+            reasons.append(ReviewReason.TORN)
+        elif page.lines[i].misfit or not by_hand:
+            reasons.append(ReviewReason.MAYBE_PRINT)
+        else:
+            reasons.append(None)
+    return reasons
+
+
+def _blocked(line: FieldReading, reason: ReviewReason | None) -> FieldReading:
+    """Return `line` blocked for `reason`. That a line holds no number needs no proof."""
+    return line if reason is None or not line.value else replace(unproven(line), blocked=reason)
 
 
 def _like_digits(lines: Sequence[Hypotheses]) -> list[int]:

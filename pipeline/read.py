@@ -7,7 +7,7 @@ The stages in their order, a folder each: decode (`files`), place and cut (`plac
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 
@@ -23,7 +23,7 @@ from pipeline.grammar.base import ANY_DIGITS, Grammar
 from pipeline.lines import read_lines
 from pipeline.micr import read_micr_fields
 from pipeline.placing.choose import choose_template
-from pipeline.placing.layout import find_text_lines
+from pipeline.placing.layout import PageLines, find_text_lines
 from pipeline.placing.register import Placement, turn_page
 from pipeline.placing.strips import cut_strips
 from pipeline.placing.template import Template
@@ -64,7 +64,8 @@ def read_pages(
     on_stage("clean")
     if templates is None:
         read = [
-            read_lines(page.fields, own, readers) for page, own in zip(cut, cleaned, strict=True)
+            read_lines(page.lines, page.fields, own, readers)
+            for page, own in zip(cut, cleaned, strict=True)
         ]
     else:
         read = _read_together(cut, cleaned, readers)
@@ -104,6 +105,7 @@ class _CutPage:
     template: Template | None = None
     fields: Sequence[FieldStrip] = ()
     micr: Sequence[FieldReading] = ()  # the fields of the E-13B line
+    lines: PageLines = field(default_factory=PageLines)  # what `fields` are without a template
 
 
 def _cut_page(
@@ -121,7 +123,7 @@ def _cut_page(
         height, width = page.grey.shape
         reading = replace(reading, width=width, height=height)
         if templates is None:
-            return _CutPage(reading, fields=_cut_lines(page, readers, on_stage))
+            return _cut_lines(reading, page, readers, on_stage)
         number = image.number if isinstance(image, EncodedPage) else None
         template, placement = choose_template(page, templates.templates, number=number)
         on_stage("place")
@@ -148,10 +150,11 @@ def _decoded(image: bytes | EncodedPage | Page, max_pixels: int) -> Page:
     return decode_page(image, max_pixels=max_pixels)
 
 
-def _cut_lines(page: Page, readers: Readers, on_stage: OnStage) -> list[FieldStrip]:
-    lines = find_text_lines(page, readers.glyph.probabilities)
+def _cut_lines(reading: PageReading, page: Page, readers: Readers, on_stage: OnStage) -> _CutPage:
+    found = find_text_lines(page, readers.glyph.probabilities)
     on_stage("place")
-    return [FieldStrip(strip, ANY_DIGITS, ruled=False) for strip in lines]
+    fields = [FieldStrip(line.strip, ANY_DIGITS, ruled=False) for line in found.lines]
+    return _CutPage(reading, fields=fields, lines=found)
 
 
 def _cut_fields(

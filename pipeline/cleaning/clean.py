@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.cleaning.box import DigitBox, find_digit_box
 from pipeline.cleaning.captions import erase_captions
 from pipeline.cleaning.comb import Comb, find_comb
 from pipeline.cleaning.comb_grid import MIN_CELLS
@@ -38,11 +39,15 @@ from pipeline.types import Image
 
 @dataclass(frozen=True, slots=True)
 class CleanStrip:
-    """A field without its print: `grey` (h, w) as cut, `ink` at its working scale, and its comb."""
+    """A field without its print: `grey` (h, w) as cut, `ink` at its working scale, and its comb.
+
+    `box` is the printed box around a field of one digit, in pixels of the ink.
+    """
 
     grey: Image
     ink: Ink
     comb: Comb | None = None  # in pixels of `grey`
+    box: DigitBox | None = None
 
 
 def cell_count(grammar: Grammar) -> int | None:
@@ -55,10 +60,13 @@ def cell_count(grammar: Grammar) -> int | None:
 def clean_strip(grey: Image, *, ruled: bool = True, cells: int | None = None) -> CleanStrip:
     """Return `grey`, (h, w) uint8 of any size on dark or light paper, without its print.
 
-    A strip that is not `ruled` holds no rules, and none are looked for. `cells` is the number of a
-    comb's cells where it is known. A strip in which nothing is found comes back as it is.
+    A strip that is not `ruled` holds no rules, and none are looked for but a box around one digit.
+    `cells` is the number of a comb's cells where it is known. A strip in which nothing is found
+    comes back as it is.
     """
     ink = separate_ink(grey)
+    if cells == 1 and (box := find_digit_box(ink.mask)) is not None:
+        return _within_box(grey, ink, box)
     if not ruled or not ink.mask.any():
         return CleanStrip(grey, ink)
     rules = find_strip_rules(ink.mask)
@@ -79,6 +87,24 @@ def clean_strip(grey: Image, *, ruled: bool = True, cells: int | None = None) ->
         mask = erase_captions(mask, ink.soft, comb)
     painted = _paint_over(grey, ink.mask, mask, rules, borders)
     return CleanStrip(painted, ink.with_mask(mask), comb_of_grey)
+
+
+def _within_box(grey: Image, ink: Ink, box: DigitBox) -> CleanStrip:
+    """Return the strip with paper in place of the box and of all beyond it."""
+    room = np.s_[box.top : box.bottom, box.left : box.right]
+    mask = np.zeros_like(ink.mask)
+    mask[room] = ink.mask[room]
+    inside = np.zeros_like(ink.mask)
+    inside[room] = 255
+    size = grey.shape[::-1]
+    outside: Mask = cv2.resize(inside, size, interpolation=cv2.INTER_NEAREST) == 0
+    written: Mask = _mask_on_strip(ink.mask, grey.shape, ink.scale) > 0
+    window = 2 * max(4, round(0.15 * len(grey))) + 1
+    mean = cv2.mean(grey, as_image((~outside & ~written).astype(np.uint8)))[0]
+    painted = fill_with_paper(
+        grey, outside, ~outside & ~written, window=window, least_share=0.02, otherwise=mean
+    )
+    return CleanStrip(painted, ink.with_mask(mask), box=box)
 
 
 def _find_comb(ink: Ink, rules: StripRules, reduction: int, cells: int | None) -> Comb | None:

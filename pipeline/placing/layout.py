@@ -34,6 +34,11 @@ _SAMPLED: Final = 8  # pieces of a line
 _MIN_KNOWN: Final = 0.80
 _MIN_KNOWN_LONG: Final = 0.87
 _DIGIT_STROKES: Final = 12  # the height of a digit in widths of its stroke
+_TORN_GAP: Final = 0.4  # heights of a piece: what is nearer belongs to the same writing
+_LEVEL: Final = 0.08  # widths of a letter: what type is off its base line, all but descenders
+_MAX_BESIDE: Final = 2  # letters of such a text in one line: an i and its dot
+_MIN_STACK: Final = 4  # letters of such a text
+_MIN_TORN: Final = 4  # pixels: smaller foreign ink is a speck
 _MIN_RULE: Final = 2.5  # heights of a digit: a straight run this long is a rule
 
 
@@ -45,8 +50,36 @@ class _InkPiece:
     box: Box
 
 
-def find_text_lines(page: Page, probabilities: Probabilities) -> list[Strip]:
-    """Return the lines of a page that may be handwritten digits as strips, in reading order.
+@dataclass(frozen=True, slots=True)
+class TextLine:
+    """The strip of a line that may be handwritten digits, and what is known of its ink.
+
+    `height` is that of its higher pieces, in pixels of the page. With `torn`, other ink goes on
+    where its own ends: it may be a piece of larger writing. With `misfit`, it can be no number: a
+    piece is the outline of a box, or the line is part of a text that stands on its side.
+    """
+
+    strip: Strip
+    pieces: int
+    height: float
+    torn: bool = False
+    misfit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PageLines:
+    """The lines of a page that may be digits, in reading order.
+
+    `text_heights` are the heights of letters in the lines that were left out as print, in pixels
+    of the page.
+    """
+
+    lines: tuple[TextLine, ...] = ()
+    text_heights: tuple[float, ...] = ()
+
+
+def find_text_lines(page: Page, probabilities: Probabilities) -> PageLines:
+    """Return the lines of a page that may be handwritten digits.
 
     They are named `line-1`, `line-2` and so on. Pieces of ink belong to one line if they overlap in
     height and are no farther apart than one and a half digits. Only the reading of a line decides
@@ -58,26 +91,43 @@ def find_text_lines(page: Page, probabilities: Probabilities) -> list[Strip]:
     scale = min(1.0, LAYOUT_LONG_SIDE / max(page.grey.shape))
     ink = separate_ink(resize(page.grey, scale), enlarge=False)
     if not ink.mask.any():
-        return []
-    pieces, labels = _find_pieces(_remove_rules(ink.mask, ink.stroke))
-    groups = group_into_lines([piece.box for piece in pieces])
-    lines = [[pieces[index] for index in group] for group in groups if len(group) <= _MAX_PIECES]
-    lines = _drop_print(lines, labels, ink.soft, probabilities)
+        return PageLines()
+    pieces, labels, others = _find_pieces(_remove_rules(ink.mask, ink.stroke))
+    groups = [[pieces[i] for i in group] for group in group_into_lines([p.box for p in pieces])]
+    print_lines = _are_print(groups, labels, ink.soft, probabilities)
+    lines = [group for group, is_print in zip(groups, print_lines, strict=True) if not is_print]
+    sideways = _find_sideways(groups)
     order = reading_order([union(piece.box for piece in line) for line in lines])[:_MAX_LINES]
-    return [
-        _cut_line(page, lines[index], labels, ink, scale * ink.scale, f"line-{number}")
-        for number, index in enumerate(order, start=1)
+    found = []
+    for number, index in enumerate(order, start=1):
+        line = lines[index]
+        found.append(
+            TextLine(
+                _cut_line(page, line, labels, ink, scale * ink.scale, f"line-{number}"),
+                pieces=len(line),
+                height=_letter_height(line) / (scale * ink.scale),
+                torn=_is_torn(line, others),
+                misfit=any(p.label in sideways or _is_box(p, labels) for p in line),
+            )
+        )
+    text = [
+        _letter_height(group) / (scale * ink.scale)
+        for group, out in zip(groups, print_lines, strict=True)
+        if out
     ]
+    return PageLines(tuple(found), tuple(text))
 
 
-def _drop_print(
+def _are_print(
     lines: list[list[_InkPiece]],
     labels: NDArray[np.int32],
     soft: Image,
     probabilities: Probabilities,
-) -> list[list[_InkPiece]]:
-    """Return the lines without those that are print, judged by a sample of their pieces."""
-    samples = [_sample_pieces(line) if len(line) >= _MIN_JUDGED else [] for line in lines]
+) -> list[bool]:
+    """Say of each line whether it is print: too long, or with few pieces that are known."""
+    samples = [
+        _sample_pieces(line) if _MIN_JUDGED <= len(line) <= _MAX_PIECES else [] for line in lines
+    ]
     glyphs = []
     for piece in (piece for sample in samples for piece in sample):
         x, y = int(piece.box.x), int(piece.box.y)
@@ -85,15 +135,13 @@ def _drop_print(
         glyphs.append(
             normalise_glyph(np.where(labels[part] == piece.label, soft[part], np.uint8(0)))
         )
-    if not glyphs:
-        return lines
-    sure = iter(probabilities(np.stack(glyphs)).max(axis=1))
-    kept = []
+    sure = iter(probabilities(np.stack(glyphs)).max(axis=1) if glyphs else [])
+    found = []
     for line, sample in zip(lines, samples, strict=True):
         known = float(np.mean([next(sure) for _ in sample])) if sample else 1.0
-        if known >= (_MIN_KNOWN_LONG if len(line) > _LONG_LINE else _MIN_KNOWN):
-            kept.append(line)
-    return kept
+        least = _MIN_KNOWN_LONG if len(line) > _LONG_LINE else _MIN_KNOWN
+        found.append(len(line) > _MAX_PIECES or known < least)
+    return found
 
 
 def _sample_pieces(line: list[_InkPiece]) -> list[_InkPiece]:
@@ -171,8 +219,11 @@ def _straight_runs(mask: Image, rows: int, columns: int) -> Image:
     return as_image(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((rows, columns), np.uint8)))
 
 
-def _find_pieces(mask: Image) -> tuple[list[_InkPiece], NDArray[np.int32]]:
-    """Return what may be a digit or a part of one, and the labels of all pieces of `mask`."""
+def _find_pieces(mask: Image) -> tuple[list[_InkPiece], NDArray[np.int32], NDArray[np.int32]]:
+    """Return what may be a digit or a part of one, the labels of all pieces, and their boxes.
+
+    The boxes are (n, 5): x, y, w, h and the number of pixels of label 0 (the paper), 1, ...
+    """
     rows, columns = mask.shape
     joined = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     _, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
@@ -182,7 +233,73 @@ def _find_pieces(mask: Image) -> tuple[list[_InkPiece], NDArray[np.int32]]:
         solid = area > 0.85 * w * h and min(w, h) > _MIN_PIECE
         if h >= _MIN_PIECE and not whole and not solid and w <= 8 * h and h <= 12 * w:
             pieces.append(_InkPiece(label, Box(float(x), float(y), float(w), float(h))))
-    return pieces, np.asarray(labels, np.int32)
+    return pieces, np.asarray(labels, np.int32), np.asarray(stats, np.int32)
+
+
+def _letter_height(line: list[_InkPiece]) -> float:
+    """Return about how high the capital letters of a line of text are."""
+    return float(np.quantile([piece.box.h for piece in line], 0.8))
+
+
+def _find_sideways(lines: list[list[_InkPiece]]) -> set[int]:
+    """Return the labels of the pieces of text that stands on its side.
+
+    Its letters stand one above the other, at most two side by side, and most of them end on a
+    straight line to the left or to the right, which is their base line.
+    """
+    pieces = [piece for line in lines if len(line) <= _MAX_BESIDE for piece in line]
+    turned = [Box(p.box.y, p.box.x, p.box.h, p.box.w) for p in pieces]
+    sideways = set()
+    for stack in group_into_lines(turned):
+        boxes = np.array([(turned[i].y, turned[i].h) for i in stack])
+        width = float(np.median(boxes[:, 1]))
+        for edge in (boxes[:, 0], boxes.sum(axis=1)):
+            level = np.abs(edge - np.median(edge)) <= max(1.0, _LEVEL * width)
+            if level.sum() >= max(_MIN_STACK, 0.5 * len(stack)):
+                sideways |= {pieces[i].label for i in stack}
+    return sideways
+
+
+def _is_torn(line: list[_InkPiece], others: NDArray[np.int32]) -> bool:
+    """Say whether ink of no small size that is not the line's goes on above or below a piece."""
+    own = [piece.label for piece in line]
+    around = union(piece.box for piece in line)
+    x, y, w, h, _ = others.T
+    near = (x < around.x + around.w) & (x + w > around.x) & (np.maximum(w, h) >= _MIN_TORN)
+    near &= (y < around.y + 2 * around.h) & (y + h > around.y - around.h)
+    near[[0, *own]] = False
+    x, y, w, h, _ = others[near].T
+    tallest = max(piece.box.h for piece in line)
+    for piece in line:
+        box = piece.box
+        shared_x = np.minimum(x + w, box.x + box.w) - np.maximum(x, box.x)
+        shared_y = np.minimum(y + h, box.y + box.h) - np.maximum(y, box.y)
+        above = (shared_x > 0.3 * np.minimum(w, box.w)) & (-shared_y < _TORN_GAP * box.h)
+        beside = (shared_y > 0.5 * np.minimum(h, box.h)) & (-shared_x < tallest)
+        beside &= h >= 0.5 * tallest
+        if (above & (np.maximum(w, h) >= 0.2 * box.h) | beside).any():
+            return True
+    return False
+
+
+def _is_box(piece: _InkPiece, labels: NDArray[np.int32]) -> bool:
+    """Say whether a piece has ink all along its four sides and in its corners."""
+    box = piece.box
+    x, y, w, h = (round(side) for side in (box.x, box.y, box.w, box.h))
+    own = labels[y : y + h, x : x + w] == piece.label
+    across, down = max(2, round(0.15 * w)), max(2, round(0.15 * h))
+    sides = (
+        own[:down].any(axis=0),
+        own[-down:].any(axis=0),
+        own[:, :across].any(axis=1),
+        own[:, -across:].any(axis=1),
+    )
+    corners = (
+        own[rows, columns].any()
+        for rows in (slice(down), slice(-down, None))
+        for columns in (slice(across), slice(-across, None))
+    )
+    return all(corners) and all(float(side.mean()) >= 0.9 for side in sides)
 
 
 def _cut_line(

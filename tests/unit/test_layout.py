@@ -8,8 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.placing.layout import MAX_DIGIT_HEIGHT, find_text_lines, group_into_lines
-from pipeline.types import Box, Image, Page
+from pipeline.placing.layout import (
+    MAX_DIGIT_HEIGHT,
+    Probabilities,
+    find_text_lines,
+    group_into_lines,
+)
+from pipeline.types import Box, Image, Page, Strip
 
 
 def _row(y: float, count: int, *, height: float = 40, x: float = 50) -> list[Box]:
@@ -36,6 +41,10 @@ def _write(page: Image, x: int, y: int, count: int, *, size: int = 22) -> None:
         cv2.ellipse(
             page, (x + 3 * size * i, y), (round(0.6 * size), size), 10, 0, 300, 40, size // 5
         )
+
+
+def _strips(page: Image, network: Probabilities = _known) -> list[Strip]:
+    return [line.strip for line in find_text_lines(Page(page), network).lines]
 
 
 @settings(max_examples=50)
@@ -68,7 +77,7 @@ def test_lines_come_in_reading_order_and_hold_their_digits() -> None:
     _write(page, 100, 400, 3)
     _write(page, 500, 120, 4)
     _write(page, 100, 120, 5)
-    strips = find_text_lines(Page(page), _known)
+    strips = _strips(page)
     assert [strip.name for strip in strips] == ["line-1", "line-2", "line-3"]
     for strip, (x, y, count) in zip(
         strips, ((100, 120, 5), (500, 120, 4), (100, 400, 3)), strict=True
@@ -84,7 +93,7 @@ def test_a_box_around_the_digits_is_no_part_of_the_line() -> None:
     page = _paper()
     cv2.rectangle(page, (90, 180), (500, 260), 60, 2)
     _write(page, 140, 220, 5)
-    (strip,) = find_text_lines(Page(page), _known)
+    (strip,) = _strips(page)
     assert strip.box.x > 95
     assert strip.box.x + strip.box.w < 495
 
@@ -92,9 +101,9 @@ def test_a_box_around_the_digits_is_no_part_of_the_line() -> None:
 def test_a_rule_is_painted_over_and_the_digits_on_it_are_not() -> None:
     page = _paper()
     _write(page, 140, 220, 5)
-    alone = find_text_lines(Page(page), _known)[0].grey
+    alone = _strips(page)[0].grey
     cv2.line(page, (60, 225), (800, 225), 60, 2)
-    (strip,) = find_text_lines(Page(page), _known)
+    (strip,) = _strips(page)
     rule = 225 - round(strip.box.y)
     columns = strip.grey[rule - 1 : rule + 2].min(axis=0)
     assert (columns > 200).mean() > 0.5  # between the digits there is paper
@@ -105,7 +114,7 @@ def test_a_neighbour_is_painted_over() -> None:
     page = _paper()
     _write(page, 140, 220, 4)
     cv2.rectangle(page, (357, 205), (369, 250), 30, cv2.FILLED)  # solid: no digit
-    (strip,) = find_text_lines(Page(page), _known)
+    (strip,) = _strips(page)
     assert strip.box.x + strip.box.w > 360
     assert strip.grey[:, 355 - round(strip.box.x) :].min() > 200
 
@@ -114,19 +123,59 @@ def test_a_line_that_the_network_knows_little_of_is_print_if_it_is_long_enough_t
     page = _paper()
     _write(page, 100, 120, 9)
     _write(page, 100, 400, 3)
-    assert len(find_text_lines(Page(page), _known)) == 2
-    (short,) = find_text_lines(Page(page), _unknown)
+    assert len(_strips(page)) == 2
+    (short,) = _strips(page, _unknown)
     assert short.box.y > 300
 
 
 def test_large_digits_are_reduced() -> None:
     page = _paper(1500, 1800)
     _write(page, 300, 700, 4, size=100)
-    (strip,) = find_text_lines(Page(page), _known)
+    (strip,) = _strips(page)
     assert strip.box.h > 200
     reduction = strip.grey.shape[0] / strip.box.h
     assert abs(reduction * 200 - MAX_DIGIT_HEIGHT) < 8
 
 
 def test_an_empty_page_has_no_lines() -> None:
-    assert find_text_lines(Page(np.full((500, 400), 240, np.uint8)), _known) == []
+    assert _strips(np.full((500, 400), 240, np.uint8)) == []
+
+
+def test_the_height_of_letters_that_were_left_out_is_known() -> None:
+    page = _paper()
+    _write(page, 100, 120, 9)
+    (height,) = find_text_lines(Page(page), _unknown).text_heights
+    assert abs(height - 48) < 6
+
+
+def test_a_piece_with_other_ink_close_below_is_torn() -> None:
+    page = _paper()
+    _write(page, 140, 120, 3)
+    _write(page, 140, 300, 3)
+    cv2.line(page, (200, 330), (214, 330), 40, 4)  # too low for a digit, and so not of the line
+    above, below = find_text_lines(Page(page), _known).lines
+    assert not above.torn
+    assert below.torn
+
+
+def test_the_outline_of_a_box_fits_no_number() -> None:
+    page = _paper()
+    cv2.rectangle(page, (140, 200), (170, 230), 40, 2)
+    _write(page, 140, 400, 1)
+    box, digit = find_text_lines(Page(page), _known).lines
+    assert box.misfit
+    assert not digit.misfit
+
+
+def test_text_on_its_side_fits_no_number() -> None:
+    text = np.full((60, 500), 235, np.uint8)
+    cv2.putText(text, "enormous zero", (10, 40), cv2.FONT_HERSHEY_SIMPLEX, 1.2, 40, 3)
+    page = _paper(900, 900)
+    page[200:700, 50:110] = cv2.rotate(text, cv2.ROTATE_90_COUNTERCLOCKWISE)
+    for row in range(5):  # a column of written digits does not stand on a line
+        _write(page, 500 + 9 * (row * row % 4), 100 + 80 * row, 1)
+    lines = find_text_lines(Page(page), _known).lines
+    sideways = [line for line in lines if line.strip.box.x < 200]
+    assert len(sideways) > 4
+    assert all(line.misfit for line in sideways)
+    assert not any(line.misfit for line in lines if line.strip.box.x > 200)
