@@ -157,7 +157,7 @@ def _fit_templates(page: Page, templates: Sequence[Template]) -> list[_Fit]:
                 promised[template.name] <= (best - MARGIN if winner else MARGIN) and not rival
             ):
                 continue
-            fit = fits[template.name] = view.fit(template, promised[template.name])
+            fit = fits[template.name] = view.fit(template)
             if fit.evidence >= best:
                 best, winner = fit.evidence, template
     return [fits.get(template.name) or view.glanced(template) for template in templates]
@@ -191,12 +191,12 @@ class _View:
                 self._scores[name] = max(self._scores[name], score)
         return self._promises()
 
-    def fit(self, template: Template, promised: float) -> _Fit:
+    def fit(self, template: Template) -> _Fit:
         """Place a template, wherever and whichever way round it lies."""
-        fit = self._fit(template, promised, upside_down=False)
+        fit = self._fit(template, upside_down=False)
         if fit.placement is None and fit.score >= MIN_SCORE_TURNED[Anchors.FRAMES]:
             # Frames alone may look the same upside down; where they lie on the page does not.
-            other = self._fit(template, promised, upside_down=True)
+            other = self._fit(template, upside_down=True)
             if other.placement is not None:
                 error = TemplateError(
                     f"this page may be a '{template.name}' upside down, or another form: its"
@@ -207,7 +207,7 @@ class _View:
                 return _Fit(template, other.evidence, other.score, error=error)
         return fit
 
-    def _fit(self, template: Template, promised: float, *, upside_down: bool) -> _Fit:
+    def _fit(self, template: Template, *, upside_down: bool) -> _Fit:
         turns = 2 if upside_down else 0
         rules = self._rules and turn_page_rules(
             self._rules, self._page.grey.shape, turns, mirrored=False
@@ -217,7 +217,10 @@ class _View:
         except MismatchError as exc:
             return _Fit(template, -np.inf, exc.score, error=exc)
         except TemplateError as exc:
-            return _Fit(template, promised, 1.0, error=exc)
+            # The error tells no score. What was glanced of the template does, without the slack.
+            framed = template.anchors is Anchors.FRAMES
+            seen = evidence(template, self._scores[template.name]) if framed else MARGIN
+            return _Fit(template, seen, 1.0, error=exc)
         placement = replace(placement, turn=(placement.turn + turns) % 4)
         score = placement.score
         why = self._misfit(template, placement)
