@@ -117,7 +117,8 @@ class Bench:
         }
 
     def _images(self, data: bytes) -> Iterator[EncodedPage]:
-        for page in self._opener.open(self._path):
+        # To the end: a document that is left half way costs the child.
+        for page in list(self._opener.open(self._path)):
             if page.error is not None:
                 raise page.error
             yield EncodedPage(data if page.data is None else page.data, page.media_type)
