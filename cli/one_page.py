@@ -6,6 +6,7 @@ from pathlib import Path
 
 from core.errors import InputError
 from core.settings import load_settings
+from pipeline.files.documents import only_pages
 from pipeline.files.media import HEAD_BYTES, JPEG, PNG, sniff
 from pipeline.files.page import decode_page
 from pipeline.types import Page
@@ -26,7 +27,7 @@ def load_page(path: Path, number: int = 1) -> Page:
         raise InputError(f"{path} cannot be read ({exc.strerror}).") from exc
     pages = 0
     with DocumentOpener.from_settings(load_settings()) as opener:
-        for pages, page in enumerate(opener.open(path), 1):
+        for pages, page in enumerate(only_pages(opener.open(path)), 1):
             if pages < number:
                 continue
             if page.error is not None:

@@ -71,7 +71,7 @@ def test_the_batch_and_its_lists(api: Api, batch: dict[str, Any]) -> None:
     seen = api.get(path).json()
     assert seen["state"] == "reviewing"
     assert seen["percent"] == 100
-    assert seen["documents"] == {"total": 3, "stored": 0, "opened": 2, "failed": 1}
+    assert seen["documents"] == {"total": 3, "stored": 0, "opened": 2, "failed": 1, "copies": 0}
     assert (seen["pages"]["read"], seen["pages"]["failed"], seen["pages"]["total"]) == (1, 1, 2)
     assert (seen["fields"]["accepted"], seen["fields"]["review"]) == (1, 1)
     documents = api.items(f"{path}/documents")
