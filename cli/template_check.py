@@ -12,10 +12,15 @@ from cli.one_page import load_page
 from core.errors import ConfigError, InputError, TemplateError
 from pipeline.geometry import corners, transform_points
 from pipeline.placing.choose import choose_template, resembling
-from pipeline.placing.register import turn_page
+from pipeline.placing.register import is_checked, turn_page
 from pipeline.placing.template import Template
 from pipeline.placing.template_set import TemplateSet
 from pipeline.types import Box
+
+UNCHECKED = (
+    "With 'anchors: page', nothing printed confirms where the fields lie, so no field is released"
+    " without a person. List printed boxes under 'frames' to change that."
+)
 
 
 def check_templates(arguments: list[str], image: Path | None, out: Path) -> str:
@@ -51,6 +56,7 @@ def _summary(template: Template) -> list[str]:
             f"  {f.name:<{width}}  {f.grammar.name}{'' if f.required else '  (may be empty)'}"
             for f in template.fields
         ),
+        *([] if is_checked(template) else [UNCHECKED]),
     ]
 
 

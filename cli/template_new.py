@@ -10,10 +10,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from cli.one_page import load_page
+from cli.template_check import UNCHECKED
 from core.errors import InputError, TemplateError
 from pipeline.geometry import corners, intersection, transform_box, transform_points
 from pipeline.placing.propose import Kind, Proposal, Proposals, propose_fields
-from pipeline.placing.register import register
+from pipeline.placing.register import is_checked, register
 from pipeline.placing.template import NAME, NAME_RULE, Template, parse_template
 from pipeline.types import Box, Page
 
@@ -76,7 +77,8 @@ def new_template(
     return (
         f"{out} has {len(proposals.found)} fields ({counts}); {picture} shows them, numbered.\n"
         f"The template fits this page with a score of {score:.2f} (anchors: {template.anchors}).\n"
-        "Next, look at the picture. In the template, delete the fields that you do not need, name"
+        + ("" if is_checked(template) else f"{UNCHECKED}\n")
+        + "Next, look at the picture. In the template, delete the fields that you do not need, name"
         " the others and state what each may hold. Then:\n"
         f"  counterfoil template check {out} --image {image}\n"
         f"  counterfoil read --template {out} {image}"
@@ -129,6 +131,7 @@ def template_text(proposals: Proposals, name: str, anchors: str) -> str:
         lines.append(
             "anchors: page   # the whole image is the page: too few printed boxes to place it by"
         )
+        lines.append("# Nothing printed confirms where the fields lie: a person sees every field.")
     else:
         lines.append(
             "anchors: frames   # the page is placed by its printed boxes, wherever they lie"

@@ -18,7 +18,12 @@ class ReviewReason(StrEnum):
     NO_THRESHOLD = "no-threshold"
     BELOW_THRESHOLD = "below-threshold"
     # What the pipeline found: such a field is never released, however sure its value.
-    UNSEEN = "unseen"
+    OFF_PAGE = "off-page"
+    CUT = "cut"
+    TOO_DARK = "too-dark"
+    TOO_FAINT = "too-faint"
+    TOO_SMALL = "too-small"
+    UNSURE_PLACE = "unsure-place"
     STRUCK_OUT = "struck-out"
     OVERWRITTEN = "overwritten"
     MAYBE_PRINT = "maybe-print"

@@ -24,6 +24,7 @@ from pipeline.readers.loaded import Readers
 from pipeline.readers.runtime import Model
 from pipeline.readers.segments import read_segments
 from pipeline.readers.strip import read_ctc
+from pipeline.sight import require_sight
 from pipeline.types import Alternative, FieldReading
 
 # The factor on the confidence of a value that a person must look at, however sure the readers are.
@@ -42,13 +43,6 @@ OVERWRITTEN: Final = 0.97
 # thickness, or ink as large as this share of the strip's height.
 UNEVEN_BOX: Final = 1.35
 MARK: Final = 0.2
-
-# What must be seen of a field that is called empty.
-MIN_ROWS: Final = 12  # pixels: in a lower strip no digit is legible
-MIN_PAPER: Final = 80.0  # of 255: on darker paper both readers take the ink for the paper
-# The share of the paper's tone by which the strip's tone may differ. Lost parts of an image are
-# black or mid-grey; shadows and tinted boxes are nearer to the paper.
-MAX_TONE_GAP: Final = 0.25
 
 
 def clean_fields(fields: Sequence[FieldStrip]) -> list[CleanStrip]:
@@ -91,7 +85,7 @@ def conclude(
             ]
     read = [
         cap_without_decimal_point(
-            doubt_one_digit(require_sight_of_empty(reading, field), field, clean),
+            doubt_one_digit(require_sight(reading, field), field, clean),
             field.grammar,
         )
         for reading, field, clean in zip(read, fields, cleaned, strict=True)
@@ -189,31 +183,6 @@ def _is_marked(field: FieldStrip, clean: CleanStrip) -> bool:
     if len(ys) == 0:  # no ink at all, or too little of it stands out
         return clean.box is None and clean.ink.contrast == 0 and not is_blank(field.strip.grey)
     return bool(max(np.ptp(ys), np.ptp(xs)) >= MARK * len(clean.ink.mask))
-
-
-def require_sight_of_empty(reading: FieldReading, field: FieldStrip) -> FieldReading:
-    """Return an empty reading without its value where the field's place could not be seen.
-
-    An empty value may be released, so it needs the same proof as a number: a field off the page, in
-    a part that the scanner lost, or too small or too dark to read is not an empty field.
-    """
-    if reading.value != "" or _is_seen(field):
-        return reading
-    return replace(
-        reading, value=None, confidence=0.0, alternatives=(), blocked=ReviewReason.UNSEEN
-    )
-
-
-def _is_seen(field: FieldStrip) -> bool:
-    if field.paper is None:
-        return True
-    grey = field.strip.grey
-    return (
-        field.on_page
-        and len(grey) >= MIN_ROWS
-        and field.paper >= MIN_PAPER
-        and abs(float(np.median(grey)) - field.paper) <= MAX_TONE_GAP * field.paper
-    )
 
 
 def block_altered(

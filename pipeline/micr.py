@@ -22,10 +22,10 @@ def read_micr_fields(
     """Read the fields that are parts of the E-13B line, in the template's order.
 
     `page` is the page after its quarter turns. A part that is missing from a line that was
-    understood whole is empty: banks leave out the account. Where no line was found, or where a
-    character of it could not be read or belongs to no part, a missing part has no value and
-    confidence 0. Raises TemplateError (code "template-mismatch") for a page that fits badly and
-    whose line is not one of this template's.
+    understood whole is empty: banks leave out the account. Where no line was found, or a required
+    part is missing too, or a character of the line could not be read or belongs to no part, a
+    missing part has no value and confidence 0. Raises TemplateError (code "template-mismatch") for
+    a page that fits badly and whose line is not one of this template's.
     """
     specs = [spec for spec in template.fields if spec.micr is not None]
     if template.micr is None or not specs:
@@ -38,7 +38,8 @@ def read_micr_fields(
             f"{placement.score:.0%} of its frames found, {MIN_SCORE_WITHOUT_LINE:.0%} needed "
             "without an E-13B line of this kind",
         )
-    return [_field(spec, line, place) for spec in specs]
+    whole = line is not None and line.understood and _has_required(line, specs)
+    return [_field(spec, line, place, whole=whole) for spec in specs]
 
 
 def _confirms(line: MicrReading | None, specs: Sequence[FieldSpec]) -> bool:
@@ -49,12 +50,17 @@ def _confirms(line: MicrReading | None, specs: Sequence[FieldSpec]) -> bool:
     return required <= read or (line is not None and OTHER in line.raw)
 
 
-def _field(spec: FieldSpec, line: MicrReading | None, place: Box) -> FieldReading:
+def _has_required(line: MicrReading, specs: Sequence[FieldSpec]) -> bool:
+    """Say whether the line has all parts that are never left out; else a part of it is hidden."""
+    return {spec.micr for spec in specs if spec.required} <= {part.name for part in line.parts}
+
+
+def _field(spec: FieldSpec, line: MicrReading | None, place: Box, *, whole: bool) -> FieldReading:
     if line is None:
         return _reading(spec, place, None)
     part = next((part for part in line.parts if part.name == spec.micr), None)
     if part is None:
-        return _reading(spec, line.box, "" if line.understood else None, line.confidence)
+        return _reading(spec, line.box, "" if whole else None, line.confidence)
     if part.value is None:
         return _reading(spec, part.box, None, raw=part.raw)
     if not spec.grammar.accepts(part.value):

@@ -15,10 +15,11 @@ import numpy as np
 
 from core.errors import InputError
 from core.limits import MAX_PAGE_PIXELS
+from core.policy import ReviewReason
 from pipeline.cleaning.clean import CleanStrip
 from pipeline.fields import clean_fields, read_fields
 from pipeline.files.page import decode_page
-from pipeline.geometry import transform_box, turn_box
+from pipeline.geometry import turn_box
 from pipeline.grammar.base import ANY_DIGITS, Grammar
 from pipeline.lines import read_lines
 from pipeline.micr import read_micr_fields
@@ -26,10 +27,11 @@ from pipeline.placing.choose import choose_template
 from pipeline.placing.layout import PageLines, find_text_lines
 from pipeline.placing.register import Placement, turn_page
 from pipeline.placing.strips import cut_strips
-from pipeline.placing.template import Template
+from pipeline.placing.template import FieldSpec, Template
 from pipeline.placing.template_set import TemplateSet
 from pipeline.readers.base import FieldStrip
 from pipeline.readers.loaded import Readers
+from pipeline.sight import Tones, beyond_edge, brighten, measure_tones
 from pipeline.types import Box, EncodedPage, FieldReading, Page, PageReading, Strip
 
 OnStage = Callable[[str], None]  # called with the name of each stage when it ends
@@ -169,15 +171,9 @@ def _cut_fields(
     micr = read_micr_fields(page, template, placement, readers.micr)
     on_stage("micr")
     specs = {spec.name: spec for spec in template.fields}
-    paper = _paper_of(page)
+    tones = measure_tones(page)
     fields = [
-        FieldStrip(
-            strip,
-            specs[strip.name].grammar,
-            ruled=True,
-            on_page=_is_on(page, transform_box(placement.matrix, placement.box(specs[strip.name]))),
-            paper=paper,
-        )
+        _place_strip(strip, specs[strip.name], page, placement, tones)
         for strip in cut_strips(page, template, placement)
     ]
     on_stage("cut")
@@ -185,15 +181,20 @@ def _cut_fields(
     return _CutPage(placed, template, fields, micr)
 
 
-def _paper_of(page: Page) -> float:
-    """Return the tone of the page's paper: most of its pixels are paper."""
-    return float(np.median(page.grey[::8, ::8]))
-
-
-def _is_on(page: Page, box: Box) -> bool:
-    """Say whether `box` lies wholly on the page, to a pixel."""
-    height, width = page.grey.shape
-    return min(box.x, box.y) >= -1 and box.x + box.w <= width + 1 and box.y + box.h <= height + 1
+def _place_strip(
+    strip: Strip, spec: FieldSpec, page: Page, placement: Placement, tones: Tones
+) -> FieldStrip:
+    """Return a strip with what is known of its place."""
+    unsure = ReviewReason.UNSURE_PLACE if spec.name in placement.unsure else None
+    return FieldStrip(
+        brighten(strip, tones),
+        spec.grammar,
+        ruled=True,
+        blocked=beyond_edge(page, placement, spec) or unsure,
+        paper=tones.paper,
+        tone=float(np.median(strip.grey)),
+        contrast=tones.contrast,
+    )
 
 
 def _read_together(

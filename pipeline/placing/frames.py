@@ -15,12 +15,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.geometry import Matrix, invert, scaling, transform_points, translation
+from pipeline.placing.edges import (
+    COARSE,
+    FINE,
+    SAMPLES,
+    Edges,
+    FrameEdges,
+    PaddedMask,
+    find_edges,
+    offsets,
+    pad,
+)
+from pipeline.placing.evidence import (
+    Candidate,
+    RuledLines,
+    cut_sides,
+    is_possible,
+    look_up,
+    lost_frames,
+    vague_frames,
+)
 from pipeline.placing.page_rules import RULES_LONG_SIDE, PageRules
-from pipeline.types import Box, Image
+from pipeline.placing.rivals import outdo_rivals
+from pipeline.types import Box
 
-_SAMPLES: Final = 12  # points looked at on each edge of a frame
-_COARSE: Final = 7  # pixels that a line may lie off a first guess of where it is
-_FINE: Final = 3  # pixels that it may lie off in the end
 _PAIRED: Final = 48  # the longest lines of page and template that first guesses are made from
 _SHORTLIST: Final = 150  # first guesses that are scored by many edges, not by a few
 _REFINED: Final = 6  # the best first guesses, which are refined
@@ -34,33 +52,22 @@ _MIN_AFFINE: Final = 16  # edges for an affine fit: a template of one frame must
 
 
 @dataclass(frozen=True, slots=True)
-class Edges:
-    """Edges of frames that run one way, as points on them: (edges, samples, 2), x before y."""
+class FrameMatch:
+    """Where a template's frames lie on a page.
 
-    points: NDArray[np.float64]
-    across: (
-        int  # the coordinate in which such an edge is thin: 1 for horizontal ones, 0 for vertical
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class PaddedMask:
-    """A mask of lines with a blank rim around it, flat, so that points may be looked up.
-
-    A point beyond the rim is looked up at its outer edge.
+    `matrix` leads from fractions of the template's page to pixels of the scan. `score` is the share
+    of the frames' edges that are found where they belong, 0 to 1. `doubt` says in words why they
+    may lie elsewhere, and `cut` at which sides the page seems to be cut off. `lost` and `vague` are
+    (frames,): frames that are missing from what is seen of the page, and frames whose place is not
+    confirmed by edges of their own, either way.
     """
 
-    pixels: Image  # (height * width,) of 0 or 1
-    width: int
-    rim: int
-    last: tuple[int, int]  # the largest x and y that may be looked up
-
-    def at(self, x: NDArray[np.intp], y: NDArray[np.intp], *, reach: int = 0) -> NDArray[np.intp]:
-        """Return the indices of points of the page, of which neighbours up to `reach` exist."""
-        rim = self.rim - reach
-        x = np.clip(x, -rim, self.last[0] - reach)
-        y = np.clip(y, -rim, self.last[1] - reach)
-        return (y + self.rim) * self.width + (x + self.rim)
+    matrix: Matrix
+    score: float
+    doubt: str | None
+    cut: tuple[str, ...]
+    lost: NDArray[np.bool_]
+    vague: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +104,7 @@ def glance(lines: LongLines, frames: Sequence[Box], page: tuple[float, float]) -
     tenth of the time of `match_frames`. `frames` and `page` are those of `match_frames`.
     """
     unit = RULES_LONG_SIDE / max(page)
-    edges = _edges(frames, scaling(page[0] * unit, page[1] * unit))
+    edges = find_edges(frames, scaling(page[0] * unit, page[1] * unit)).ways
     whole = min(lines.size[0] / page[0], lines.size[1] / page[1]) / unit
     _, hits = _score_guesses(lines, edges, whole, paired=_GLANCED, shortlist=_GLANCE_SHORTLIST)
     return float(hits.max()) / 2 if len(hits) else 0.0
@@ -107,92 +114,71 @@ def draw_rules(frames: Sequence[Box], page: tuple[float, float]) -> PageRules:
     """Return the ruled lines of an empty page that has these frames; see `match_frames`."""
     unit = RULES_LONG_SIDE / max(page)
     masks = []
-    for part in _edges(frames, scaling(page[0] * unit, page[1] * unit)):
+    for part in find_edges(frames, scaling(page[0] * unit, page[1] * unit)).ways:
         mask = np.zeros((round(page[1] * unit), round(page[0] * unit)), np.uint8)
         half = (part.points[:, 1] - part.points[:, 0]) / 2  # from an outer sample to the corner
         ends = np.stack([part.points[:, 0] - half, part.points[:, -1] + half], axis=1)
         for start, end in np.rint(ends).astype(int).tolist():
             cv2.line(mask, start, end, 1, _DRAWN)
         masks.append(mask)
-    return PageRules(masks[0], masks[1], np.eye(3), 0.0)
+    height, width = masks[0].shape
+    return PageRules(masks[0], masks[1], np.eye(3), 0.0, (height, width))
 
 
 def count_edges(frames: Sequence[Box]) -> int:
     """Return the number of edges that `match_frames` looks for."""
-    return sum(len(part.points) for part in _edges(frames, np.eye(3)))
+    return find_edges(frames, np.eye(3)).count
 
 
 def match_frames(
     rules: PageRules, frames: Sequence[Box], page: tuple[float, float]
-) -> tuple[Matrix, float]:
-    """Return the transform from fractions of the template's page to the scan, and its score.
+) -> FrameMatch | None:
+    """Find where a template's frames lie on a page, and whether they may lie elsewhere.
 
     `frames` are in fractions of the template's page, whose (width, height) is `page` in any unit.
-    The score is the share of the frames' edges that are found where they belong, 0 to 1.
+    None where nothing on the page looks like them.
     """
     height, width = rules.horizontal.shape
     unit = RULES_LONG_SIDE / max(page)
-    to_units = scaling(page[0] * unit, page[1] * unit)
-    edges = _edges(frames, to_units)
-    count = sum(len(e.points) for e in edges)
-    whole = min(width / page[0], height / page[1]) / unit  # the scale if the scan is the page
-    best, best_score, best_rank = np.eye(3), 0.0, -np.inf
-    masks = (_pad(rules.horizontal), _pad(rules.vertical))
-    for guess in _guesses(rules, edges, whole):
-        matrix = guess
-        for reach in (_COARSE, _COARSE, 5, _FINE, _FINE):
-            affine = reach < _COARSE and count >= _MIN_AFFINE
-            matrix = _refine(masks, edges, matrix, reach, affine=affine)
-        found = _score(masks, edges, matrix)
-        rank = found - _SCALE_LOSS * abs(np.log(max(float(matrix[0, 0]), 1e-6) / whole))
-        if rank > best_rank:
-            best, best_score, best_rank = matrix, found, rank
+    size = (page[0] * unit, page[1] * unit)
+    edges = find_edges(frames, scaling(*size))
+    whole = min(width / size[0], height / size[1])  # the scale if the scan is the page
+    lines = RuledLines.of(rules)
+
+    def settle(guess: Matrix) -> Matrix:
+        return _settle(lines.masks, edges, guess)
+
+    tried: list[Candidate] = []
+    for guess in _guesses(rules, edges.ways, whole):
+        matrix = settle(guess)
+        if not is_possible(matrix, size, lines):
+            continue
+        tried.append(Candidate(matrix, look_up(lines, edges, matrix)))
         # Few edges must all be found, at about the expected scale: no rival can do better.
-        if found > 0.9 and (count >= _MIN_AFFINE or rank > _UNRIVALLED):
+        score = tried[-1].evidence.score
+        if score > 0.9 and (
+            edges.count >= _MIN_AFFINE or score - _scale_loss(matrix, whole) > _UNRIVALLED
+        ):
             break
-    return rules.to_page @ best @ to_units, best_score
-
-
-def _edges(frames: Sequence[Box], to_units: Matrix) -> tuple[Edges, Edges]:
-    """Return the horizontal and the vertical edges, each edge that two frames share only once."""
-    # The corners are left out: there lines of the other direction begin.
-    steps = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
-    horizontal, vertical = set(), set()
-    for box in frames:
-        right, bottom = box.x + box.w, box.y + box.h
-        horizontal |= {(box.x, right, box.y), (box.x, right, bottom)}
-        vertical |= {(box.y, bottom, box.x), (box.y, bottom, right)}
-    a, b, c = np.array(sorted(horizontal)).T[..., None]
-    flat = np.stack(np.broadcast_arrays(a + (b - a) * steps, c), axis=-1)
-    a, b, c = np.array(sorted(vertical)).T[..., None]
-    tall = np.stack(np.broadcast_arrays(c, a + (b - a) * steps), axis=-1)
-    return (
-        Edges(transform_points(to_units, flat).reshape(-1, _SAMPLES, 2), 1),
-        Edges(transform_points(to_units, tall).reshape(-1, _SAMPLES, 2), 0),
+    if not tried:
+        return None
+    first = max(
+        tried,
+        key=lambda found: found.evidence.net / edges.count - 2 * _scale_loss(found.matrix, whole),
+    )
+    best, doubt = outdo_rivals(first, tried, frames, lines, edges, size, settle)
+    return FrameMatch(
+        rules.to_page @ best.matrix @ scaling(*size),
+        best.evidence.score,
+        doubt,
+        cut_sides(best.matrix, size, lines),
+        lost_frames(best.evidence, edges),
+        vague_frames(best.evidence, edges),
     )
 
 
-def _pad(mask: Image) -> PaddedMask:
-    rim = 2 * _COARSE + 2
-    height, width = mask.shape
-    pixels = cv2.copyMakeBorder(mask, rim, rim, rim, rim, cv2.BORDER_CONSTANT, value=0)
-    last = (width + rim - 1, height + rim - 1)
-    return PaddedMask(np.asarray(pixels, np.uint8).ravel(), width + 2 * rim, rim, last)
-
-
-def _offsets(
-    mask: PaddedMask, at: NDArray[np.float64], across: int, reach: int
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Look for a line near each point: return how far off it lies, and whether there is one.
-
-    Both are (edges, samples).
-    """
-    near = np.rint(at).astype(np.intp)
-    steps = np.arange(-reach, reach + 1)
-    index = mask.at(near[..., 0], near[..., 1], reach=reach)
-    seen = mask.pixels[index[..., None] + steps * (mask.width if across == 1 else 1)]
-    total, moment = np.moveaxis(seen @ np.stack([np.ones(len(steps)), steps], axis=1), -1, 0)
-    return near[..., across] + moment / np.maximum(total, 1) - at[..., across], total > 0
+def _scale_loss(matrix: Matrix, whole: float) -> float:
+    return _SCALE_LOSS * abs(float(np.log(max(float(matrix[0, 0]), 1e-6) / whole)))
 
 
 def find_frames(
@@ -205,34 +191,20 @@ def find_frames(
     """
     unit = RULES_LONG_SIDE / max(page)
     to_units = scaling(page[0] * unit, page[1] * unit)
-    on_copy = invert(rules.to_page) @ matrix @ invert(to_units)
-    masks = (_pad(rules.horizontal), _pad(rules.vertical))
-    there = []
-    for frame in frames:
-        edges = _edges([frame], to_units)
-        found = [_on_lines(*part, on_copy) for part in zip(masks, edges, strict=True)]
-        there.append(np.concatenate(found).sum() >= 2)
-    return np.array(there, np.bool_)
-
-
-def _score(
-    masks: tuple[PaddedMask, PaddedMask], edges: tuple[Edges, Edges], matrix: Matrix
-) -> float:
-    """Return the share of edges that are found."""
-    found = np.concatenate([_on_lines(*part, matrix) for part in zip(masks, edges, strict=True)])
-    return float(found.mean())
-
-
-def _on_lines(mask: PaddedMask, edges: Edges, matrix: Matrix) -> NDArray[np.bool_]:
-    """Say of each edge whether it lies on a line, and not amid lines on both sides (noise)."""
-    at = transform_points(matrix, edges.points).reshape(edges.points.shape)
-    aside = np.zeros(2)
-    aside[edges.across] = 2 * _FINE + 1
-    on, before, after = (
-        _offsets(mask, moved, edges.across, _FINE)[1].mean(axis=1)
-        for moved in (at, at - aside, at + aside)
+    edges = find_edges(frames, to_units)
+    evidence = look_up(
+        RuledLines.of(rules), edges, invert(rules.to_page) @ matrix @ invert(to_units)
     )
-    return np.asarray(on - np.minimum(before, after) >= 0.65)
+    return np.asarray(evidence.found[edges.of_frame].sum(axis=1) >= 2)
+
+
+def _settle(masks: tuple[PaddedMask, PaddedMask], edges: FrameEdges, guess: Matrix) -> Matrix:
+    """Return the transform near a guess that best lays the edges on the lines."""
+    matrix = guess
+    for reach in (COARSE, COARSE, 5, FINE, FINE):
+        affine = reach < COARSE and edges.count >= _MIN_AFFINE
+        matrix = _refine(masks, edges.ways, matrix, reach, affine=affine)
+    return matrix
 
 
 def _guesses(rules: PageRules, edges: tuple[Edges, Edges], whole: float) -> list[Matrix]:
@@ -251,7 +223,7 @@ def _guesses(rules: PageRules, edges: tuple[Edges, Edges], whole: float) -> list
     left = np.argsort(-hits, kind="stable")
     while len(left) and len(chosen) < _REFINED:
         chosen.append(int(left[0]))
-        left = left[np.abs(place[left] - place[left[0]]).max(axis=1) > _COARSE]
+        left = left[np.abs(place[left] - place[left[0]]).max(axis=1) > COARSE]
     return [translation(x[i], y[i]) @ scaling(scale[i]) for i in chosen]
 
 
@@ -265,7 +237,7 @@ def _score_guesses(
     edges.
     """
     points = edges[0].points
-    widths = (points[:, -1, 0] - points[:, 0, 0]) * _SAMPLES / (_SAMPLES - 1)
+    widths = (points[:, -1, 0] - points[:, 0, 0]) * SAMPLES / (SAMPLES - 1)
     longest = np.argsort(-widths, kind="stable")[:paired]
     edge_w = widths[longest]
     edge_x, edge_y = points[longest].mean(axis=1).T
@@ -285,10 +257,10 @@ def _score_guesses(
 
 def _widened(rules: PageRules) -> tuple[PaddedMask, PaddedMask]:
     """Return the lines, each as wide as a first guess may miss it."""
-    wide = np.ones(2 * _COARSE + 1, np.uint8)
+    wide = np.ones(2 * COARSE + 1, np.uint8)
     return (
-        _pad(np.asarray(cv2.dilate(rules.horizontal, wide[:, None]), np.uint8)),
-        _pad(np.asarray(cv2.dilate(rules.vertical, wide[None, :]), np.uint8)),
+        pad(np.asarray(cv2.dilate(rules.horizontal, wide[:, None]), np.uint8)),
+        pad(np.asarray(cv2.dilate(rules.vertical, wide[None, :]), np.uint8)),
     )
 
 
@@ -328,7 +300,7 @@ def _refine(
     rows, offs = [], []
     for mask, part in zip(masks, edges, strict=True):
         at = transform_points(matrix, part.points).reshape(part.points.shape)
-        off, hit = _offsets(mask, at, part.across, reach)
+        off, hit = offsets(mask, at, part.across, reach)
         # In units of about 1, so that the moments below are well conditioned.
         x, y = part.points[hit].T / RULES_LONG_SIDE
         one = np.ones_like(x)
@@ -339,7 +311,7 @@ def _refine(
             row = [y, x, zero, one] if part.across == 1 else [x, -y, one, zero]
         rows.append(np.stack(row, axis=1))
         offs.append(off[hit])
-    if sum(len(off) for off in offs) < 3 * _SAMPLES:
+    if sum(len(off) for off in offs) < 3 * SAMPLES:
         return matrix
     if affine:
         change = np.array([_fit(rows[1], offs[1]), _fit(rows[0], offs[0]), [0, 0, 0]])

@@ -31,13 +31,15 @@ class PageRules:
 
     `horizontal` and `vertical` are masks of the pixels on such lines, (h, w) of 0 or 1; `to_page`
     maps points of the masks to pixels of the page. `skew` is the turn of the page in degrees,
-    clockwise; the copy is turned back by it from 0.3 degrees up.
+    clockwise; the copy is turned back by it from 0.3 degrees up. `page` is the page's (height,
+    width).
     """
 
     horizontal: Image
     vertical: Image
     to_page: Matrix
     skew: float
+    page: tuple[int, int]
 
 
 def find_page_rules(grey: Image) -> PageRules:
@@ -57,7 +59,8 @@ def find_page_rules(grey: Image) -> PageRules:
         )
         to_page = to_page @ invert(turn)
         horizontal, vertical = _straight_runs(_threshold(small))
-    return PageRules(horizontal, vertical, to_page, skew)
+    height, width = grey.shape
+    return PageRules(horizontal, vertical, to_page, skew, (height, width))
 
 
 def turn_page_rules(
@@ -81,7 +84,11 @@ def turn_page_rules(
         height, width = width, height
     skew = -rules.skew if mirrored else rules.skew
     return PageRules(
-        np.ascontiguousarray(horizontal), np.ascontiguousarray(vertical), to_page, skew
+        np.ascontiguousarray(horizontal),
+        np.ascontiguousarray(vertical),
+        to_page,
+        skew,
+        (height, width),
     )
 
 

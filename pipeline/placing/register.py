@@ -11,6 +11,7 @@ import numpy as np
 from core.errors import TemplateError
 from pipeline.geometry import Matrix, from_fractions, rotation, scaling, to_fractions, translation
 from pipeline.placing.border import find_border
+from pipeline.placing.confirmed import unsure_fields
 from pipeline.placing.frames import match_frames
 from pipeline.placing.marks import match_marks
 from pipeline.placing.outline import rectify
@@ -33,6 +34,8 @@ UPRIGHT_ADVANTAGE: Final = 0.05
 # rarer than another page.
 MIN_SCORE_TURNED: Final = {Anchors.FRAMES: 0.8, Anchors.LOOSE: 0.5}
 MIN_SCORE_MIRRORED: Final = 0.6
+# A border that fits less well may be another line, or its missing side was completed by its shape.
+SURE_BORDER: Final = 0.9
 _SCORED: Final = {
     Anchors.PAGE: "likeness of shape",
     Anchors.BORDER: "likeness of its border",
@@ -48,13 +51,18 @@ class Placement:
     `turn` is the number of quarter turns clockwise that bring the page upright. `matrix` is
     (3, 3) float64, from fractions of the template's page to pixels of the page so turned, of which
     the first covers 0 to 1: affine on a scan, a homography on a photograph. `boxes` are those of
-    fields that were found elsewhere than stated, in fractions.
+    fields that were found elsewhere than stated, in fractions. `unsure` are the fields whose own
+    place nothing confirms. `doubt` says in words why the whole placement may be wrong, if it may,
+    and `cut` at which sides the page seems to be cut off.
     """
 
     matrix: Matrix
     score: float  # 0 to 1: the share of the template's marks that were found
     turn: int = 0
     boxes: Mapping[str, Box] = field(default_factory=dict)
+    unsure: frozenset[str] = frozenset()
+    doubt: str | None = None
+    cut: tuple[str, ...] = ()
 
     def box(self, spec: FieldSpec) -> Box:
         """Return where a field is, in fractions of the template's page."""
@@ -67,8 +75,8 @@ def register(page: Page, template: Template, *, rules: PageRules | None = None) 
     `rules` are the ruled lines of the page, if they were found already.
 
     With frames, fixed or loose, a page that lies on its side or upside down is found too. Raises
-    TemplateError where the page is not of this kind (code "template-mismatch") or a mirror image
-    of one ("mirrored-page").
+    TemplateError where the page is not of this kind (code "template-mismatch"), a mirror image
+    of one ("mirrored-page"), or fits about as well elsewhere ("ambiguous-placement").
     """
     mirrored = False
     match template.anchors:
@@ -87,6 +95,8 @@ def register(page: Page, template: Template, *, rules: PageRules | None = None) 
     if placement.score < needed:
         scored = _SCORED[template.anchors]
         why = f"{placement.score:.0%} {scored} found, {needed:.0%} needed"
+        if placement.cut:
+            why += f"; it seems to be cut off at the {_listed(placement.cut)}"
         raise mismatch_error(template, why, score=placement.score)
     if mirrored:
         raise TemplateError(
@@ -94,7 +104,38 @@ def register(page: Page, template: Template, *, rules: PageRules | None = None) 
             hint="Turn mirroring off in the scanner, and scan the printed side.",
             code="mirrored-page",
         )
+    if placement.doubt is not None:
+        raise ambiguous_error(template, placement)
+    if not is_checked(template) or (
+        template.anchors is Anchors.BORDER and placement.score < SURE_BORDER
+    ):
+        return replace(placement, unsure=frozenset(spec.name for spec in template.fields))
     return placement
+
+
+def is_checked(template: Template) -> bool:
+    """Say whether something printed confirms a placement; the edges of a page alone do not.
+
+    A page that was cut to the same shape, or another form on the same paper, has such edges too.
+    """
+    return template.anchors is not Anchors.PAGE
+
+
+def ambiguous_error(template: Template, placement: Placement) -> TemplateError:
+    """Return the error for a page that fits its template in two places about as well."""
+    cut = f", and the page seems to be cut off at the {_listed(placement.cut)}"
+    return TemplateError(
+        f"it is not certain where the fields of '{template.name}' lie on this page: "
+        f"{placement.doubt}{cut if placement.cut else ''}.",
+        hint="Scan the whole page. If it was whole, add more of what is printed on it to the "
+        "template's 'frames', so that no row or column can be taken for another.",
+        code="ambiguous-placement",
+    )
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Return words as in a sentence."""
+    return " and ".join(words)
 
 
 class MismatchError(TemplateError):
@@ -146,7 +187,11 @@ def _register_frames(
 
 
 def _match_frames(rules: PageRules, template: Template) -> Placement:
-    return Placement(*match_frames(rules, template.frames, (template.width, template.height)))
+    found = match_frames(rules, template.frames, (template.width, template.height))
+    if found is None:
+        return Placement(np.eye(3), 0.0)
+    unsure = unsure_fields(template, found)
+    return Placement(found.matrix, found.score, unsure=unsure, doubt=found.doubt, cut=found.cut)
 
 
 def _frames_on_sheet(page: Page, template: Template, scanned: Placement) -> Placement:

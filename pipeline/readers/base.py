@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from core.policy import ReviewReason
 from pipeline.grammar.base import Grammar
 from pipeline.types import Alternative, GlyphReading, Strip
 
@@ -20,16 +21,19 @@ MAX_ALTERNATIVES: Final = 5  # of one field
 class FieldStrip:
     """The strip of one field, what the field may hold, and what is known of its place.
 
-    `ruled`: the strip may show printed boxes and lines. `on_page`: the whole field lies on the
-    page. `paper` is the tone of the page's paper, 0 to 255; None without a template, where empty
-    only means that the strip holds no number.
+    `ruled`: the strip may show printed boxes and lines. `blocked` says what is wrong with the
+    field's place. `paper` is the tone of the page's paper, 0 to 255; None without a template, where
+    empty only means that the strip holds no number. `tone` is that of the strip before it was
+    brightened, if it was, and `contrast` that of the page's ink, 0 to 1.
     """
 
     strip: Strip
     grammar: Grammar
     ruled: bool
-    on_page: bool = True
+    blocked: ReviewReason | None = None
     paper: float | None = None
+    tone: float | None = None
+    contrast: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,5 +77,5 @@ def test_without_the_detector_what_it_blocked_is_released_by_its_confidence() ->
     assert not struck.released(0.9)
     assert struck.released(0.9, detector=False)
     assert not struck.released(0.99, detector=False)
-    unseen = Seen("line", "pencil", False, None, 0.95, ReviewReason.UNSEEN)
+    unseen = Seen("line", "pencil", False, None, 0.95, ReviewReason.TOO_DARK)
     assert not unseen.released(0.9, detector=False)

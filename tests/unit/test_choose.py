@@ -81,11 +81,11 @@ def test_a_page_that_none_fits_is_refused_with_every_template_and_its_score() ->
 @pytest.mark.parametrize(
     ("page", "why"),
     [
-        (draw(ROWS[1:]), "7 of its 8 printed frames found"),
+        (draw(CARD[2:]), "10 of its 12 printed frames found"),
         (draw(ROWS, y=400), "of its page would lie on the scan"),
         (draw([]), "about 0% of its printed frames found"),
     ],
-    ids=["a row less", "moved down", "empty"],
+    ids=["two boxes less", "moved down", "empty"],
 )
 def test_a_form_that_is_nearly_the_same_is_another_form(page: Page, why: str) -> None:
     error = refusal(page, pile())
@@ -93,16 +93,24 @@ def test_a_form_that_is_nearly_the_same_is_another_form(page: Page, why: str) ->
     assert why in error.message
 
 
-def test_frames_that_look_the_same_upside_down_are_not_read_so() -> None:
-    for page in (turn_page(draw(ROWS), 2), draw(ROWS, x=-440)):
-        error = refusal(page, pile())
+def test_rows_that_look_the_same_upside_down_are_told_by_where_they_lie_on_the_page() -> None:
+    template, placement = choose_template(turn_page(draw(ROWS), 2), pile())
+    assert template.name == "rows"
+    assert placement is not None
+    assert placement.turn == 2
+
+
+@pytest.mark.parametrize("some", [ROWS[1:], ROWS[:-1]], ids=["the first", "the last"])
+def test_a_row_less_among_rows_that_look_alike_is_any_row(some: Sequence[Box]) -> None:
+    for templates in (pile(), pile()[:1]):
+        error = refusal(draw(some), templates)
         assert error.code == "ambiguous-placement"
-        assert "'rows' upside down" in error.message
+        assert "its rows look alike" in error.message
 
 
 def test_a_template_alone_is_not_compared() -> None:
-    (template, _) = choose_template(draw(ROWS[1:]), pile()[:1])
-    assert template.name == "rows"
+    (template, _) = choose_template(draw(CARD[2:]), pile()[1:2])
+    assert template.name == "card"
     assert refusal(draw(OTHER), pile()[:1]).code == "template-mismatch"
 
 

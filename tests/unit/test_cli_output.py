@@ -87,9 +87,9 @@ def reading(confidence: float = 0.997, value: str | None = "253") -> PageReading
 
 def test_a_blocked_field_is_reviewed_at_any_threshold_and_says_why() -> None:
     found = reading(confidence=1.0)
-    blocked = replace(found.fields[0], blocked=ReviewReason.UNSEEN)
+    blocked = replace(found.fields[0], blocked=ReviewReason.CUT)
     field = page_of_reading("a.png", 1, replace(found, fields=(blocked,)), 0.0)["fields"][0]
-    assert (field["value"], field["decision"], field["reason"]) == ("253", "review", "unseen")
+    assert (field["value"], field["decision"], field["reason"]) == ("253", "review", "cut")
 
 
 def test_the_object_of_a_reading_is_the_contract() -> None:

@@ -113,17 +113,20 @@ def test_each_reader_has_the_hash_of_its_weights(readers: Readers) -> None:
 
 
 @pytest.mark.parametrize(
-    ("grey", "facts"),
+    ("grey", "facts", "reason"),
     [
-        (200, {"on_page": False}),  # off the page
-        (0, {}),  # a black bar
-        (128, {}),  # what a decoder puts where the file ends
-        (255, {"paper": 190.0}),  # washed out
-        (40, {"paper": 40.0}),  # too dark to tell ink from paper
+        (200, {"blocked": ReviewReason.OFF_PAGE}, ReviewReason.OFF_PAGE),
+        (200, {"blocked": ReviewReason.CUT}, ReviewReason.CUT),
+        (200, {"blocked": ReviewReason.UNSURE_PLACE}, ReviewReason.UNSURE_PLACE),
+        (0, {}, ReviewReason.TOO_DARK),  # a black bar
+        (128, {}, ReviewReason.TOO_DARK),  # what a decoder puts where the file ends
+        (255, {"paper": 190.0}, ReviewReason.TOO_FAINT),  # washed out
+        (40, {"paper": 40.0}, ReviewReason.TOO_DARK),  # ink cannot be told from paper
+        (200, {"contrast": 0.1}, ReviewReason.TOO_FAINT),  # a page whose print is hardly there
     ],
 )
 def test_a_field_that_cannot_be_seen_is_not_empty(
-    grey: int, facts: dict[str, Any], readers: Readers
+    grey: int, facts: dict[str, Any], reason: ReviewReason, readers: Readers
 ) -> None:
     strip = Strip("amount", BOX, np.full((60, 300), grey, np.uint8))
     unseen = FieldStrip(
@@ -132,7 +135,7 @@ def test_a_field_that_cannot_be_seen_is_not_empty(
     (reading,) = read_fields([unseen], clean_fields([unseen]), readers)
     assert (reading.value, reading.raw, reading.confidence) == (None, "", 0.0)
     assert reading.alternatives == ()
-    assert reading.blocked is ReviewReason.UNSEEN
+    assert reading.blocked is reason
 
 
 def test_a_strip_of_a_few_rows_is_not_empty_and_a_higher_one_is(readers: Readers) -> None:

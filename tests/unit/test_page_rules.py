@@ -118,7 +118,7 @@ def test_rules_turn_with_their_page(
     to_page = scaling(3.0, 2.5) @ np.array([[1.0, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
     page = (round(2.5 * shape[0]), 3 * shape[1])
     turned = turn_page_rules(
-        PageRules(horizontal, vertical, to_page, 1.5), page, turns, mirrored=mirrored
+        PageRules(horizontal, vertical, to_page, 1.5, page), page, turns, mirrored=mirrored
     )
     assert turned.skew == (-1.5 if mirrored else 1.5)
     before = (horizontal, vertical) if turns % 2 == 0 else (vertical, horizontal)

@@ -246,3 +246,9 @@ def test_a_field_off_the_page_is_paper() -> None:
         moved,
     )
     assert (strip.grey == 230).all()
+
+
+def test_the_edges_of_a_page_alone_make_no_field_sure() -> None:
+    page = Page(np.full((HEIGHT, WIDTH), 250, np.uint8))
+    assert register(page, WHOLE).unsure == {"middle"}
+    assert register(Page(_drawn(scaling(1.0), (WIDTH, HEIGHT))), FORM).unsure == frozenset()
