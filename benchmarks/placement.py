@@ -28,7 +28,7 @@ import numpy as np
 from benchmarks.data import add_data_option
 from benchmarks.placement_copies import KINDS, Copy, copies
 from core.policy import review_reason
-from pipeline.files.documents import DocumentLimits, open_document
+from pipeline.files.documents import DocumentLimits, DocumentPage, open_document
 from pipeline.files.page import decode_page
 from pipeline.geometry import transform_box
 from pipeline.placing.register import register
@@ -90,7 +90,8 @@ def originals(data: Path | None, readers: Readers, forms: int) -> Iterator[Origi
     """Yield every page that copies are made of."""
     truth = json.loads((SAMPLES / "truth.json").read_text())
     for file in sorted({item["file"] for item in truth}):
-        for number, page in enumerate(open_document(SAMPLES / file, DocumentLimits()), 1):
+        pages = open_document(SAMPLES / file, DocumentLimits())
+        for number, page in enumerate((p for p in pages if isinstance(p, DocumentPage)), 1):
             known = next(t for t in truth if (t["file"], t["page"]) == (file, number))
             bytes_of = (SAMPLES / file).read_bytes() if page.data is None else page.data
             grey = decode_page(bytes_of).grey
