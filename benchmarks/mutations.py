@@ -27,7 +27,7 @@ from benchmarks.containers import CONTAINERS
 from benchmarks.report import Json, Section
 from cli.read import load_quietly
 from core.errors import InputError
-from pipeline.files.documents import DocumentLimits
+from pipeline.files.documents import DocumentLimits, only_pages
 from pipeline.files.page import decode_page
 from pipeline.placing.template import Template, bundled_template
 from pipeline.read import read_pages
@@ -74,7 +74,7 @@ def scans() -> list[Scan]:
         for number in (1, 2, 3, 4)
     ]
     with DocumentOpener(DocumentLimits(), 30.0, 2 << 30) as opener:
-        for page in opener.open(_SAMPLES / "clinic-forms.pdf"):
+        for page in only_pages(opener.open(_SAMPLES / "clinic-forms.pdf")):
             if page.data is not None:
                 found.append(Scan(decode_page(page.data).grey, form))
     return found
@@ -118,7 +118,7 @@ class Bench:
 
     def _images(self, data: bytes) -> Iterator[EncodedPage]:
         # To the end: a document that is left half way costs the child.
-        for page in list(self._opener.open(self._path)):
+        for page in list(only_pages(self._opener.open(self._path))):
             if page.error is not None:
                 raise page.error
             yield EncodedPage(data if page.data is None else page.data, page.media_type)

@@ -131,8 +131,9 @@ def behind_tiff(stream: BinaryIO, structure: TiffStructure) -> list[PassedOver]:
     """Return the files that stand behind all that the directories of a TIFF know of."""
     if structure.broken_off is not None or any(role.sub_images for role in structure.roles):
         return []  # what follows may belong to directories that are not known
+    size = stream.seek(0, os.SEEK_END) - structure.end
     stream.seek(structure.end)
-    return following(stream.read(_MAX_BEHIND), 0)
+    return following(stream.read(min(max(size, 0), _MAX_BEHIND)), 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,9 @@ FORMULAS = [
 def rows(values: list[str]) -> list[ExportRow]:
     row = ExportRow(batch="b", file="=scan.png", field="number", released_at=utcnow(), note="é; ok")
     numbered = enumerate(values, 1)
-    return [replace(row, value=value, page=n, field_id=f"{n}") for n, value in numbered]
+    return [
+        replace(row, row_id=f"{n}", value=value, page=n, field_id=f"{n}") for n, value in numbered
+    ]
 
 
 def test_csv_keeps_every_number() -> None:
