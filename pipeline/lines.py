@@ -70,8 +70,10 @@ def _reasons(
 
 
 def _blocked(line: FieldReading, reason: ReviewReason | None) -> FieldReading:
-    """Return `line` blocked for `reason`. That a line holds no number needs no proof."""
-    return line if reason is None or not line.value else replace(unproven(line), blocked=reason)
+    """Return `line` blocked for `reason`, unless it is already; an empty one needs no proof."""
+    if reason is None or not line.value:
+        return line
+    return replace(unproven(line), blocked=line.blocked or reason)
 
 
 def _like_digits(lines: Sequence[Hypotheses]) -> list[int]:
