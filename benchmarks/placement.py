@@ -28,7 +28,7 @@ import numpy as np
 from benchmarks.data import add_data_option
 from benchmarks.placement_copies import KINDS, Copy, copies
 from core.policy import review_reason
-from pipeline.files.documents import DocumentLimits, DocumentPage, open_document
+from pipeline.files.documents import DocumentLimits, only_pages, open_document
 from pipeline.files.page import decode_page
 from pipeline.geometry import transform_box
 from pipeline.placing.register import register
@@ -91,7 +91,7 @@ def originals(data: Path | None, readers: Readers, forms: int) -> Iterator[Origi
     truth = json.loads((SAMPLES / "truth.json").read_text())
     for file in sorted({item["file"] for item in truth}):
         pages = open_document(SAMPLES / file, DocumentLimits())
-        for number, page in enumerate((p for p in pages if isinstance(p, DocumentPage)), 1):
+        for number, page in enumerate(only_pages(pages), 1):
             known = next(t for t in truth if (t["file"], t["page"]) == (file, number))
             bytes_of = (SAMPLES / file).read_bytes() if page.data is None else page.data
             grey = decode_page(bytes_of).grey

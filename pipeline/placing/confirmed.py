@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.geometry import intersection
+from pipeline.placing.edges import look_alike
 from pipeline.placing.frames import FrameMatch
 from pipeline.placing.template import FieldSpec, Template
 from pipeline.types import Box
 
 _WITHIN: Final = 0.9  # of a field's area: a field that lies so far in a frame belongs to it
-_ALIKE: Final = 0.08  # by which the sides of frames that look alike may differ, as logarithms
 _IN_LINE: Final = 0.1  # of a frame's side, by which frames in one line may differ
 
 
@@ -51,6 +51,6 @@ def _in_line(frames: Sequence[Box], which: int) -> NDArray[np.bool_]:
     """Return which frames look like one and lie in one row or column with it, (frames,)."""
     sides = np.array([(b.x, b.y, b.w, b.h) for b in frames])
     own = sides[which]
-    alike = (np.abs(np.log(sides[:, 2:] / own[2:])) <= _ALIKE).all(axis=1)
+    alike = look_alike(sides[:, 2:], own[2:])
     in_line = (np.abs(sides[:, :2] - own[:2]) <= _IN_LINE * own[2:]).any(axis=1)
     return np.asarray(alike & in_line)

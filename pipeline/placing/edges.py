@@ -17,6 +17,8 @@ SAMPLES: Final = 12  # points looked at on each edge of a frame
 COARSE: Final = 7  # pixels that a line may lie off a first guess of where it is
 FINE: Final = 3  # pixels that it may lie off in the end
 
+_ALIKE: Final = 0.08  # by which the sides of frames that look alike may differ, as logarithms
+
 
 @dataclass(frozen=True, slots=True)
 class Edges:
@@ -90,6 +92,11 @@ def find_edges(frames: Sequence[Box], to_units: Matrix) -> FrameEdges:
         ),
         np.array(of_frame, np.intp),
     )
+
+
+def look_alike(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Say which frames have about the same size. Both are (..., 2): widths and heights."""
+    return np.asarray((np.abs(np.log(one) - np.log(other)) <= _ALIKE).all(axis=-1))
 
 
 def pad(mask: Image) -> PaddedMask:

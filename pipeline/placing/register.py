@@ -96,7 +96,7 @@ def register(page: Page, template: Template, *, rules: PageRules | None = None) 
         scored = _SCORED[template.anchors]
         why = f"{placement.score:.0%} {scored} found, {needed:.0%} needed"
         if placement.cut:
-            why += f"; it seems to be cut off at the {_listed(placement.cut)}"
+            why += f"; it seems to be cut off at the {' and '.join(placement.cut)}"
         raise mismatch_error(template, why, score=placement.score)
     if mirrored:
         raise TemplateError(
@@ -123,7 +123,7 @@ def is_checked(template: Template) -> bool:
 
 def ambiguous_error(template: Template, placement: Placement) -> TemplateError:
     """Return the error for a page that fits its template in two places about as well."""
-    cut = f", and the page seems to be cut off at the {_listed(placement.cut)}"
+    cut = f", and the page seems to be cut off at the {' and '.join(placement.cut)}"
     return TemplateError(
         f"it is not certain where the fields of '{template.name}' lie on this page: "
         f"{placement.doubt}{cut if placement.cut else ''}.",
@@ -131,11 +131,6 @@ def ambiguous_error(template: Template, placement: Placement) -> TemplateError:
         "template's 'frames', so that no row or column can be taken for another.",
         code="ambiguous-placement",
     )
-
-
-def _listed(words: Sequence[str]) -> str:
-    """Return words as in a sentence."""
-    return " and ".join(words)
 
 
 class MismatchError(TemplateError):

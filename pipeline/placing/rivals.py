@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.geometry import Matrix, rotation, scaling, transform_points, translation
-from pipeline.placing.edges import COARSE, FrameEdges
+from pipeline.placing.edges import COARSE, FrameEdges, look_alike
 from pipeline.placing.evidence import Candidate, RuledLines, common_share, is_possible, look_up
 from pipeline.types import Box
 
@@ -24,7 +24,6 @@ MIN_MARGIN: Final = 3
 
 _SHIFTS: Final = 12  # the likeliest shifts of a template onto itself
 _MAX_FRAMES: Final = 150  # of which shifts are looked for: a grid of more repeats itself anyway
-_ALIKE: Final = 0.08  # by which the sides of frames that look alike may differ, as logarithms
 _SAME_SHIFT: Final = 8.0  # units by which shifts differ that are one
 _SAME_SCALE: Final = 1.25  # a rival of quite another scale is told by the scale
 _AS_MUCH_COMMON: Final = 0.04  # upside down, a page shows as much of itself
@@ -37,8 +36,8 @@ def find_shifts(frames: Sequence[Box], to_units: Matrix) -> NDArray[np.float64]:
     """
     some = np.array([(b.x, b.y, b.w, b.h) for b in frames[:_MAX_FRAMES]])
     middles = transform_points(to_units, some[:, :2] + some[:, 2:] / 2)
-    sides = np.log(some[:, 2:])
-    alike = (np.abs(sides[:, None] - sides[None]) <= _ALIKE).all(axis=-1)
+    sides = some[:, 2:]
+    alike = look_alike(sides[:, None], sides[None])
     np.fill_diagonal(alike, val=False)
     shifts = (middles[None] - middles[:, None])[alike]
     if len(shifts) == 0:
@@ -124,15 +123,19 @@ def _is_elsewhere(rival: Candidate, best: Candidate, edges: FrameEdges) -> bool:
     scale = np.sqrt(np.linalg.det(rival.matrix[:2, :2]) / np.linalg.det(best.matrix[:2, :2]))
     if not 1 / _SAME_SCALE <= scale <= _SAME_SCALE:
         return False
+    return bool(np.abs(_way_to(rival, best, edges)).max() > 2 * COARSE)
+
+
+def _way_to(rival: Candidate, best: Candidate, edges: FrameEdges) -> NDArray[np.float64]:
+    """Return how far from the best placement a rival lays the middle of the frames, (2,)."""
     middle = edges.ways[0].points.reshape(-1, 2).mean(axis=0, keepdims=True)
     off = transform_points(rival.matrix, middle) - transform_points(best.matrix, middle)
-    return bool(np.abs(off).max() > 2 * COARSE)
+    return np.asarray(off[0], np.float64)
 
 
 def _in_words(best: Candidate, rival: Candidate, edges: FrameEdges) -> str:
     """Return which frames look alike, by the way that leads from one placement to the other."""
-    middle = edges.ways[0].points.reshape(-1, 2).mean(axis=0, keepdims=True)
-    x, y = (transform_points(rival.matrix, middle) - transform_points(best.matrix, middle))[0]
+    x, y = _way_to(rival, best, edges)
     if abs(y) > 4 * abs(x):
         return "its rows look alike"
     return "its columns look alike" if abs(x) > 4 * abs(y) else "some of its frames look alike"
