@@ -246,6 +246,9 @@ def seaweed() -> Iterator[S3Server]:
             "filer.localSocket": folder / "filer.sock",
             "volume.port": ports[6],
             "volume.port.grpc": ports[7],
+            # Each bucket takes a volume of its own; by itself it allows as many as the disk has GiB
+            # free, and then refuses to write.
+            "volume.max": 1000,
             "admin.port": ports[8],
             "admin.port.grpc": ports[9],
             "admin.ui": "false",
