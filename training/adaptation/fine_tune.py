@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from training.adaptation.crossing import cross, find_gaps
 from training.cards import SHIPPED
 from training.evaluation.metrics import HIGH_CONFIDENCE, wilson
 from training.litert import require_tensorflow
-from training.runs import load_weights, mean_weights, require_keras
+from training.runs import fastest_precision, load_weights, mean_weights, require_keras
 from training.strip.export import Converted, convert_strips, pool_logits, read_greedily, strip_card
 from training.strip.network import LAYOUTS, build_strip_network
 from training.strip.pool import Pool, join_strips
@@ -58,7 +58,7 @@ class Tuning:
     batch_size: int = 64
     learning_rate: float = 1.6e-3  # at first; it falls to 0 along a cosine
     tuned: float = 0.5  # share of the tuned weights in the result; the rest is the champion's
-    precision: str = "mixed_bfloat16"  # dtype policy of Keras during training
+    precision: str = field(default_factory=fastest_precision)  # dtype policy during training
     strips: int = 8_000  # number of synthetic strips for training
     validation: int = 1_000  # number of synthetic strips for the comparison
     seed: int = 1
@@ -301,9 +301,9 @@ def read(model: Model, fields: Sequence[Correction], synthetic: Pool) -> Reading
     exact, confidences = [], []
     grammars = [field.grammar for field in fields]
     opinions = read_images([field.grey for field in fields], grammars, model)
-    for field, opinion in zip(fields, opinions, strict=True):
+    for own, opinion in zip(fields, opinions, strict=True):
         best = max((Alternative("", opinion.empty), *opinion.legal), key=lambda a: a.probability)
-        exact.append(best.value == field.text)
+        exact.append(best.value == own.text)
         confidences.append(best.probability)
     texts = read_greedily(pool_logits(model, synthetic))
     right = tuple(text == str(truth) for text, truth in zip(texts, synthetic.texts, strict=True))

@@ -14,7 +14,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from training.alteration.network import build_network
 from training.cards import PRECISION, card_of, card_text, install
 from training.glyph.scores import Score, fit_temperature
 from training.litert import convert_int8, require_tensorflow
-from training.runs import HISTORY, RUN, WEIGHTS, command_of, load_weights
+from training.runs import HISTORY, RUN, WEIGHTS, command_of, fastest_precision, load_weights
 from training.strip.pool import (
     EXAMPLE_COLUMNS,
     Part,
@@ -66,7 +66,7 @@ class AlterationRun:
     epochs: int = 12
     batch_size: int = 64
     learning_rate: float = 2e-3
-    precision: str = "float32"  # dtype policy of Keras
+    precision: str = field(default_factory=fastest_precision)  # the weights stay in float32
     start: Path | None = None  # weights to start from
     seed: int = 1
 

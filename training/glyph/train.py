@@ -18,7 +18,7 @@ import os
 import sys
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ from training.datasets import (
 )
 from training.glyph.augment import Augment
 from training.glyph.network import PARAMETERS, begin_from, build_network
-from training.runs import HISTORY, LAST, RUN, WEIGHTS, command_of, require_keras
+from training.runs import HISTORY, LAST, RUN, WEIGHTS, command_of, fastest_precision, require_keras
 from training.synthesis.rescan import rescan
 
 SCANS = "scans.npy"
@@ -67,7 +67,7 @@ class GlyphRun:
     patience: int = 16  # epochs without one before the finish begins
     finish: int = 8  # epochs at the end, from the best weights (see `train_glyphs`)
     validation: float = 0.08  # share of MNIST's writers in the validation set
-    precision: str = "mixed_bfloat16"  # dtype policy of Keras; the weights stay in float32
+    precision: str = field(default_factory=fastest_precision)  # the weights stay in float32
     average: float = 0.999  # momentum of the moving average of the weights, for each step
     start: Path | None = None  # weights to start from: `.h5` of another run, or a bundled `.tflite`
     seed: int = 1

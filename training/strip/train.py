@@ -14,7 +14,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -33,6 +33,7 @@ from training.runs import (
     RUN,
     WEIGHTS,
     command_of,
+    fastest_precision,
     load_weights,
     mean_weights,
     require_keras,
@@ -70,7 +71,7 @@ class StripRun:
     epochs: int = 8
     batch_size: int = 64
     learning_rate: float = 1e-3
-    precision: str = "mixed_bfloat16"  # dtype policy of Keras; the weights stay in float32
+    precision: str = field(default_factory=fastest_precision)  # the weights stay in float32
     start: Path | None = None  # weights to start from
     start_layout: str | None = None  # their layout, if it is smaller than `layout`
     seed: int = 1
@@ -314,7 +315,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--precision",
         choices=("mixed_bfloat16", "float32"),
         default=defaults.precision,
-        help="mixed_bfloat16 takes two thirds of the time on processors that support it",
+        help="dtype policy of Keras; the fastest on this processor unless given",
     )
     parser.add_argument("--start", type=Path, help="weights of another run to start from")
     parser.add_argument("--start-layout", choices=LAYOUTS, help="their layout, if it is smaller")
