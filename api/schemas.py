@@ -48,7 +48,8 @@ class TemplateOptions(Body):
     """Of several templates, each page is read with the one that fits it."""
 
     template: TemplateName | list[TemplateName] | None = Field(
-        None, description="Name of a bundled template, or several."
+        None,
+        description="Name of a bundled template, of a stored one, or of a stored set; or several.",
     )
     template_text: TemplateYaml | list[TemplateYaml] | None = Field(
         None, description="A template as YAML text, or several; beside those of `template`."
@@ -392,9 +393,15 @@ class TemplateField(Answer):
 
 
 class TemplateObject(Answer):
-    name: str
+    name: str = Field(description="What readings and exports call it.")
+    set: str = Field(
+        description="What the form field `template` calls it: its own name, or that of the stored"
+        " set that it is in."
+    )
+    stored: bool = Field(description="It was stored at this site; else it is bundled.")
     fields: list[TemplateField]
     text: str
+    error: str | None = Field(description="Why a stored template cannot be used.")
 
 
 class TemplateList(Answer):

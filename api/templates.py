@@ -1,15 +1,17 @@
-"""Templates: the bundled ones, and those that a request names or contains."""
+"""Templates: the bundled and the stored ones, and those that a request names or contains."""
 
 from __future__ import annotations
 
 from flask import Blueprint, Response
 
 from api import serializers
+from api.context import services
 from api.openapi import operation
 from api.schemas import TemplateField, TemplateList, TemplateObject, TemplateOptions
-from core.errors import TemplateError
-from pipeline.placing.template import Template, bundled_names, bundled_template
-from pipeline.placing.template_set import TemplateSet, combine, parse_templates
+from core.errors import CounterfoilError, TemplateError
+from pipeline.placing.template import Template, bundled_names
+from pipeline.placing.template_set import TemplateSet, combine, named_templates, parse_templates
+from storage.site_templates import SiteTemplates
 
 blueprint = Blueprint("templates", __name__)
 
@@ -17,21 +19,20 @@ blueprint = Blueprint("templates", __name__)
 @blueprint.get("/templates")
 @operation("batches", {200: TemplateList})
 def list_templates() -> Response:
-    """List the bundled templates with their fields and their text."""
-    templates = [bundled_template(name) for name in bundled_names()]
-    return serializers.json_response(
-        TemplateList(items=[_template_object(one) for one in templates])
-    )
+    """List the bundled and the stored templates with their fields and their text."""
+    stored = SiteTemplates(services().settings.home)
+    items = [item for name in bundled_names() for item in _listed(name, stored, is_stored=False)]
+    items += [item for name in stored.names() for item in _listed(name, stored, is_stored=True)]
+    return serializers.json_response(TemplateList(items=items))
 
 
 def requested_templates(options: TemplateOptions) -> TemplateSet | None:
     """Return the templates that a request names and contains, or None. Raises TemplateError."""
-    sets: list[TemplateSet] = []
+    names, texts = asked_templates(options)
+    stored = SiteTemplates(services().settings.home)
     try:
-        for name in _several(options.template):
-            one = bundled_template(name)
-            sets.append(TemplateSet((one,), one.text))
-        sets += [parse_templates(text) for text in _several(options.template_text)]
+        sets = [named_templates(name, stored) for name in names]
+        sets += [parse_templates(text) for text in texts]
         return combine(sets) if sets else None
     except TemplateError as exc:
         # The parser's messages are written to follow the name of a file and a colon.
@@ -41,17 +42,39 @@ def requested_templates(options: TemplateOptions) -> TemplateSet | None:
         raise TemplateError(message, hint=hint, code=exc.code) from exc
 
 
+def asked_templates(options: TemplateOptions) -> tuple[list[str], list[str]]:
+    """Return the names and the texts of templates in a request."""
+    return _several(options.template), _several(options.template_text)
+
+
 def _several(value: str | list[str] | None) -> list[str]:
     values = value if isinstance(value, list) else [value]
     return [one for one in values if one]
 
 
-def _template_object(template: Template) -> TemplateObject:
+def _listed(name: str, stored: SiteTemplates, *, is_stored: bool) -> list[TemplateObject]:
+    """Return the templates that a name stands for; of what cannot be used, the reason."""
+    try:
+        found = named_templates(name, stored)
+    except CounterfoilError as exc:
+        if not is_stored:
+            return []  # a stored one has its name, and says so
+        wrong = TemplateObject(
+            name=name, set=name, stored=True, fields=[], text="", error=exc.message
+        )
+        return [wrong]
+    return [_template_object(one, name, is_stored=is_stored) for one in found.templates]
+
+
+def _template_object(template: Template, named: str, *, is_stored: bool) -> TemplateObject:
     return TemplateObject(
         name=template.name,
+        set=named,
+        stored=is_stored,
         fields=[
             TemplateField(name=field.name, grammar=field.grammar.name, required=field.required)
             for field in template.fields
         ],
         text=template.text,
+        error=None,
     )

@@ -27,7 +27,7 @@ from api.schemas import (
     UploadedFile,
     UploadForm,
 )
-from api.templates import requested_templates
+from api.templates import asked_templates, requested_templates
 from api.upload_form import MORE_FILES_BODY, NEW_BATCH_BODY, IncomingFile, MultipartForm
 from core.errors import ConflictError, CounterfoilError, NotFoundError
 from core.ids import new_id
@@ -186,7 +186,7 @@ def _record_batch(
             template_id=_template_id(session, templates),
             release_threshold=options.release_threshold,
             idempotency_key=key,
-            request_hash=_request_hash(options, templates, keep_open, received) if key else None,
+            request_hash=_request_hash(options, keep_open, received) if key else None,
         )
         uploaded = _add_documents(session, batch.id, batch.template_id, received)
         if created and not keep_open:
@@ -242,13 +242,14 @@ def _add_documents(
     ]
 
 
-def _request_hash(
-    options: BatchOptions, templates: TemplateSet | None, keep_open: bool, received: _Received
-) -> str:
-    """Return a hash of the whole request: a repeated one must be the same."""
+def _request_hash(options: BatchOptions, keep_open: bool, received: _Received) -> str:
+    """Return a hash of the whole request: a repeated one must be the same.
+
+    Of a template that it names, the name: what is stored under it may have changed meanwhile.
+    """
     asked = {
         "name": options.name,
-        "template": templates and [templates.name, templates.text],
+        "template": asked_templates(options),
         "release_threshold": options.release_threshold,
         "keep_open": keep_open,
         "files": [[file.filename, file.sha256] for file in received.stored],

@@ -79,7 +79,7 @@ def _matches(pattern: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True, slots=True)
 class TemplateChoice:
-    """Templates as a person names them: bundled ones by name, files by their text."""
+    """Templates as a person names them: bundled and stored ones by name, files by their text."""
 
     names: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
@@ -103,26 +103,37 @@ def find_templates(arguments: Iterable[str]) -> TemplateChoice | None:
 def load_templates(arguments: Iterable[str]) -> TemplateSet | None:
     """Return the templates that `--template NAME|FILE|DIR` means, to read with them here.
 
-    Returns None where there are no arguments. Raises TemplateError, naming the file or the bundled
-    templates, if there is none or it is wrong.
+    A name is that of a bundled or a stored template, or of a stored set. Returns None where there
+    are no arguments. Raises TemplateError, naming the file or the known names, if there is none or
+    it is wrong.
     """
-    from pipeline.placing.template import bundled_template
-    from pipeline.placing.template_set import TemplateSet, combine
+    from core.settings import load_settings
+    from pipeline.placing.template_set import combine, named_templates
+    from storage.site_templates import SiteTemplates
 
-    sets = []
-    for path in [path for argument in arguments for path in _paths_of(argument)]:
-        if isinstance(path, Path):
-            sets.append(_load(path))
-        else:
-            template = bundled_template(path)
-            sets.append(TemplateSet((template,), template.text))
-    return combine(sets) if sets else None
+    paths = [path for argument in arguments for path in _paths_of(argument)]
+    if not paths:
+        return None
+    stored = SiteTemplates(load_settings().home)
+    return combine(
+        [_load(path) if isinstance(path, Path) else named_templates(path, stored) for path in paths]
+    )
+
+
+def load_files(arguments: Iterable[str]) -> TemplateSet:
+    """Return the templates of files and folders, never of names. Raises TemplateError."""
+    from pipeline.placing.template_set import combine
+
+    paths = [Path(argument).expanduser() for argument in arguments]
+    return combine(
+        [_load(file) for path in paths for file in (_in_folder(path) if path.is_dir() else [path])]
+    )
 
 
 def load_template(argument: str) -> Template:
     """Return the one template that `--template NAME|FILE` means.
 
-    Raises TemplateError as `load_templates` does, and for a file or folder of several.
+    Raises TemplateError as `load_templates` does, and for a file, folder or stored set of several.
     """
     templates = load_templates([argument])
     if templates is None or len(templates.templates) != 1:
@@ -131,19 +142,28 @@ def load_template(argument: str) -> Template:
 
 
 def _paths_of(argument: str) -> list[Path | str]:
-    """Return the files that are meant, or the name of a bundled template.
+    """Return the files that are meant, or the name of a bundled or stored template.
 
     It is a file if one is there, or if it looks like a path: in a folder, or .yaml or .yml. Of a
-    folder all templates are meant, unless a bundled template has its name.
+    folder all templates are meant, unless a bundled template has its name. A folder without
+    templates, such as one of scans, is meant only if it is written as a path: `scans/`.
     """
     path = Path(argument).expanduser()
+    looks_like_path = path.suffix.lower() in (".yaml", ".yml") or path.name != argument
     if path.is_dir() and not _is_bundled(argument):
-        found = sorted(item for item in path.iterdir() if item.suffix.lower() in (".yaml", ".yml"))
-        if not found:
-            raise TemplateError(f"There is no template (.yaml) in the folder {argument}.")
-        return [*found]
-    looks_like_one = path.suffix.lower() in (".yaml", ".yml") or len(path.parts) != 1
-    return [path if looks_like_one or path.is_file() else argument]
+        try:
+            return [*_in_folder(path)]
+        except TemplateError:
+            if looks_like_path:
+                raise
+    return [path if looks_like_path or path.is_file() else argument]
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    found = sorted(item for item in folder.iterdir() if item.suffix.lower() in (".yaml", ".yml"))
+    if not found:
+        raise TemplateError(f"There is no template (.yaml) in the folder {folder}.")
+    return found
 
 
 def _is_bundled(name: str) -> bool:

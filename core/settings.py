@@ -36,7 +36,8 @@ class Settings(BaseModel):
 
     home: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("counterfoil", appauthor=False)),
-        description="Data directory of the embedded stack: database, objects, broker, local key.",
+        description="Data directory: stored templates; of the embedded stack also database,"
+        " objects, broker, local key.",
     )
     data: Path | None = Field(
         None, description="Folder of the real data sets (development and tests only)."

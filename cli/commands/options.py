@@ -29,7 +29,7 @@ TemplateOption = Annotated[
         "--template",
         "-t",
         metavar="NAME|FILE",
-        help="Says where the fields are: the name of a bundled template, or a YAML file.",
+        help="Says where the fields are: the name of a bundled or stored template, or a YAML file.",
     ),
 ]
 TemplatesOption = Annotated[
@@ -38,8 +38,8 @@ TemplatesOption = Annotated[
         "--template",
         "-t",
         metavar="NAME|FILE|DIR",
-        help="Says where the fields are: the name of a bundled template, a YAML file, or a folder "
-        "of them. Repeatable: each page is read with the one that fits it.",
+        help="Says where the fields are: the name of a bundled or stored template or set, a YAML "
+        "file, or a folder of them. Repeatable: each page is read with the one that fits it.",
     ),
 ]
 ReleaseAt = Annotated[

@@ -1,4 +1,4 @@
-"""The options of `counterfoil template`: new, check."""
+"""The options of `counterfoil template`: new, check, add, list."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.options import examples
+from cli.commands.options import AsJson, ServerHome, examples
 
 app = typer.Typer(
-    help="Start and check templates. A template says where the fields of a page are.",
+    help="Start, check and store templates. A template says where the fields of a page are.",
     no_args_is_help=True,
 )
 
@@ -65,8 +65,8 @@ def check(
         list[str],
         typer.Argument(
             metavar="TEMPLATE",
-            help="A YAML file, a folder of them, or the name of a bundled one. Of several it is "
-            "also checked that their pages can be told apart.",
+            help="A YAML file, a folder of them, or the name of a bundled or stored one. Of "
+            "several it is also checked that their pages can be told apart.",
         ),
     ],
     image: Annotated[
@@ -84,3 +84,44 @@ def check(
     if out is not None and image is None:
         raise typer.BadParameter("--out needs --image: a scan to draw on.")
     print(check_templates(templates, image, out or Path("placed.png")))
+
+
+@app.command(
+    epilog=examples(
+        "counterfoil template add travel-claim.yaml",
+        "counterfoil template add claims/*.yaml invoice.yaml --set office",
+        "counterfoil submit --template office pile.pdf",
+    )
+)
+def add(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE", help="YAML files, or folders of them.")
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--set",
+            metavar="NAME",
+            help="The name to use them by. Default: the name of the template, if it is one.",
+        ),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace what is stored under that name.")
+    ] = False,
+    data: ServerHome = None,
+) -> None:
+    """Store templates under a name on this computer, for --template NAME.
+
+    A server uses those of its own data folder.
+    """
+    from cli.template_store import add_templates
+
+    print(add_templates(files, name, data, replace=replace))
+
+
+@app.command("list", epilog=examples("counterfoil template list"))
+def list_all(data: ServerHome = None, as_json: AsJson = False) -> None:
+    """List the bundled and the stored templates of this computer by name."""
+    from cli.template_store import list_templates
+
+    print(list_templates(data, as_json=as_json))

@@ -100,8 +100,10 @@ def register(page: Page, template: Template, *, rules: PageRules | None = None) 
         raise mismatch_error(template, why, score=placement.score)
     if mirrored:
         raise TemplateError(
-            f"this page is a mirror image of a '{template.name}'.",
-            hint="Turn mirroring off in the scanner, and scan the printed side.",
+            f"the printed frames of this page lie as in a mirror image of a '{template.name}'.",
+            hint="If its writing is mirrored too, turn mirroring off in the scanner. If it is not,"
+            " this is another form, such as a cheque that is laid out from right to left: it needs"
+            " a template of its own.",
             code="mirrored-page",
         )
     if placement.doubt is not None:

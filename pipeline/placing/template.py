@@ -7,7 +7,7 @@ A template is a small YAML file, described in `docs/templates.md` and by
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -156,12 +156,17 @@ def bundled_template(name: str) -> Template:
     """
     names = bundled_names()
     if name not in names:
-        raise TemplateError(
-            f"there is no template '{name}'.",
-            hint=f"There are: {', '.join(names)}.",
-            code="unknown-template",
-        )
+        raise unknown_template(name, names)
     return parse_template((_folder() / f"{name}.yaml").read_bytes())
+
+
+def unknown_template(name: str, known: Sequence[str]) -> TemplateError:
+    """Return the error for a name that is none of the `known` ones."""
+    return TemplateError(
+        f"there is no template '{name}'.",
+        hint=f"There are: {', '.join(known)}.",
+        code="unknown-template",
+    )
 
 
 def _folder() -> Traversable:

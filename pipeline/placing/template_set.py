@@ -5,14 +5,22 @@ A set is the text of one or more YAML documents. Each is a template, or one of s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import yaml
 
 from core.errors import TemplateError
-from pipeline.placing.template import Template, decode_text, name_of, template_of_node
+from pipeline.placing.template import (
+    Template,
+    bundled_names,
+    bundled_template,
+    decode_text,
+    name_of,
+    template_of_node,
+    unknown_template,
+)
 from pipeline.placing.yaml_nodes import compose_all, items, mapping, text_of, value_of
 
 MAX_TEMPLATES: Final = 50  # of one set, each page of a document counted
@@ -30,6 +38,45 @@ class TemplateSet:
     def name(self) -> str:
         """The names of its templates, separated by commas; long sets are cut short."""
         return set_name(self.templates)
+
+
+class StoredTemplates(Protocol):
+    """The templates of a site: `names` lists them, and `texts` are the files under a name."""
+
+    def names(self) -> list[str]: ...
+
+    def texts(self, name: str) -> Mapping[str, bytes]: ...
+
+
+def named_templates(name: str, stored: StoredTemplates) -> TemplateSet:
+    """Return what a name means: a bundled template, a stored one, or a stored set of them.
+
+    Raises TemplateError if it means nothing (code "unknown-template") or both a bundled and a
+    stored one ("ambiguous-template"), and as `combine`, naming the file that is wrong.
+    """
+    bundled, own = bundled_names(), stored.names()
+    if name in bundled and name in own:
+        raise TemplateError(
+            f"both a bundled and a stored template are named '{name}'.",
+            hint="Rename the stored one: no page may be read with another template than is meant.",
+            code="ambiguous-template",
+        )
+    if name in bundled:
+        template = bundled_template(name)
+        return TemplateSet((template,), template.text)
+    if name not in own:
+        raise unknown_template(name, list(dict.fromkeys([*bundled, *own])))
+    texts = stored.texts(name)
+    if not texts:
+        raise TemplateError(f"there is no template in the stored set '{name}'.")
+    sets = []
+    for file, text in texts.items():
+        try:
+            sets.append(parse_templates(text))
+        except TemplateError as exc:
+            message = f"stored template '{name}', {file}: {exc.message}"
+            raise TemplateError(message, hint=exc.hint, code=exc.code) from exc
+    return combine(sets)
 
 
 def parse_templates(source: str | bytes) -> TemplateSet:

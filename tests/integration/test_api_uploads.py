@@ -21,6 +21,7 @@ from db.transitions.outbox import delete_outbox, take_outbox
 from pipeline.placing.template import bundled_names, bundled_template
 from pipeline.placing.template_set import TemplateSet, parse_templates
 from storage.directory import DirectoryStore
+from storage.site_templates import SiteTemplates
 from tests.api_under_test import Api, api_under_test, png
 from tests.hostile import NAUGHTY_NAMES
 
@@ -156,6 +157,49 @@ def test_a_batch_of_several_templates(api: Api) -> None:
         (text,) = s.scalars(select(TemplateText.text)).all()
     names = [template.name for template in parse_templates(text).templates]
     assert names == [*named, "demo-cheque"]
+
+
+def test_a_stored_set_is_resolved_once(api: Api) -> None:
+    """What is stored under a name may change: a batch keeps what it was created with."""
+    stored = SiteTemplates(api.settings.home)
+    ours = bundled_template("demo-cheque").text.replace("name: demo-cheque", "name: ours")
+    stored.store("office", f"{ours}---\n{NIST}")
+    headers = {"Idempotency-Key": "k"}
+    made = api.post("/v1/batches", json={"template": "office"}, headers=headers)
+    assert (made.status_code, made.json()["template"]) == (202, "ours, nist-hsf")
+    stored.store("office", bundled_template("demo-form").text, replace=True)
+    again = api.post("/v1/batches", json={"template": "office"}, headers=headers)
+    assert (again.status_code, again.json()["id"]) == (202, made.json()["id"])
+    in_form = api.upload([("a.png", png(1))], template="office")
+    assert in_form.json()["template"] == "demo-form"
+    assert api.get(f"/v1/batches/{made.json()['id']}").json()["template"] == "ours, nist-hsf"
+    with api.db.reading() as s:
+        assert f"{ours}---\n{NIST}" in s.scalars(select(TemplateText.text)).all()
+
+
+def test_stored_templates_are_listed(api: Api) -> None:
+    stored = SiteTemplates(api.settings.home)
+    ours = bundled_template("demo-cheque").text.replace("name: demo-cheque", "name: ours")
+    stored.store("office", f"{ours}---\n{NIST}")
+    stored.store("broken", "name: [")
+    stored.store("cheque-in", ours)
+    items = api.get("/v1/templates").json()["items"]
+    assert [item["set"] for item in items if not item["stored"]] == [
+        name for name in bundled_names() if name != "cheque-in"
+    ]
+    assert [(item["set"], item["name"]) for item in items if item["stored"]] == [
+        ("broken", "broken"),
+        ("cheque-in", "cheque-in"),
+        ("office", "ours"),
+        ("office", "nist-hsf"),
+    ]
+    broken, shadow, *_ = (item for item in items if item["stored"])
+    assert "this is not YAML" in broken["error"]
+    assert "both a bundled and a stored" in shadow["error"]
+    refused = api.post("/v1/batches", json={"template": "cheque-in"})
+    assert (refused.status_code, refused.json()["code"]) == (422, "ambiguous-template")
+    refused = api.post("/v1/batches", json={"template": "../api-key"})
+    assert (refused.status_code, refused.json()["code"]) == (422, "unknown-template")
 
 
 def test_a_byte_order_mark_before_a_template_is_ignored(api: Api) -> None:
