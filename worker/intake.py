@@ -30,7 +30,8 @@ from db.transitions.documents import (
     unopened_documents,
 )
 from db.transitions.outbox import forget_objects
-from pipeline.files.documents import DocumentPage, behind_image
+from pipeline.files.documents import DocumentPage
+from pipeline.files.following import behind_image
 from pipeline.files.media import HEAD_BYTES, JPEG, PNG, sniff
 from pipeline.files.passed_over import PassedOver
 from storage.base import StorageFullError

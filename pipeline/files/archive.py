@@ -5,6 +5,7 @@ No member's name is ever used as a path.
 
 from __future__ import annotations
 
+import os
 import struct
 import tempfile
 import unicodedata
@@ -17,6 +18,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from core.errors import InputError
+from pipeline.files.following import following
 from pipeline.files.passed_over import PassedOver
 
 _CHUNK = 1 << 18
@@ -27,6 +29,8 @@ _LOCAL_HEADER = 30  # bytes before a member's name (APPNOTE.TXT 4.3.7)
 _BOMB_RATIO, _BOMB_BYTES = 200, 256 << 20
 _LOCAL_SIGNATURE = b"PK\x03\x04"
 _LENGTHS = 26  # where in a local header the lengths of name and extra field stand
+_END_SIGNATURE, _END_BYTES = b"PK\x05\x06", 22  # of the record at the end (4.3.16)
+_MAX_TAIL = 1 << 17  # zipfile looks for that record in the last 64 KiB
 _MAX_BETWEEN = 64 << 20  # bytes between two members that are searched
 _SYSTEM_NAMES = {"thumbs.db", "desktop.ini"}
 # Office Open XML has the first, OpenDocument and EPUB the second.
@@ -55,7 +59,8 @@ class Archive:
     """A ZIP, open for reading. `members` are its files in the order of its directory.
 
     Files that its directory does not list follow at the end. They, hidden files and those of the
-    operating system are marked as passed over. The constructor raises InputError if the ZIP is cut
+    operating system are marked as passed over. `behind` is what stands behind the ZIP in its file.
+    The constructor raises InputError if the ZIP is cut
     off, damaged or a bomb.
     """
 
@@ -82,8 +87,9 @@ class Archive:
                 for info in infos
                 if not (info.is_dir() and info.file_size == 0)
             ),
-            *_unlisted(stream, infos),
+            *_unlisted(stream, infos, self._zip.start_dir),
         )
+        self.behind = _behind(stream, self._zip)
 
         self.office_images = _office_images(self._zip)  # of an office program's file, else None
 
@@ -180,6 +186,15 @@ def images_of_office_file(stream: BinaryIO) -> int | None:
         return None
 
 
+def files_in(stream: BinaryIO) -> int | None:
+    """Return how many files a ZIP holds, or None if it cannot be opened."""
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            return sum(not info.is_dir() for info in archive.infolist())
+    except (*_ERRORS, MemoryError):
+        return None
+
+
 def _office_images(archive: zipfile.ZipFile) -> int | None:
     names = archive.namelist()
     if _OFFICE_NAMES.isdisjoint(names):
@@ -203,8 +218,8 @@ def _hidden(label: str) -> PassedOver:
     )
 
 
-def _unlisted(stream: BinaryIO, infos: list[zipfile.ZipInfo]) -> Iterator[Member]:
-    """Yield the files that stand in the ZIP and that its directory does not name.
+def _unlisted(stream: BinaryIO, infos: list[zipfile.ZipInfo], directory: int) -> Iterator[Member]:
+    """Yield the files that stand in the ZIP and that its directory, at an offset, does not name.
 
     They are left when files are deleted carelessly, and when two ZIPs are joined: only the
     directory of the last is used.
@@ -215,6 +230,17 @@ def _unlisted(stream: BinaryIO, infos: list[zipfile.ZipInfo]) -> Iterator[Member
         stream.seek(info.header_offset + _LENGTHS)
         name, extra = struct.unpack("<HH", stream.read(4).ljust(4, b"\0"))
         place = info.header_offset + _LOCAL_HEADER + name + extra + info.compress_size
+    yield from _headers(stream, place, directory)
+
+
+def _behind(stream: BinaryIO, archive: zipfile.ZipFile) -> list[PassedOver]:
+    """Return the files that stand behind a ZIP; its readers look for its end and ignore them."""
+    size = stream.seek(0, os.SEEK_END)
+    start = max(0, size - _MAX_TAIL)
+    stream.seek(start)
+    tail = stream.read()
+    end = tail.rfind(_END_SIGNATURE) + _END_BYTES + len(archive.comment)
+    return following(tail, end, "the ZIP")
 
 
 def _headers(stream: BinaryIO, start: int, end: int) -> Iterator[Member]:

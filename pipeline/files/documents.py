@@ -19,8 +19,8 @@ import PIL.Image
 
 from core.errors import InputError
 from core.limits import MAX_PAGE_PIXELS, MAX_PAGES, MAX_UNPACKED_BYTES
-from pipeline.files.archive import Archive, images_of_office_file
-from pipeline.files.following import following_jpeg, following_png, later_frames
+from pipeline.files.archive import Archive, files_in, images_of_office_file
+from pipeline.files.following import behind_image, later_frames
 from pipeline.files.media import (
     ACCEPTED,
     HEAD_BYTES,
@@ -141,7 +141,8 @@ class _Opener:
             page = DocumentPage(label, PNG, error=too_much_memory())
         if self.start <= here:
             yield page
-        yield from self.pass_over(later_frames(images), label, Position(member, 1))
+        found = [*later_frames(images), *behind_image(data, kind)]
+        yield from self.pass_over(found, label, Position(member, 1))
 
     def pass_over(
         self, found: Iterable[PassedOver], label: str, position: Position
@@ -253,9 +254,8 @@ class _Opener:
             raise _office_file(archive.office_images)
         members = sum(member.passed_over is None for member in archive.members)
         if not members:
-            what = "There are only hidden files in the ZIP." if archive.members else ""
             raise InputError(
-                what or "The ZIP is empty.",
+                _nothing_to_read(archive),
                 hint="Create it again with the scans.",
                 code="empty-archive",
             )
@@ -291,6 +291,7 @@ class _Opener:
             except MemoryError:
                 self.count(1)
                 yield DocumentPage(member.label, kind, error=too_much_memory())
+        yield from self.pass_over(archive.behind, "", Position(len(archive.members)))
 
 
 def only_pages(found: Iterable[DocumentPage | PassedOver]) -> Iterator[DocumentPage]:
@@ -298,9 +299,15 @@ def only_pages(found: Iterable[DocumentPage | PassedOver]) -> Iterator[DocumentP
     return (item for item in found if isinstance(item, DocumentPage))
 
 
-def behind_image(data: bytes, kind: str) -> list[PassedOver]:
-    """Return what stands in the file of a JPEG or a PNG behind its image; nothing is decoded."""
-    return following_jpeg(data) if kind == JPEG else following_png(data)
+def _nothing_to_read(archive: Archive) -> str:
+    if not archive.members:
+        return "The ZIP is empty."
+    if any(
+        member.passed_over and member.passed_over.code == "unlisted-file"
+        for member in archive.members
+    ):
+        return "There are files in the ZIP, but its directory does not list them."
+    return "There are only hidden files in the ZIP."
 
 
 def _refused(kind: str, unpacked: BinaryIO) -> InputError:
@@ -309,8 +316,16 @@ def _refused(kind: str, unpacked: BinaryIO) -> InputError:
     images = images_of_office_file(unpacked)
     if images is not None:
         return _office_file(images)
+    files = files_in(unpacked)
+    held = (
+        ""
+        if files is None
+        else " with 1 file in it,"
+        if files == 1
+        else f" with {files} files in it,"
+    )
     return InputError(
-        "This is a ZIP inside a ZIP, which is not opened.",
+        f"This is a ZIP inside a ZIP,{held} which is not opened.",
         hint="Take the files out of the inner ZIP.",
         code="archive-in-archive",
     )

@@ -6,9 +6,12 @@ appendix F (variable-length codes).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from core.errors import InputError
 from pipeline.files.media import damaged, truncated
 
-_HEADER_BYTES = 13
+_HEADER_BYTES, _FLAGS = 13, 10
 _EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, 0x3B
 _MAX_CODES = 4096
 _GROW_UNTIL = 12  # bits of a code
@@ -16,28 +19,40 @@ _GROW_UNTIL = 12  # bits of a code
 
 def check_gif(data: bytes) -> int:
     """Return the number of images. Raises InputError if the first, or the file, is not whole."""
-    at = _HEADER_BYTES + _table_bytes(data, 10)
-    images = 0
-    while True:
-        kind = _byte(data, at)
-        if kind == _TRAILER:
-            break
+    *images, _ = _walk(data, 0)
+    if not images:
+        raise damaged("GIF", "there is no image in it")
+    width, height, at = images[0]
+    bits = _byte(data, at)
+    _, codes = _blocks(data, at + 1)
+    _check_codes(codes, bits, width * height)
+    return len(images)
+
+
+def end_of_gif(data: bytes, start: int) -> int | None:
+    """Return where the GIF that begins at `start` ends, or None if it is not whole."""
+    try:
+        *_, (_, _, end) = _walk(data, start)
+    except InputError:
+        return None
+    return end
+
+
+def _walk(data: bytes, start: int) -> Iterator[tuple[int, int, int]]:
+    """Yield width, height and place of each image, then 0, 0 and where the GIF ends."""
+    at = start + _HEADER_BYTES + _table_bytes(data, start + _FLAGS)
+    while (kind := _byte(data, at)) != _TRAILER:
         if kind == _EXTENSION:
             at, _ = _blocks(data, at + 2)
         elif kind == _IMAGE:
             width = int.from_bytes(data[at + 5 : at + 7], "little")
             height = int.from_bytes(data[at + 7 : at + 9], "little")
             at += 10 + _table_bytes(data, at + 9)
-            bits = _byte(data, at)
-            at, codes = _blocks(data, at + 1)
-            if images == 0:
-                _check_codes(codes, bits, width * height)
-            images += 1
+            yield width, height, at
+            at, _ = _blocks(data, at + 1)
         else:
             raise damaged("GIF", "its structure is garbled")
-    if not images:
-        raise damaged("GIF", "there is no image in it")
-    return images
+    yield 0, 0, at + 1
 
 
 def _byte(data: bytes, at: int) -> int:

@@ -13,6 +13,7 @@ import PIL.Image
 
 from core.errors import InputError
 from core.limits import MAX_PAGE_PIXELS
+from pipeline.files.following import behind_image
 from pipeline.files.grey import DECODE_ERRORS
 from pipeline.files.jpeg import decode_jpeg
 from pipeline.files.media import HEAD_BYTES, IMAGES, JPEG, PICTURES, PNG, TIFF, sniff, wrong_kind
@@ -51,9 +52,10 @@ def decode_page(
         from pipeline.files.pictures import decode_picture
 
         picture = decode_picture(data, kind, max_pixels)
-        if picture.images > 1:
+        images = picture.images + len(behind_image(data, kind))
+        if images > 1:
             raise InputError(
-                f"There are {picture.images} images in this file, but one is expected here.",
+                f"There are {images} images in this file, but one is expected here.",
                 hint="Save the one that you need as a file of its own.",
                 code="several-pages",
             )

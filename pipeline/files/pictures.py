@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import PIL.Image
-import PIL.ImageFile
 
+from pipeline.files.ends import end_of_image
 from pipeline.files.gif import check_gif
 from pipeline.files.grey import DECODE_ERRORS, to_grey
 from pipeline.files.isobmff import check_boxes
@@ -33,13 +33,12 @@ _KINDS = {
 _WEBP_BLOCK = bytes(128)  # a page that was drawn has up to 30 zeros in a row
 _BLANK = rb"(?:\s|#[^\n]*\n)+"
 _PGM_HEADER = re.compile(rb"P5" + _BLANK + rb"(\d+)" + _BLANK + rb"(\d+)" + _BLANK + rb"(\d+)\s")
-_NEXT_PNM = re.compile(rb"\s*P[1-7]\s")
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
     grey: Image  # (h, w), upright, its pixels square
-    images: int  # in the file
+    images: int  # of its kind in the file, such as frames of an animation
 
 
 def decode_picture(data: bytes, kind: str, max_pixels: int) -> Picture:
@@ -57,8 +56,6 @@ def decode_picture(data: bytes, kind: str, max_pixels: int) -> Picture:
             with PIL.Image.open(io.BytesIO(data), formats=[form]) as image:
                 check_size(name, *image.size, max_pixels)
                 images = max(counted, getattr(image, "n_frames", 1))
-                if kind == PNM:
-                    images += _another_pnm(image, data)
                 decoded = _deep_pnm(data) if kind == PNM else None
                 if decoded is None:
                     image.load()
@@ -67,7 +64,11 @@ def decode_picture(data: bytes, kind: str, max_pixels: int) -> Picture:
                 exif = image.getexif().tobytes()
     except DECODE_ERRORS as exc:
         raise damaged(name, "it cannot be decoded") from exc
-    if kind == WEBP and _WEBP_BLOCK in data and grey.min() != grey.max():
+    if (
+        kind == WEBP
+        and _WEBP_BLOCK in data[: end_of_image(data, kind)]
+        and grey.min() != grey.max()
+    ):
         raise damaged(name, "a block of it was lost")
     return Picture(upright(grey, orientation_of(exif)), images)
 
@@ -75,10 +76,10 @@ def decode_picture(data: bytes, kind: str, max_pixels: int) -> Picture:
 def _check(data: bytes, kind: str, name: str) -> int:
     """Check what Pillow does not, and return how many images there are if it cannot tell."""
     if kind in (HEIC, AVIF):
-        check_boxes(data, name)
-    elif kind == GIF:
+        return check_boxes(data, name)
+    if kind == GIF:
         return check_gif(data)
-    elif kind in (WEBP, BMP):
+    if kind in (WEBP, BMP):
         stated = int.from_bytes(data[4:8], "little") + 8
         if kind == BMP:
             stated = int.from_bytes(data[2:6], "little")
@@ -90,15 +91,6 @@ def _check(data: bytes, kind: str, name: str) -> int:
 def _density(image: PIL.Image.Image) -> Density:
     pair = image.info.get("dpi")
     return (float(pair[0]), float(pair[1])) if pair else SQUARE
-
-
-def _another_pnm(image: PIL.ImageFile.ImageFile, data: bytes) -> bool:
-    """Say whether a further image follows in the file, as PNM allows."""
-    codec, _, offset, _ = image.tile[0]
-    if codec != "raw":
-        return False
-    across = (image.width + 7) // 8 if image.mode == "1" else image.width * len(image.getbands())
-    return _NEXT_PNM.match(data, offset + across * image.height) is not None
 
 
 def _deep_pnm(data: bytes) -> Image | None:

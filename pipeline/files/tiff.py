@@ -26,20 +26,14 @@ from pipeline.files.libtiff import Rows
 from pipeline.files.media import check_size, damaged, truncated, unsupported
 from pipeline.files.oblong import with_square_pixels
 from pipeline.files.passed_over import PassedOver
+from pipeline.files.tiff_directory import COUNTS, HEIGHT, OFFSETS, WIDTH, Directory
 from pipeline.files.tiff_roles import FrameRole, find_pages
 from pipeline.files.tiff_strips import Strips
 from pipeline.types import Image
 
-_WIDTH, _HEIGHT = 256, 257
-_NEW_SUBFILE_TYPE, _SUB_IFDS = 254, 330
 _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 258, 259, 262, 266
 _SAMPLES, _ROWS_PER_STRIP, _PLANAR, _T4_OPTIONS = 277, 278, 284, 292
 _TILE_WIDTH, _TILE_HEIGHT, _JPEG_TABLES = 322, 323, 347
-_OFFSETS, _COUNTS = (273, 324), (279, 325)  # of strips, of tiles
-_EMBEDDED, _EMBEDDED_LENGTH = 513, 514  # a JPEG within, as TIFF 6.0 has it
-# BYTE, SHORT, LONG, UNDEFINED, IFD, LONG8, IFD8
-_FORMATS = {1: "B", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q", 18: "Q"}
-_RATIONALS = (5, 10, 12)  # RATIONAL, SRATIONAL and DOUBLE, of 8 bytes
 _MOST_BESIDE = 20  # thumbnails and masks of a single page
 _MAX_BEHIND = 64 << 20  # bytes behind the last frame that are searched
 _WHITE_IS_ZERO, _YCBCR = 0, 6
@@ -52,7 +46,6 @@ _TURNS = {
     6: PIL.Image.Transpose.ROTATE_270, 7: PIL.Image.Transpose.TRANSVERSE,
     8: PIL.Image.Transpose.ROTATE_90,
 }  # fmt: skip
-_SIZES = {"B": 1, "H": 2, "I": 4, "Q": 8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,28 +86,32 @@ def read_structure(stream: BinaryIO, max_pixels: int, max_frames: int) -> TiffSt
     big = head[2:4] in (b"+\0", b"\0+")
     if len(head) < (16 if big else 8):
         raise truncated("TIFF", "there is only its beginning")
+    if big and order == ">":
+        raise unsupported("TIFF", "BigTIFF of big-endian byte order")
     (at,) = struct.unpack_from(order + ("Q" if big else "I"), head, 8 if big else 4)
     frames: list[TiffFrame | InputError] = []
     roles: list[FrameRole] = []
     end = 0
-    seen: set[int] = set()
+    seen, seen_below = set[int](), set[int]()
     broken_off: InputError | None = None
     while at and len(frames) <= max_frames:
         if at in seen:
             broken_off = damaged("TIFF", "its pages form a loop")
             break
         seen.add(at)
-        directory = _Directory.read(stream, size, order, big, at)
+        seen_below.add(at)
+        directory = Directory.read(stream, size, order, big, at)
         if directory is None:
             what = f"all pages after page {len(frames)} are" if frames else "its first page is"
             broken_off = truncated("TIFF", f"{what} missing")
             break
         try:
-            frames.append(directory.frame(stream, size, max_pixels))
+            frames.append(_frame(directory, stream, size, max_pixels))
         except InputError as exc:
             frames.append(exc)
-        roles.append(directory.role(stream, size))
-        end = max(end, directory.last_byte(stream, size, at))
+        below, end_below = directory.below(stream, size, seen_below)
+        roles.append(directory.role(stream, size, below))
+        end = max(end, end_below, directory.last_byte(stream, size, at))
         at = directory.following
     if not frames:
         raise broken_off or damaged("TIFF", "it has no pages")
@@ -129,117 +126,47 @@ def below_frames(structure: TiffStructure) -> Iterator[PassedOver]:
 
 def behind_tiff(stream: BinaryIO, structure: TiffStructure) -> list[PassedOver]:
     """Return the files that stand behind all that the directories of a TIFF know of."""
-    if structure.broken_off is not None or any(role.sub_images for role in structure.roles):
+    if structure.broken_off is not None:
         return []  # what follows may belong to directories that are not known
     size = stream.seek(0, os.SEEK_END) - structure.end
     stream.seek(structure.end)
     return following(stream.read(min(max(size, 0), _MAX_BEHIND)), 0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Directory:
-    order: str
-    big: bool
-    entries: dict[int, tuple[int, int, bytes]]  # tag -> type, count, value or its offset
-    following: int
-
-    @classmethod
-    def read(cls, stream: BinaryIO, size: int, order: str, big: bool, at: int) -> _Directory | None:
-        """Return the directory at offset `at`, or None if the file ends before it does."""
-        count_format, entry_size, offset_format = ("Q", 20, "Q") if big else ("H", 12, "I")
-        if at + _SIZES[count_format] > size:
-            return None
-        stream.seek(at)
-        (count,) = struct.unpack(order + count_format, stream.read(_SIZES[count_format]))
-        length = count * entry_size
-        if at + length + _SIZES[count_format] + _SIZES[offset_format] > size:
-            return None
-        body = stream.read(length + _SIZES[offset_format])
-        entries = {}
-        for start in range(0, length, entry_size):
-            tag, kind, values = struct.unpack_from(order + "HH" + offset_format, body, start)
-            entries[tag] = (kind, values, body[start + (12 if big else 8) : start + entry_size])
-        (following,) = struct.unpack_from(order + offset_format, body, length)
-        return cls(order, big, entries, following)
-
-    def numbers(self, stream: BinaryIO, size: int, tag: int) -> list[int] | None:
-        """Return the integers of a tag: [] if there is none, None if the file ends before them."""
-        if tag not in self.entries:
-            return []
-        kind, count, inline = self.entries[tag]
-        if kind not in _FORMATS:
-            return []
-        length = count * _SIZES[_FORMATS[kind]]
-        if length > len(inline):
-            (at,) = struct.unpack(self.order + ("Q" if self.big else "I"), inline)
-            if at + length > size:
-                return None
-            stream.seek(at)
-            inline = stream.read(length)
-        layout = f"{self.order}{_FORMATS[kind].replace('I', 'u4').replace('H', 'u2')}"
-        layout = layout.replace("Q", "u8").replace("B", "u1")
-        values: list[int] = np.frombuffer(inline[:length], layout).tolist()
-        return values
-
-    def role(self, stream: BinaryIO, size: int) -> FrameRole:
-        """Return what the directory says about the use of its frame."""
-        tags = (_WIDTH, _HEIGHT, _NEW_SUBFILE_TYPE, _SUB_IFDS)
-        width, height, kind, below = (self.numbers(stream, size, tag) or [] for tag in tags)
-        return FrameRole(
-            size=(width[0], height[0]) if width and height else (0, 0),
-            kind=kind[0] if kind else 0,
-            sub_images=len(below),
-        )
-
-    def last_byte(self, stream: BinaryIO, size: int, at: int) -> int:
-        """Return where the last byte of the directory at `at`, its values and its pixels ends."""
-        pointer = self.order + ("Q" if self.big else "I")
-        ends = [at + len(self.entries) * (20 if self.big else 12) + (16 if self.big else 6)]
-        for kind, count, inline in self.entries.values():
-            length = count * _SIZES.get(_FORMATS.get(kind, ""), 8 if kind in _RATIONALS else 1)
-            if length > len(inline):
-                ends.append(struct.unpack(pointer, inline)[0] + length)
-        pairs = (*zip(_OFFSETS, _COUNTS, strict=True), (_EMBEDDED, _EMBEDDED_LENGTH))
-        for offsets_tag, counts_tag in pairs:
-            offsets = self.numbers(stream, size, offsets_tag) or []
-            counts = self.numbers(stream, size, counts_tag) or []
-            ends += [start + count for start, count in zip(offsets, counts, strict=False)]
-        return max((end for end in ends if end <= size), default=0)
-
-    def frame(self, stream: BinaryIO, size: int, max_pixels: int) -> TiffFrame:
-        """Return where the frame's pixels are. Raises InputError if it cannot be read."""
-        if 0 in self.entries:  # what a block of zeros over the directory looks like
-            raise damaged("TIFF page", "its directory is garbled")
-        missing = truncated("TIFF", "a part of this page is missing")
-        values: dict[int, list[int]] = {}
-        for tag in self.entries:
-            numbers = self.numbers(stream, size, tag) if tag in _NEEDED else []
-            if numbers is None:
-                raise missing
-            values[tag] = numbers
-        if not values.get(_WIDTH) or not values.get(_HEIGHT):
-            raise damaged("TIFF page", "it does not state its size")
-        width, height = values[_WIDTH][0], values[_HEIGHT][0]
-        check_size("TIFF page", width, height, max_pixels)
-        if values.get(_COMPRESSION) == [_OLD_JPEG]:
-            raise unsupported("TIFF page", "JPEG as of TIFF 6.0, since withdrawn")
-        tiled = bool(values.get(_OFFSETS[1]))
-        offsets, counts = (tuple(values.get(tags[tiled], ())) for tags in (_OFFSETS, _COUNTS))
-        if not offsets or not values.get(_PHOTOMETRIC):
-            raise damaged("TIFF page", "its directory is garbled")
-        if any(not 8 <= start < size for start in offsets):
+def _frame(directory: Directory, stream: BinaryIO, size: int, max_pixels: int) -> TiffFrame:
+    """Return where the frame's pixels are. Raises InputError if it cannot be read."""
+    if 0 in directory.entries:  # what a block of zeros over the directory looks like
+        raise damaged("TIFF page", "its directory is garbled")
+    missing = truncated("TIFF", "a part of this page is missing")
+    values: dict[int, list[int]] = {}
+    for tag in directory.entries:
+        numbers = directory.numbers(stream, size, tag) if tag in _NEEDED else []
+        if numbers is None:
             raise missing
-        if any(a + n > size for a, n in zip(offsets, counts, strict=False)):
-            raise missing
-        return TiffFrame(
-            _strips_of(values, width, height, offsets, counts, tiled),
-            values[_PHOTOMETRIC][0] == _WHITE_IS_ZERO,
-        )
+        values[tag] = numbers
+    if not values.get(WIDTH) or not values.get(HEIGHT):
+        raise damaged("TIFF page", "it does not state its size")
+    width, height = values[WIDTH][0], values[HEIGHT][0]
+    check_size("TIFF page", width, height, max_pixels)
+    if values.get(_COMPRESSION) == [_OLD_JPEG]:
+        raise unsupported("TIFF page", "JPEG as of TIFF 6.0, since withdrawn")
+    tiled = bool(values.get(OFFSETS[1]))
+    offsets, counts = (tuple(values.get(tags[tiled], ())) for tags in (OFFSETS, COUNTS))
+    if not offsets or not values.get(_PHOTOMETRIC):
+        raise damaged("TIFF page", "its directory is garbled")
+    if any(not 8 <= start < size for start in offsets):
+        raise missing
+    if any(a + n > size for a, n in zip(offsets, counts, strict=False)):
+        raise missing
+    return TiffFrame(
+        _strips_of(values, width, height, offsets, counts, tiled),
+        values[_PHOTOMETRIC][0] == _WHITE_IS_ZERO,
+    )
 
 
 _NEEDED = {
-    _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _SAMPLES, _ROWS_PER_STRIP,
-    _PLANAR, _T4_OPTIONS, _TILE_WIDTH, _TILE_HEIGHT, _JPEG_TABLES, *_OFFSETS, *_COUNTS,
+    WIDTH, HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _SAMPLES, _ROWS_PER_STRIP,
+    _PLANAR, _T4_OPTIONS, _TILE_WIDTH, _TILE_HEIGHT, _JPEG_TABLES, *OFFSETS, *COUNTS,
 }  # fmt: skip
 
 

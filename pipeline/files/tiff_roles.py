@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from pipeline.files.following import numbered
 from pipeline.files.passed_over import PassedOver
 
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
-_MAX_SUB_IMAGES = 100  # that are named, of one frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class FrameRole:
 
     def below(self, number: int) -> Iterator[PassedOver]:
         """Yield the images in directories below this frame."""
-        for image in range(1, min(self.sub_images, _MAX_SUB_IMAGES) + 1):
+        for name in numbered("image", 1, self.sub_images):
             yield PassedOver(
-                f"frame {number}, image {image} below it",
+                f"frame {number}, {name} below it",
                 "sub-image",
                 "This image belongs to the frame, as reduced copies of it do. It is not read.",
             )

@@ -11,6 +11,8 @@ import pikepdf
 import PIL.Image
 import pytest
 
+from benchmarks.composed_boxes import avif_of
+from benchmarks.composed_tiff import TiffPage, tiff_of
 from core.errors import InputError
 from pipeline.files.documents import (
     DocumentLimits,
@@ -60,7 +62,16 @@ def test_frames_of_an_animated_png_are_named(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("first", [JPEG, PNG, tiff([scan()])], ids=["jpeg", "png", "tiff"])
+GIF, BMP, PNM = (saved(scan(), kind) for kind in ("GIF", "BMP", "PPM"))
+WEBP, AVIF = (saved(scan().convert("RGB"), kind) for kind in ("WEBP", "AVIF"))
+JUNK = bytes(range(1, 60))
+EVERY = {
+    "jpeg": JPEG, "png": PNG, "tiff": tiff([scan()]), "gif": GIF, "bmp": BMP, "pnm": PNM,
+    "webp": WEBP, "avif": AVIF,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("first", EVERY.values(), ids=EVERY.keys())
 @pytest.mark.parametrize(
     ("behind", "said"),
     [
@@ -69,6 +80,11 @@ def test_frames_of_an_animated_png_are_named(tmp_path: Path) -> None:
         (JPEG, "JPEG image"),
         (pdf(), "PDF file"),
         (zipped({"a.jpg": JPEG}), "ZIP file"),
+        (GIF, "GIF image"),
+        (bytes(9) + BMP, "BMP image"),
+        (JUNK + PNM, "PNM image"),
+        (JUNK + WEBP, "WebP image"),
+        (bytes(9) + AVIF, "AVIF image"),
         (b"", None),
         (bytes(5000), None),
         (b"\r\nscanned by a scanner\r\n", None),
@@ -83,6 +99,33 @@ def test_whatever_follows_an_image(
     assert codes(list(only_pages(found))) == ["ok"]
     assert [code for _, code in named(found)] == ([] if said is None else ["second-image"])
     assert all(said is not None and said in item.reason for item in found[1:])
+
+
+def test_all_files_behind_an_image_are_named(tmp_path: Path) -> None:
+    found = opened(tmp_path, JPEG + PNG + JUNK + AVIF + GIF + WEBP + BMP + PNM + PNM)
+    assert named(found) == [(f"image {n}", "second-image") for n in range(2, 9)]
+
+
+@pytest.mark.parametrize("default", [True, False])
+def test_the_first_image_of_an_animated_png_need_not_be_a_frame(
+    tmp_path: Path, default: bool
+) -> None:
+    images = saved(
+        scan(), "PNG", save_all=True, append_images=[scan(1), scan(2)], default_image=default
+    )
+    assert [name for name, _ in named(opened(tmp_path, images))] == ["frame 2", "frame 3"]
+
+
+def test_the_rest_of_very_many_frames_has_one_name(tmp_path: Path) -> None:
+    images = saved(scan(), "GIF", save_all=True, append_images=[scan(n) for n in range(1, 130)])
+    names = [name for name, _ in named(opened(tmp_path, images))]
+    assert (names[0], names[-2:]) == ("frame 2", ["frame 101", "frames 102 to 130"])
+
+
+def test_several_images_of_a_phone_are_named_and_their_thumbnails_are_not(tmp_path: Path) -> None:
+    others = [saved(scan(n).convert("RGB"), "AVIF") for n in (1, 2)]
+    found = opened(tmp_path, avif_of([others[0], AVIF], [others[1]], main=1))
+    assert named(found) == [("frame 2", "animation-frame")]
 
 
 # --- TIFF ---
@@ -133,6 +176,28 @@ def test_images_below_a_frame_are_named(tmp_path: Path) -> None:
     data = bytearray(saved(scan(), "TIFF", tiffinfo={0x14A: 8}))
     found = opened(tmp_path, bytes(data))
     assert named(found) == [("frame 1, image 1 below it", "sub-image")]
+
+
+@pytest.mark.parametrize("in_chain", [True, False])
+@pytest.mark.parametrize("big", [True, False])
+def test_every_image_below_a_frame_and_what_follows_them(
+    tmp_path: Path, in_chain: bool, big: bool
+) -> None:
+    deepest = TiffPage(scan(3))
+    below = [TiffPage(scan(1), below=[deepest]), TiffPage(scan(2))]
+    pages = [TiffPage(scan(), below=below, chain=in_chain), TiffPage(scan(4))]
+    found = opened(tmp_path, tiff_of(pages, order="<", big=big) + JPEG)
+    assert codes(list(only_pages(found))) == ["ok", "ok"]
+    assert named(found) == [
+        *((f"frame 1, image {n} below it", "sub-image") for n in (1, 2, 3)),
+        ("image 2", "second-image"),
+    ]
+
+
+def test_a_big_tiff_of_the_other_byte_order_is_said_to_be_rare(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="big-endian") as error:
+        opened(tmp_path, tiff_of([TiffPage(scan())], order=">", big=True))
+    assert error.value.code == "unsupported-variety"
 
 
 # --- PDF ---
@@ -314,6 +379,37 @@ def test_files_that_the_directory_of_a_zip_does_not_list_are_named(tmp_path: Pat
     found = opened(tmp_path, zipped({"a.jpg": JPEG, "b.jpg": JPEG}) + zipped({"c.jpg": JPEG}))
     assert [page.label for page in only_pages(found)] == ["c.jpg"]
     assert named(found) == [("a.jpg", "unlisted-file"), ("b.jpg", "unlisted-file")]
+
+
+def without_last(data: bytes) -> bytes:
+    """Return a ZIP whose directory does not list its last file any more."""
+    stream = io.BytesIO(data)
+    with zipfile.ZipFile(stream, "a") as archive:
+        del archive.filelist[-1]
+        archive.comment = b"changed"
+    return stream.getvalue()
+
+
+def test_the_last_file_of_a_zip_was_deleted(tmp_path: Path) -> None:
+    found = opened(tmp_path, without_last(zipped({"a.jpg": JPEG, "b.jpg": JPEG})))
+    assert [page.label for page in only_pages(found)] == ["a.jpg"]
+    assert named(found) == [("b.jpg", "unlisted-file")]
+    with pytest.raises(InputError, match="directory does not list them"):
+        opened(tmp_path, without_last(zipped({"a.jpg": JPEG})))
+
+
+def test_a_file_behind_a_zip_is_named(tmp_path: Path) -> None:
+    found = opened(tmp_path, zipped({"a.jpg": JPEG}) + PNG)
+    assert [page.label for page in only_pages(found)] == ["a.jpg"]
+    assert named(found) == [("image 2", "second-image")]
+    assert "behind the ZIP" in found[-1].reason
+
+
+def test_a_zip_in_a_zip_says_how_many_files_are_in_it(tmp_path: Path) -> None:
+    inner = zipped({"a.jpg": JPEG, "b/": b"", "b/c.jpg": JPEG})
+    (page,) = opened(tmp_path, zipped({"inner.zip": inner}))
+    assert page.error is not None
+    assert "with 2 files in it" in page.error.message
 
 
 def test_a_zip_written_to_a_pipe_lists_all(tmp_path: Path) -> None:
