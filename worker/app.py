@@ -71,6 +71,11 @@ def make_celery(settings: Settings) -> Celery:
             "socket_connect_timeout": 5,
             "socket_timeout": 15,
             "socket_keepalive": True,
+            # Who sends a message knows what to do if the broker is away: the outbox keeps the
+            # message, or the reconciler sends it again. Left to itself, kombu would try for six
+            # seconds.
+            "max_retries": 1,
+            "interval_start": 0.2,
         },
         enable_utc=True,
     )

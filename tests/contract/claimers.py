@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.context import BaseContext
 
 from sqlalchemy import select
 
@@ -30,9 +31,16 @@ class Claim:
     taken: bool  # whether what it read was written
 
 
+def processes() -> BaseContext:
+    """Start processes that inherit nothing, as workers do. What they import is imported once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
 def run_claimers(url: str, batch_id: str, max_attempts: int) -> list[Claim]:
     """Run the processes until the batch has no page left; return what each of them claimed."""
-    context = multiprocessing.get_context("spawn")  # as a worker starts: nothing is inherited
+    context = processes()
     barrier = context.Barrier(PROCESSES)
     with ProcessPoolExecutor(
         PROCESSES, mp_context=context, initializer=_start_together, initargs=(barrier,)

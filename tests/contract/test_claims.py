@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
@@ -13,7 +12,7 @@ from db.queries import batch_progress, iter_export_rows
 from db.session import Database
 from db.transitions.batches import cancel_batch
 from tests.contract.acts import queued
-from tests.contract.claimers import claim_until_done, run_claimers
+from tests.contract.claimers import claim_until_done, processes, run_claimers
 
 PAGES = 64
 
@@ -45,8 +44,7 @@ def test_each_page_is_claimed_by_one_at_a_time(database: Database, database_url:
 def test_cancelling_under_the_workers_hands(database: Database, database_url: str) -> None:
     many = 8 * PAGES  # more than are read while the cancelling waits for SQLite's lock
     tenant_id, batch_id, _ = queued(database, many)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, mp_context=context) as pool:
+    with ProcessPoolExecutor(2, mp_context=processes()) as pool:
         running = [
             pool.submit(claim_until_done, database_url, batch_id, f"w{number}", 3)
             for number in range(2)

@@ -185,7 +185,7 @@ def test_every_way_of_writing_occurs() -> None:
 
 def test_every_backdrop_and_treatment_occurs(synthesizer: StripSynthesizer) -> None:
     rng = np.random.default_rng(3)
-    seen = set().union(*(synthesizer(rng).traits for _ in range(400)))
+    seen: set[str] = set()
     expected = {
         *("plain paper", "sheet", "ripples", "security text", "stamp"),
         *("box", "base line", "cells", "caption", "printed sign"),
@@ -205,15 +205,23 @@ def test_every_backdrop_and_treatment_occurs(synthesizer: StripSynthesizer) -> N
         *("hand pen", "hand mnist", "overlapping", "tight", "spaced", "joined", "touching"),
         "alone",
     }
-    assert expected <= seen
-    assert len([trait for trait in seen if trait[0].isdigit()]) > 70  # allographs of digits
+    for _ in range(400):
+        seen |= synthesizer(rng).traits
+        shapes = sum(trait[0].isdigit() for trait in seen)  # allographs of digits
+        if expected <= seen and shapes > 70:
+            return
+    raise AssertionError((sorted(expected - seen), shapes))
 
 
 def test_every_allograph_is_drawn_and_stands_on_the_line() -> None:
     rng = np.random.default_rng(4)
     for digit in "0123456789":
-        names = {PenHand(seed).draw(digit, rng).allograph for seed in range(2000)}
-        assert names == {shape.name for shape in allographs_of(digit)}
+        expected, names = {shape.name for shape in allographs_of(digit)}, set[str]()
+        for seed in range(2000):
+            names.add(PenHand(seed).draw(digit, rng).allograph)
+            if seed > 100 and names >= expected:
+                break
+        assert names == expected
     for character in CHARACTERS:
         highest = -0.6 if character == "1" else -0.3  # a 1 may be nearly twice as high as the rest
         for shape in allographs_of(character):
@@ -279,10 +287,11 @@ def test_a_contact_sheet_shows_every_second_entry_cut_to_its_box(tmp_path: Path)
     assert contact_sheet.lay_out(strips, 2).ndim == 2
 
 
-def test_whatever_a_strip_holds_it_can_be_cleaned() -> None:
+@pytest.mark.parametrize("strips", [80, pytest.param(1000, marks=pytest.mark.slow)])
+def test_whatever_a_strip_holds_it_can_be_cleaned(strips: int) -> None:
     # Combs that the edge of the strip cuts off, among others.
     synthesizer, rng = StripSynthesizer(seed=11), np.random.default_rng(12)
-    for _ in range(250):
+    for _ in range(strips):
         strip = synthesizer(rng)
         clean = clean_strip(strip.grey, cells=len(strip.text) or None)
         assert clean.grey.shape == strip.grey.shape

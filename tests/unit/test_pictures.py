@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,14 @@ from tests.drawing_pages import draw_tally
 HEIC = Path(__file__).parents[1] / "data" / "cheque.heic"  # a corner of demo/samples/cheque-1.jpg
 
 
+@cache
+def form() -> Any:
+    return draw_tally()
+
+
 def page() -> Any:
     """A part of a form, with the noise of a scanner."""
-    part = draw_tally()[460:620, 300:640].astype(np.int16)
+    part = form()[460:620, 300:640].astype(np.int16)
     noise = np.random.default_rng(1).integers(-3, 4, part.shape)
     return np.clip(part + noise, 0, 255).astype(np.uint8)
 
