@@ -17,7 +17,6 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from core.settings import Settings
 from tests.api_under_test import Api, api_under_test, png
 
-EXAMPLES = 8  # for each operation
 # A valid request to these may be refused: the template or export target that it names must exist,
 # and a value must be one of the field's grammar, which a schema cannot state.
 NAMES_THINGS = {
@@ -80,8 +79,9 @@ def test_the_page_for_people_needs_no_network(api: Api) -> None:
     assert "style-src 'self'" in page.headers["Content-Security-Policy"]
 
 
+@pytest.mark.parametrize("examples", [4, pytest.param(8, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-def test_the_server_does_what_it_says(api: Api, mode: GenerationMode) -> None:
+def test_the_server_does_what_it_says(api: Api, mode: GenerationMode, examples: int) -> None:
     """Schemathesis makes inputs from the document. No answer is a 5xx or undocumented."""
     ready = api.upload([("a.png", png(1))]).json()
     api.read(ready)
@@ -101,16 +101,17 @@ def test_the_server_does_what_it_says(api: Api, mode: GenerationMode) -> None:
         takes_nothing = not (operation.query or operation.body or operation.headers)
         if mode is GenerationMode.NEGATIVE and takes_nothing:
             continue
-        asked += _ask(api.key, operation, operation.as_strategy(mode, path_parameters=path or None))
+        strategy = operation.as_strategy(mode, path_parameters=path or None)
+        asked += _ask(api.key, operation, strategy, examples)
     assert asked >= 20
 
 
-def _ask(key: str, operation: Any, strategy: Any) -> int:
+def _ask(key: str, operation: Any, strategy: Any, examples: int) -> int:
     excluded: list[Any] = [positive_data_acceptance] if operation.label in NAMES_THINGS else []
     asked = 0
 
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=examples,
         deadline=None,
         derandomize=True,
         database=None,

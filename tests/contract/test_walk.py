@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -353,9 +354,10 @@ def walk(url: str, examples: int, steps: int) -> None:
         db.dispose()
 
 
-def test_a_random_walk_on_sqlite(sqlite_url: str) -> None:
-    walk(sqlite_url, examples=12, steps=30)
+def test_a_random_walk(database_url: str) -> None:
+    walk(database_url, examples=4, steps=25)
 
 
-def test_a_random_walk_on_postgresql(postgres_url: str) -> None:
-    walk(postgres_url, examples=4, steps=20)
+@pytest.mark.slow
+def test_many_random_walks(database_url: str) -> None:
+    walk(database_url, examples=12, steps=30)

@@ -30,14 +30,18 @@ MULTIPART = {"Content-Type": "multipart/form-data; boundary=B"}
 
 
 @pytest.fixture
-def api(sqlite_url: str, tmp_path: Path) -> Iterator[Api]:
-    settings = Settings(
+def settings(sqlite_url: str, tmp_path: Path) -> Settings:
+    return Settings(
         home=tmp_path,
         database_url=sqlite_url,
         max_file_bytes=200_000,
         max_request_bytes=50_000_000,
         max_queued_pages=3,
     )
+
+
+@pytest.fixture
+def api(settings: Settings) -> Iterator[Api]:
     with api_under_test(settings) as api:
         yield api
 
@@ -316,15 +320,20 @@ def test_idempotency_key(api: Api) -> None:
     assert (refused.status_code, refused.json()["code"]) == (422, "bad-idempotency-key")
 
 
-def test_a_thousand_files_are_taken_and_more_are_refused_whole(api: Api) -> None:
-    taken = raw_upload(api, [b"%d.png" % n for n in range(1000)])
-    assert taken.status_code == 202
-    assert taken.json()["documents"]["total"] == 1000
-    refused = raw_upload(api, [b"%d.png" % n for n in range(1200)])
-    assert (refused.status_code, refused.json()["code"]) == (413, "too-many-files")
-    assert "more than 1,000 files" in refused.json()["detail"]
-    assert "keep_open=true" in refused.json()["detail"]
-    assert (count(api, Batch), count(api, Document), len(objects(api))) == (1, 1000, 1000)
+@pytest.mark.parametrize("limit", [60, pytest.param(1000, marks=pytest.mark.slow)])
+def test_as_many_files_as_the_limit_are_taken_and_more_are_refused_whole(
+    settings: Settings, limit: int
+) -> None:
+    assert settings.max_files_per_request == 1000
+    with api_under_test(settings.model_copy(update={"max_files_per_request": limit})) as api:
+        taken = raw_upload(api, [b"%d.png" % n for n in range(limit)])
+        assert taken.status_code == 202
+        assert taken.json()["documents"]["total"] == limit
+        refused = raw_upload(api, [b"%d.png" % n for n in range(limit + 1)])
+        assert (refused.status_code, refused.json()["code"]) == (413, "too-many-files")
+        assert f"more than {limit:,} files" in refused.json()["detail"]
+        assert "keep_open=true" in refused.json()["detail"]
+        assert (count(api, Batch), count(api, Document), len(objects(api))) == (1, limit, limit)
 
 
 def test_a_request_too_large(api: Api) -> None:
