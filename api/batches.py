@@ -10,23 +10,21 @@ from flask import Blueprint, Response
 from pydantic import BaseModel
 
 from api import serializers
-from api.context import caller, services
-from api.openapi import operation, parse_query
-from api.schemas import (
+from api.answers import (
     BatchField,
     BatchList,
     BatchObject,
     DocumentList,
     DocumentObject,
     FieldList,
-    FieldsQuery,
-    ListQuery,
     PageList,
     PageObject,
-    PagesQuery,
     Retried,
     RetryReceipt,
 )
+from api.context import caller, services
+from api.openapi import operation, parse_query
+from api.requests import FieldsQuery, ListQuery, PagesQuery
 from db import queries
 from db.models import WORKING_BATCHES
 from db.transitions import batches as transitions

@@ -10,10 +10,11 @@ from flask import Blueprint, Response, request
 from pydantic import ValidationError
 
 from api import serializers
+from api.answers import BatchField
 from api.context import caller, services
 from api.openapi import Header, operation
 from api.problems import ProblemError
-from api.schemas import BatchField, Unreadable, Verification
+from api.requests import Unreadable, Verification
 from core.errors import ChangedError
 from core.limits import MAX_NOTE, MAX_VALUE
 from db import queries

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, generated from the routes and the models of `api.schemas`.
+"""The OpenAPI 3.1 document, generated from the routes, `api.requests` and `api.answers`.
 
 `@operation` states what the signature of a view does not say. /docs renders the document on the
 server, so that the page needs no script and no network.
@@ -19,7 +19,8 @@ from pydantic.json_schema import models_json_schema
 from werkzeug.routing import BaseConverter, Rule
 
 from api import problems
-from api.schemas import ID_PATTERN, Problem
+from api.answers import Problem
+from api.requests import ID_PATTERN
 
 _REF = "#/components/schemas/{model}"
 _View = TypeVar("_View", bound=Callable[..., Any])

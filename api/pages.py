@@ -11,10 +11,11 @@ import cv2
 from flask import Blueprint, Response, request
 
 from api import serializers
+from api.answers import PageObject
 from api.context import Services, caller, services
 from api.openapi import operation, parse_query
 from api.page_images import crop, scale_to_width
-from api.schemas import ImageQuery, PageObject
+from api.requests import ImageQuery
 from core.errors import NotFoundError
 from db import queries
 from db.models import PageState

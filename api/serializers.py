@@ -7,7 +7,7 @@ from http import HTTPStatus
 from flask import Response, url_for
 from pydantic import BaseModel
 
-from api.schemas import (
+from api.answers import (
     Alternative,
     BatchField,
     BatchObject,

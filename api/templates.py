@@ -5,9 +5,10 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from api import serializers
+from api.answers import TemplateField, TemplateList, TemplateObject
 from api.context import services
 from api.openapi import operation
-from api.schemas import TemplateField, TemplateList, TemplateObject, TemplateOptions
+from api.requests import TemplateOptions
 from core.errors import CounterfoilError, TemplateError
 from pipeline.placing.template import Template, bundled_names
 from pipeline.placing.template_set import TemplateSet, combine, named_templates, parse_templates

@@ -12,7 +12,7 @@ from flask import Request
 
 from api.multipart import Part, iter_parts
 from api.problems import ProblemError
-from api.schemas import TemplateOptions, UploadForm
+from api.requests import TemplateOptions, UploadForm
 from api.templates import requested_templates
 from core.text import printable
 from pipeline.placing.template_set import TemplateSet

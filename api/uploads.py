@@ -13,20 +13,11 @@ from typing import TypeVar
 from flask import Blueprint, Response, request, url_for
 
 from api import serializers
+from api.answers import BatchReceipt, DocumentsReceipt, RejectedFile, UploadedFile
 from api.context import caller, services
 from api.openapi import Header, operation
 from api.problems import ProblemError
-from api.schemas import (
-    BatchOptions,
-    BatchReceipt,
-    DocumentForm,
-    DocumentsReceipt,
-    NewBatch,
-    RejectedFile,
-    TemplateOptions,
-    UploadedFile,
-    UploadForm,
-)
+from api.requests import BatchOptions, DocumentForm, NewBatch, TemplateOptions, UploadForm
 from api.templates import asked_templates, requested_templates
 from api.upload_form import MORE_FILES_BODY, NEW_BATCH_BODY, IncomingFile, MultipartForm
 from core.errors import ConflictError, CounterfoilError, NotFoundError

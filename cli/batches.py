@@ -150,10 +150,11 @@ def report_end(client: Client, batch: Json) -> bool:
     said += f"{fields['total']} fields: "
     said += f"{fields['accepted']} accepted, {fields['review']} for review."
     remarks.print(said)
-    if batch["documents"]["copies"]:
+    if copies := batch["documents"]["copies"]:
+        have, were = ("1 file has", "was") if copies == 1 else (f"{copies} files have", "were")
         remarks.print(
-            f"{batch['documents']['copies']} of the files have the same bytes as another one, and "
-            "were not read again; see `counterfoil results`."
+            f"{have} the same bytes as another one, and {were} not read again; see "
+            "`counterfoil results`."
         )
     if nothing_missing(batch):
         return True
@@ -180,7 +181,7 @@ def status(batch_id: str, *, url: str | None, home: Path | None, as_json: bool) 
         return 0
     console = Console(highlight=False)
     console.print(f"[bold]{batch['id']}[/]  {_escaped(batch['name'])}".rstrip())
-    console.print(f"state      {batch['state']}, {batch['percent']:.0f} %", end="")
+    console.print(f"{'state':<12} {batch['state']}, {batch['percent']:.0f} %", end="")
     eta = batch.get("eta_seconds")
     console.print(f", about {_duration(eta)} left" if eta else "")
     for part in ("documents", "pages", "fields"):
@@ -190,9 +191,11 @@ def status(batch_id: str, *, url: str | None, home: Path | None, as_json: bool) 
             for state, n in counts.items()
             if n and state != "total"
         )
-        console.print(f"{part:<10} {counts['total']}" + (f"  ({named})" if named else ""))
+        console.print(f"{part:<12} {counts['total']}" + (f"  ({named})" if named else ""))
     if batch["passed_over"]:
-        console.print(f"passed over {batch['passed_over']}; `counterfoil results` names each")
+        console.print(
+            f"{'passed over':<12} {batch['passed_over']}; `counterfoil results` names each"
+        )
     return 0
 
 

@@ -86,17 +86,16 @@ def page_of_reading(
     return page | _ignored(reading.template, reading.passed_over)
 
 
-def page_not_read(file: str, number: int, template: str | None, error: str) -> Json:
+def page_not_read(file: str, number: int | None, template: str | None, error: str) -> Json:
     """Return the object of a page, or of a whole file, that could not be read."""
     return {"file": file, "page": number, "template": template, "fields": [], "error": error}
 
 
 def passed_over(file: str, template: str | None, name: str, code: str, reason: str) -> Json:
     """Return the object of what was found in a file and is no page."""
-    return page_not_read(file, 1, template, f"Passed over: {name}. {reason}") | {
-        "page": None,
-        "passed_over": {"name": name, "code": code, "reason": reason},
-    }
+    item = {"name": name, "code": code, "reason": reason}
+    said = page_not_read(file, None, template, f"Passed over: {name}. {reason}")
+    return said | {"passed_over": item}
 
 
 def copy_of(file: str, template: str | None, first: str) -> Json:

@@ -182,7 +182,7 @@ def get_field(s: Session, tenant_id: str, field_id: str) -> FieldView:
     return _field_view(row)
 
 
-def iter_export_rows(s: Session, tenant_id: str, batch_id: str) -> Iterator[PageView]:
+def iter_pages(s: Session, tenant_id: str, batch_id: str) -> Iterator[PageView]:
     """Yield every page of a batch with its fields, in the order of `list_pages`.
 
     The memory used does not grow with the batch. Raises NotFoundError at once.

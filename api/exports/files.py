@@ -11,7 +11,7 @@ from pathlib import Path
 
 import xlsxwriter
 
-from api.schemas import ExportedPage
+from api.answers import ExportedPage
 from core.text import formula_safe
 from db.views import ExportRow
 

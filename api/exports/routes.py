@@ -11,11 +11,12 @@ from typing import BinaryIO
 from flask import Blueprint, Response, request, stream_with_context
 
 from api import serializers
+from api.answers import ExportReceipt
 from api.context import caller, services
 from api.exports.files import csv_chunks, json_lines, write_xlsx
 from api.exports.rows import iter_pages, iter_rows
 from api.openapi import operation, parse_query
-from api.schemas import ExportOrder, ExportQuery, ExportReceipt
+from api.requests import ExportOrder, ExportQuery
 from core.errors import InputError
 from db import queries
 from db.export_table import export_table

@@ -7,38 +7,51 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from api import serializers
-from api.schemas import ErrorObject, ExportedPage
+from api.answers import ErrorObject, ExportedPage
 from db import queries
 from db.models import LOST_PAGES, DocumentState, PageState
 from db.session import Session
 from db.views import DocumentView, ExportRow, PageView
 
-PASSED_OVER: Final = "passed_over"  # the state of what is no page
 _DOCUMENTS_AT_ONCE = 500
+# Of a file that is not opened yet, the pages are still to come.
+_AS_PAGE: Final[dict[str, PageState | Literal["copy", "passed_over"]]] = {
+    DocumentState.FAILED: PageState.FAILED,
+    DocumentState.COPY: "copy",
+    "passed_over": "passed_over",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _NoPage:
+    """A file without pages, or something in a file that is no page; `error` says why."""
+
+    id: str  # of the document, or of what was passed over
+    document: DocumentView
+    state: DocumentState | Literal["passed_over"]
+    label: str = ""
+    error: ErrorObject | None = None
 
 
 def iter_rows(s: Session, tenant_id: str, batch_id: str) -> Iterator[ExportRow]:
     """Yield every row of a batch, in bounded memory. Raises NotFoundError."""
-    for page in queries.iter_export_rows(s, tenant_id, batch_id):
+    for page in queries.iter_pages(s, tenant_id, batch_id):
         yield from _page_rows(page)
-    for document in _documents(s, tenant_id, batch_id):
-        if document.state != DocumentState.OPENED:
-            yield _document_row(document)
-        for item in document.passed_over:
-            yield ExportRow(
-                batch=document.batch_id,
-                file=document.filename,
-                label=item.name,
-                template=document.template,
-                page_state=PASSED_OVER,
-                error=item.reason,
-                document_id=document.id,
-                row_id=item.id,
-            )
+    for item in _without_pages(s, tenant_id, batch_id):
+        yield ExportRow(
+            batch=item.document.batch_id,
+            file=item.document.filename,
+            label=item.label,
+            template=item.document.template,
+            page_state=item.state,
+            error=item.error.message if item.error else None,
+            document_id=item.document.id,
+            row_id=item.id,
+        )
 
 
 def iter_pages(s: Session, tenant_id: str, batch_id: str) -> Iterator[ExportedPage]:
@@ -46,40 +59,36 @@ def iter_pages(s: Session, tenant_id: str, batch_id: str) -> Iterator[ExportedPa
 
     The latter are pages without a number. Memory is bounded. Raises NotFoundError.
     """
-    for page in queries.iter_export_rows(s, tenant_id, batch_id):
+    for page in queries.iter_pages(s, tenant_id, batch_id):
         yield ExportedPage(**dict(serializers.page_object(page)))
+    for item in _without_pages(s, tenant_id, batch_id):
+        yield ExportedPage(
+            id=None,
+            document_id=item.document.id,
+            file=item.document.filename,
+            page=None,
+            label=item.label,
+            template=item.document.template,
+            state=_AS_PAGE.get(item.state, PageState.QUEUED),
+            turn=None,
+            fields=[],
+            error=item.error,
+        )
+
+
+def _without_pages(s: Session, tenant_id: str, batch_id: str) -> Iterator[_NoPage]:
     for document in _documents(s, tenant_id, batch_id):
-        if document.state == DocumentState.FAILED:
+        state, error = DocumentState(document.state), None
+        if state == DocumentState.FAILED:
             error = serializers.document_object(document).error
-            yield _no_page(document, PageState.FAILED, error)
-        elif document.state == DocumentState.COPY:
-            message = _copy_of(document)
-            yield _no_page(document, "copy", ErrorObject(code="copy", message=message))
-        elif document.state != DocumentState.OPENED:
-            yield _no_page(document, PageState.QUEUED, None)
+        elif state == DocumentState.COPY:
+            message = f"The same bytes as {document.copy_of_file}, where its numbers are."
+            error = ErrorObject(code="copy", message=message)
+        if state != DocumentState.OPENED:
+            yield _NoPage(document.id, document, state, error=error)
         for item in document.passed_over:
-            error = ErrorObject(code=item.code, message=item.reason)
-            yield _no_page(document, PASSED_OVER, error, item.name)
-
-
-def _no_page(
-    document: DocumentView,
-    state: PageState | Literal["copy", "passed_over"],
-    error: ErrorObject | None,
-    label: str = "",
-) -> ExportedPage:
-    return ExportedPage(
-        id=None,
-        document_id=document.id,
-        file=document.filename,
-        page=None,
-        label=label,
-        template=document.template,
-        state=state,
-        turn=None,
-        fields=[],
-        error=error,
-    )
+            why = ErrorObject(code=item.code, message=item.reason)
+            yield _NoPage(item.id, document, "passed_over", item.name, why)
 
 
 def _documents(s: Session, tenant_id: str, batch_id: str) -> Iterator[DocumentView]:
@@ -92,25 +101,6 @@ def _documents(s: Session, tenant_id: str, batch_id: str) -> Iterator[DocumentVi
         if len(found) < _DOCUMENTS_AT_ONCE:
             return
         after = found[-1].id
-
-
-def _copy_of(document: DocumentView) -> str:
-    return f"The same bytes as {document.copy_of_file}, where its numbers are."
-
-
-def _document_row(document: DocumentView) -> ExportRow:
-    error = document.error_message if document.state == DocumentState.FAILED else None
-    if document.state == DocumentState.COPY:
-        error = _copy_of(document)
-    return ExportRow(
-        batch=document.batch_id,
-        file=document.filename,
-        template=document.template,
-        page_state=document.state,
-        error=error,
-        document_id=document.id,
-        row_id=document.id,
-    )
 
 
 def _page_rows(page: PageView) -> Iterator[ExportRow]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import redis
 
-from api.schemas import ServiceState
+from api.answers import ServiceState
 from core.errors import CounterfoilError
 from core.log import get_logger
 

@@ -8,10 +8,10 @@ import redis
 from flask import Blueprint, Response
 
 from api import serializers
+from api.answers import Health, Readiness, ServiceState
 from api.context import services
 from api.health.readiness import probe
 from api.openapi import operation
-from api.schemas import Health, Readiness, ServiceState
 from core.broker_url import redis_py_url
 from core.clock import utcnow
 from core.errors import CounterfoilError

@@ -15,7 +15,7 @@ from db.queries import (
     batch_progress,
     events_after,
     get_batch,
-    iter_export_rows,
+    iter_pages,
     list_batches,
     list_documents,
     list_fields,
@@ -214,7 +214,7 @@ def test_lists_go_page_by_page(database: Database) -> None:
             found += [page.id for page in step]
             assert all(len(page.fields) == 2 for page in step)
         assert found == order
-        assert [page.id for page in iter_export_rows(s, tenant_id, batch_id)] == order
+        assert [page.id for page in iter_pages(s, tenant_id, batch_id)] == order
         fields = list_fields(s, tenant_id, batch_id, limit=99)
         assert [field.page_id for field in fields] == [page for page in order for _ in range(2)]
         rest = list_fields(s, tenant_id, batch_id, after=fields[4].id, limit=99)
@@ -244,6 +244,6 @@ def test_a_document_of_many_pages(database: Database) -> None:
         assert [page for hint in hints for page in hint] == pages
         assert backlog(s, tenant_id, 10_000) == 5000
         assert backlog(s, tenant_id, 100) == 100
-        assert sum(1 for _ in iter_export_rows(s, tenant_id, batch_id)) == 5000
+        assert sum(1 for _ in iter_pages(s, tenant_id, batch_id)) == 5000
         progress = batch_progress(s, tenant_id, batch_id)
         assert (progress.percent, progress.eta_seconds) == (0.0, None)

@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from sqlalchemy import select
 
 from db.models import Page
-from db.queries import batch_progress, iter_export_rows
+from db.queries import batch_progress, iter_pages
 from db.session import Database
 from db.transitions.batches import cancel_batch
 from tests.contract.acts import queued
@@ -32,7 +32,7 @@ def test_each_page_is_claimed_by_one_at_a_time(database: Database, database_url:
     assert len(written) == sum(claim.taken for claim in claims) == PAGES
     with database.reading() as s:
         progress = batch_progress(s, tenant_id, batch_id)
-        rows = list(iter_export_rows(s, tenant_id, batch_id))
+        rows = list(iter_pages(s, tenant_id, batch_id))
         stored = {page.id: page.attempt for page in s.scalars(select(Page))}
     assert progress.state == "complete"
     assert progress.pages["read"] == progress.fields["accepted"] == PAGES

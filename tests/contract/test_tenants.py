@@ -16,7 +16,7 @@ from db.queries import (
     events_after,
     get_batch,
     get_field,
-    iter_export_rows,
+    iter_pages,
     list_batches,
     list_documents,
     list_fields,
@@ -111,7 +111,7 @@ def test_nothing_of_one_tenant_is_seen_by_another(database: Database) -> None:
         lambda s: list_fields(s, other, own, after=field_id),
         lambda s: page_with_fields(s, other, page_id),
         lambda s: get_field(s, other, field_id),
-        lambda s: iter_export_rows(s, other, batch_id),
+        lambda s: iter_pages(s, other, batch_id),
         lambda s: events_after(s, other, batch_id),
     ]
     for read in reads:

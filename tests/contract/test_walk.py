@@ -19,7 +19,7 @@ from sqlalchemy import func, select, update
 from core.ids import new_id
 from core.policy import Decision
 from db.models import Batch, Field, Page, Reading
-from db.queries import batch_progress, iter_export_rows, list_batches, list_fields
+from db.queries import batch_progress, iter_pages, list_batches, list_fields
 from db.session import Database
 from db.transitions.batches import cancel_batch, delete_batch
 from db.transitions.documents import NewPage, claim_document, fail_document, open_document
@@ -241,7 +241,7 @@ class Walk(RuleBasedStateMachine):
                 assert counted(progress.pages) == count([page.state for page in batch.pages])
                 assert counted(progress.documents) == count(list(batch.documents.values()))
                 assert counted(progress.fields) == count(list(batch.fields.values()))
-                rows = {row.id: row for row in iter_export_rows(s, batch.tenant_id, batch.id)}
+                rows = {row.id: row for row in iter_pages(s, batch.tenant_id, batch.id)}
                 assert set(rows) == {page.id for page in batch.pages}
                 query = select(Page.id, Page.attempt).where(Page.batch_id == batch.id)
                 attempts = {row.id: row.attempt for row in s.execute(query)}

@@ -27,6 +27,7 @@ from cli.main import app
 from core.settings import Settings
 from db.models import Field, Page, PageState
 from tests.http_client import HttpClient
+from tests.samples import zipped
 from tests.stacks import database_of, running
 from tests.waiting import eventually
 
@@ -233,6 +234,59 @@ def test_one_bad_file_fails_the_wait_and_is_named(counterfoil: Shell, tmp_path: 
     errors = {page["file"]: page["error"] for page in map(json.loads, pages)}
     assert errors["good.jpg"] is None
     assert errors["cut.jpg"]
+
+
+def test_what_was_passed_over_fails_the_wait_and_is_named(
+    counterfoil: Shell, tmp_path: Path
+) -> None:
+    one, two = ((SAMPLES / f"cheque-{n}.jpg").read_bytes() for n in (1, 2))
+    files = {
+        "joined.jpg": one + two,
+        "again.jpg": one + two,
+        "box.zip": zipped({"a.jpg": one, ".b": two}),
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    done = counterfoil("submit", "--wait", "-t", "demo-cheque", tmp_path, status=3)
+    batch = done.stdout.strip()
+    said = done.stderr.splitlines()
+    assert "2 of 2 pages read, 6 fields: 0 accepted, 6 for review." in said
+    assert "1 file has the same bytes as another one, and was not read again" in done.stderr
+    named = [line for line in said if line.startswith("Passed over: ")]
+    assert named[0].startswith("Passed over: again.jpg, image 2: A JPEG image follows behind")
+    assert named[1].startswith("Passed over: box.zip, .b: This is a hidden file in the ZIP")
+    assert len(named) == 2
+    assert "passed over  2; `counterfoil results` names each" in counterfoil("status", batch).stdout
+
+    served = [
+        json.loads(line) for line in counterfoil("results", batch, "--json").stdout.splitlines()
+    ]
+    done = counterfoil("read", "-t", "demo-cheque", "--json", tmp_path, status=3)
+    for pages in (served, [json.loads(line) for line in done.stdout.splitlines()]):
+        found = [
+            (Path(page["file"]).name, page["page"], page.get("passed_over", {}).get("code"))
+            for page in pages
+        ]
+        assert sorted(found, key=str) == [
+            ("again.jpg", 1, None), ("again.jpg", None, "second-image"),
+            ("box.zip", 1, None), ("box.zip", None, "hidden-file"),
+            ("joined.jpg", None, None),
+        ]  # fmt: skip
+        (copy,) = (page for page in pages if "copy_of" in page)
+        assert (Path(copy["file"]).name, Path(copy["copy_of"]).name) == ("joined.jpg", "again.jpg")
+
+    rows = list(csv.DictReader(io.StringIO(counterfoil("export", batch).stdout)))
+    states = [(row["file"], row["page_state"], row["label"]) for row in rows if not row["field"]]
+    lines = [
+        json.loads(line)
+        for line in counterfoil("export", batch, "--format", "jsonl").stdout.splitlines()
+    ]
+    assert states == [
+        ("again.jpg", "passed_over", "image 2"), ("box.zip", "passed_over", ".b"),
+        ("joined.jpg", "copy", ""),
+    ]  # fmt: skip
+    assert [(line["file"], line["state"], line["label"]) for line in lines[2:]] == states
+    assert len({row["row_id"] for row in rows}) == len(rows) == 9
 
 
 def test_a_file_that_the_server_does_not_take(counterfoil: Shell, tmp_path: Path) -> None:
