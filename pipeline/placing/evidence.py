@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.geometry import Matrix, corners, transform_box, transform_points
-from pipeline.placing.edges import FINE, SAMPLES, FrameEdges, PaddedMask, offsets, pad
+from pipeline.placing.edges import FINE, SAMPLES, FrameEdges, PaddedMask, near_points, pad
 from pipeline.placing.page_rules import PageRules
 from pipeline.types import Box
 
@@ -20,6 +21,7 @@ _LEAST_SEEN: Final = (
     0.4  # of an edge's points: with fewer on the page, nothing is known of the edge
 )
 _RIM: Final = 4.0  # pixels of the small copy along the page's edge, where a line may be cut off
+_BESIDE: Final = 3 * FINE + 1  # pixels: an edge, and as wide a stretch on either side of it
 # What printers, scanners and cameras do to a page; more than that is a fit gone wrong.
 _MAX_STRETCH: Final = 1.15  # of one direction against the other
 _MAX_SHEAR: Final = 0.1
@@ -79,25 +81,32 @@ class Candidate:
 
 def look_up(lines: RuledLines, edges: FrameEdges, matrix: Matrix) -> Evidence:
     """Return which edges lie on a line, and not amid lines on both sides (noise)."""
+    (found,) = look_up_all(lines, edges, [matrix])
+    return found
+
+
+def look_up_all(lines: RuledLines, edges: FrameEdges, matrices: Sequence[Matrix]) -> list[Evidence]:
+    """Return the evidence for each placement: of few edges, it takes little longer than for one."""
+    if not matrices:
+        return []
     found, seen = [], []
     height, width = lines.page
     rim = _RIM * float(np.sqrt(abs(np.linalg.det(lines.to_page[:2, :2]))))
     for mask, part in zip(lines.masks, edges.ways, strict=True):
-        at = transform_points(matrix, part.points).reshape(part.points.shape)
-        aside = np.zeros(2)
-        aside[part.across] = 2 * FINE + 1
-        on, before, after = (
-            offsets(mask, moved, part.across, FINE)[1] for moved in (at, at - aside, at + aside)
-        )
+        at = np.stack([transform_points(matrix, part.points) for matrix in matrices])
+        at = at.reshape(len(matrices), *part.points.shape)
+        pixels = near_points(mask, np.rint(at).astype(np.intp), part.across, _BESIDE)
+        passing = pixels.reshape(3, 2 * FINE + 1, *at.shape[:-1]).max(axis=1)
         on_page = transform_points(lines.to_page, at).reshape(at.shape)
         inside = ((on_page >= rim) & (on_page <= (width - rim, height - rim))).all(axis=-1)
-        known = np.maximum(inside.sum(axis=1), 1)
-        noise = np.minimum((before & inside).sum(axis=1), (after & inside).sum(axis=1))
-        there = ((on & inside).sum(axis=1) - noise) / known >= _ON_LINE
-        enough = inside.sum(axis=1) >= _LEAST_SEEN * SAMPLES
+        known = inside.sum(axis=-1)
+        before, on, after = (passing & inside).sum(axis=-1, dtype=np.intp)
+        there = (on - np.minimum(before, after)) / np.maximum(known, 1) >= _ON_LINE
+        enough = known >= _LEAST_SEEN * SAMPLES
         found.append(there & enough)
         seen.append(enough)
-    return Evidence(np.concatenate(found), np.concatenate(seen))
+    both = zip(np.concatenate(found, axis=1), np.concatenate(seen, axis=1), strict=True)
+    return [Evidence(*each) for each in both]
 
 
 def is_possible(matrix: Matrix, page: tuple[float, float], lines: RuledLines) -> bool:

@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 
 from pipeline.geometry import Matrix, rotation, scaling, transform_points, translation
 from pipeline.placing.edges import COARSE, FrameEdges, look_alike
-from pipeline.placing.evidence import Candidate, RuledLines, common_share, is_possible, look_up
+from pipeline.placing.evidence import (
+    Candidate,
+    RuledLines,
+    common_share,
+    is_possible,
+    look_up,
+    look_up_all,
+)
 from pipeline.types import Box
 
 # By so many edges, found less missing, the best placement must beat its rivals: a frame has four,
@@ -68,10 +75,11 @@ def outdo_rivals(
     shifts = find_shifts(frames, to_units)
     rivals = [rival for rival in others if _is_elsewhere(rival, best, edges)]
     for _ in range(3):
+        places = [best.matrix @ translation(*shift) for shift in shifts]
+        places = [place for place in places if is_possible(place, page, lines)]
         moved = [
-            found
-            for shift in shifts
-            if (found := _try(best.matrix @ translation(*shift), best, lines, edges, page, settle))
+            _refined(Candidate(*each), best, lines, edges, page, settle)
+            for each in zip(places, look_up_all(lines, edges, places), strict=True)
         ]
         better = max(moved, key=lambda rival: rival.evidence.net, default=None)
         if better is None or better.evidence.net <= best.evidence.net:
@@ -96,21 +104,18 @@ def outdo_rivals(
     return best, None
 
 
-def _try(
-    matrix: Matrix,
+def _refined(
+    rival: Candidate,
     best: Candidate,
     lines: RuledLines,
     edges: FrameEdges,
     page: tuple[float, float],
     settle: Callable[[Matrix], Matrix],
-) -> Candidate | None:
-    """Return a rival at a placement, refined if it is a likely one; None where it is none."""
-    if not is_possible(matrix, page, lines):
-        return None
-    rival = Candidate(matrix, look_up(lines, edges, matrix))
+) -> Candidate:
+    """Return a rival, refined if it is a likely one."""
     if rival.evidence.net < 0.3 * best.evidence.net:
         return rival
-    refined = settle(matrix)
+    refined = settle(rival.matrix)
     if not is_possible(refined, page, lines):
         return rival
     again = Candidate(refined, look_up(lines, edges, refined))
