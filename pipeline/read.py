@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 
-import numpy as np
-
 from core.errors import InputError
 from core.limits import MAX_PAGE_PIXELS
 from core.policy import ReviewReason
@@ -31,7 +29,7 @@ from pipeline.placing.template import FieldSpec, Template
 from pipeline.placing.template_set import TemplateSet
 from pipeline.readers.base import FieldStrip
 from pipeline.readers.loaded import Readers
-from pipeline.sight import Tones, beyond_edge, brighten, measure_tones
+from pipeline.sight import Tones, beyond_edge, brighten, measure_tones, median_tone
 from pipeline.types import Box, EncodedPage, FieldReading, Page, PageReading, Strip
 
 OnStage = Callable[[str], None]  # called with the name of each stage when it ends
@@ -186,13 +184,14 @@ def _place_strip(
 ) -> FieldStrip:
     """Return a strip with what is known of its place."""
     unsure = ReviewReason.UNSURE_PLACE if spec.name in placement.unsure else None
+    tone = median_tone(strip)
     return FieldStrip(
-        brighten(strip, tones),
+        brighten(strip, tone, tones),
         spec.grammar,
         ruled=True,
         blocked=beyond_edge(page, placement, spec) or unsure,
         paper=tones.paper,
-        tone=float(np.median(strip.grey)),
+        tone=tone,
         contrast=tones.contrast,
     )
 

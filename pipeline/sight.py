@@ -64,7 +64,12 @@ def measure_tones(page: Page) -> Tones:
     some = page.grey[::8, ::8]
     counts = cumulative_histogram(np.ascontiguousarray(some))
     darkest, lightest = (quantile(counts, share, "lower") for share in (_INK, 1 - _INK))
-    return Tones(float(np.median(some)), darkest, lightest)
+    return Tones(quantile(counts, 0.5), darkest, lightest)
+
+
+def median_tone(strip: Strip) -> float:
+    """Return the median of a strip's pixels, by counting: a third of `np.median`'s time."""
+    return quantile(cumulative_histogram(strip.grey), 0.5)
 
 
 def beyond_edge(page: Page, placement: Placement, spec: FieldSpec) -> ReviewReason | None:
@@ -83,15 +88,15 @@ def beyond_edge(page: Page, placement: Placement, spec: FieldSpec) -> ReviewReas
     return ReviewReason.OFF_PAGE if wide * tall <= OFF_PAGE else ReviewReason.CUT
 
 
-def brighten(strip: Strip, tones: Tones) -> Strip:
+def brighten(strip: Strip, tone: float, tones: Tones) -> Strip:
     """Return a strip whose paper is dim, from a dark scan or a shadow, with bright paper.
 
-    Readers take ink on dark paper for the paper's negative. Strips of light ink stay as they are.
+    `tone` is the strip's median, `tones` are those of its page. Readers take ink on dark paper for
+    the paper's negative. Strips of light ink stay as they are.
     """
-    paper = float(np.median(strip.grey))
-    if not _BLACK <= paper < _DIM or not tones.is_dark_on_light:
+    if not _BLACK <= tone < _DIM or not tones.is_dark_on_light:
         return strip
-    return replace(strip, grey=as_image(cv2.convertScaleAbs(strip.grey, alpha=_BRIGHT / paper)))
+    return replace(strip, grey=as_image(cv2.convertScaleAbs(strip.grey, alpha=_BRIGHT / tone)))
 
 
 def require_sight(reading: FieldReading, field: FieldStrip) -> FieldReading:
@@ -118,7 +123,7 @@ def _why_unseen(field: FieldStrip) -> ReviewReason | None:
     grey = field.strip.grey
     if len(grey) < MIN_ROWS:
         return ReviewReason.TOO_SMALL
-    tone = float(np.median(grey)) if field.tone is None else field.tone
+    tone = median_tone(field.strip) if field.tone is None else field.tone
     gap = MAX_TONE_GAP * field.paper
     if field.paper < MIN_PAPER or tone < field.paper - gap:
         return ReviewReason.TOO_DARK
