@@ -193,6 +193,7 @@ def _place_strip(
         paper=tones.paper,
         tone=tone,
         contrast=tones.contrast,
+        framed=placement.framed,
     )
 
 

@@ -123,6 +123,8 @@ def _why_unseen(field: FieldStrip) -> ReviewReason | None:
     grey = field.strip.grey
     if len(grey) < MIN_ROWS:
         return ReviewReason.TOO_SMALL
+    if not field.framed:
+        return ReviewReason.UNSURE_PLACE
     tone = median_tone(field.strip) if field.tone is None else field.tone
     gap = MAX_TONE_GAP * field.paper
     if field.paper < MIN_PAPER or tone < field.paper - gap:

@@ -8,6 +8,7 @@ itself, in a part of a small copy of the page.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import cv2
@@ -41,19 +42,33 @@ _RIDGE: Final = 0.4  # of a whole line: the skew is measured on pixels above thi
 _SKEW_POINTS: Final = 1500
 
 
-def match_marks(
-    grey: Image, marks: Sequence[Mark], page: tuple[float, float]
-) -> tuple[Matrix, tuple[Box, ...], float]:
+@dataclass(frozen=True, slots=True)
+class MarksMatch:
+    """Where the marks of a template lie on a scan.
+
+    `matrix` takes fractions of the template's page to the scan. For each mark, `boxes` has its box
+    as found, in the same fractions, and `fits` how well it was found, 0 to 1.
+    """
+
+    matrix: Matrix
+    boxes: tuple[Box, ...]
+    fits: tuple[float, ...]
+
+    @property
+    def score(self) -> float:
+        """The mean fit, 0 to 1."""
+        return float(np.mean(self.fits))
+
+
+def match_marks(grey: Image, marks: Sequence[Mark], page: tuple[float, float]) -> MarksMatch:
     """Find every mark near its place on a page, (h, w) grey, turned up to 6 degrees.
 
-    `page` is the (width, height) of the template's page in any unit. Returns the transform from
-    fractions of that page to the scan, the box of each mark as found, in the same fractions, and
-    the mean fit, 0 to 1.
+    `page` is the (width, height) of the template's page in any unit.
     """
     rows, columns = grey.shape
     ratio = page[1] / page[0]
     if columns < _MIN_WIDTH or abs(np.log(rows / columns / ratio)) > np.log(_MAX_ASPECT):
-        return np.eye(3), tuple(mark.box for mark in marks), 0.0
+        return MarksMatch(np.eye(3), tuple(mark.box for mark in marks), (0.0,) * len(marks))
     width = min(columns, _COPY_WIDTH)
     # A page that was cut short or fed askew keeps its scale: its width counts, not its height.
     to_page = scaling(columns, columns * ratio)
@@ -77,7 +92,7 @@ def match_marks(
         if rival > score:
             best = other
     boxes = tuple(_to_box(best[mark.name].bounds.moved(left, top), width, ratio) for mark in marks)
-    return to_page, boxes, float(np.mean([found.fit for found in best.values()]))
+    return MarksMatch(to_page, boxes, tuple(best[mark.name].fit for mark in marks))
 
 
 def _find_all(

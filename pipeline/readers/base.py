@@ -24,7 +24,8 @@ class FieldStrip:
     `ruled`: the strip may show printed boxes and lines. `blocked` says what is wrong with the
     field's place. `paper` is the tone of the page's paper, 0 to 255; None without a template, where
     empty only means that the strip holds no number. `tone` is that of the strip before it was
-    brightened, if it was, and `contrast` that of the page's ink, 0 to 1.
+    brightened, if it was, and `contrast` that of the page's ink, 0 to 1. `framed`: a printed frame
+    near it confirms the place; a border around the whole page lies as well upside down.
     """
 
     strip: Strip
@@ -34,6 +35,7 @@ class FieldStrip:
     paper: float | None = None
     tone: float | None = None
     contrast: float = 1.0
+    framed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,7 @@ def test_each_reader_has_the_hash_of_its_weights(readers: Readers) -> None:
         (255, {"paper": 190.0}, ReviewReason.TOO_FAINT),  # washed out
         (40, {"paper": 40.0}, ReviewReason.TOO_DARK),  # ink cannot be told from paper
         (200, {"contrast": 0.1}, ReviewReason.TOO_FAINT),  # a page whose print is hardly there
+        (200, {"framed": False}, ReviewReason.UNSURE_PLACE),  # the page may lie upside down
     ],
 )
 def test_a_field_that_cannot_be_seen_is_not_empty(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.geometry import corners, rotation, transform_points
 from pipeline.placing.marks import match_marks
+from pipeline.placing.register import MIN_FIT_OF_MARK
 from pipeline.placing.template import Mark
 from pipeline.types import Box, Image
 
@@ -72,33 +73,40 @@ def test_marks_are_found_a_little_off_their_places_on_a_page_that_leans(
     grey = np.asarray(page, np.uint8)
     if small:
         grey = np.asarray(cv2.resize(grey, (720, 330), interpolation=cv2.INTER_AREA), np.uint8)
-    to_page, found, score = match_marks(grey, MARKS, PAGE)
-    assert score > 0.6
+    match = match_marks(grey, MARKS, PAGE)
+    assert match.score > 0.6
     ratio = grey.shape[1] / WIDTH
-    for mark, place in zip(MARKS, found, strict=True):
-        pixels = transform_points(to_page, corners(place)) / ratio
+    for mark, place in zip(MARKS, match.boxes, strict=True):
+        pixels = transform_points(match.matrix, corners(place)) / ratio
         stated = corners(true[mark.name]) * (WIDTH, HEIGHT)
         off = np.abs(pixels - transform_points(matrix, stated))
         assert off.max() <= 0.012 * WIDTH, mark.name
 
 
 def test_a_page_without_the_marks_scores_low() -> None:
-    assert match_marks(_draw({}), MARKS, PAGE)[2] < 0.4
-    assert match_marks(np.full((HEIGHT, WIDTH), 255, np.uint8), MARKS, PAGE)[2] == 0.0
+    assert match_marks(_draw({}), MARKS, PAGE).score < 0.4
+    assert match_marks(np.full((HEIGHT, WIDTH), 255, np.uint8), MARKS, PAGE).score == 0.0
 
 
 def test_a_page_of_another_shape_or_too_small_is_not_searched() -> None:
     for shape in ((HEIGHT, HEIGHT), (1, 1), (60, 131)):
         page = np.asarray(cv2.resize(_draw({}), shape[::-1]), np.uint8)
-        _, found, score = match_marks(page, MARKS, PAGE)
-        assert score == 0.0
-        assert found == tuple(mark.box for mark in MARKS)
+        match = match_marks(page, MARKS, PAGE)
+        assert match.score == 0.0
+        assert match.boxes == tuple(mark.box for mark in MARKS)
 
 
 def test_one_mark_may_be_the_only_one() -> None:
     true = _shifted(FRAME, (0.012, -0.02), 1.0)
-    _, (found,), score = match_marks(_draw({"box": true}), (FRAME,), PAGE)
-    assert score > 0.6
-    got, wanted = corners(found) * (WIDTH, HEIGHT), corners(true) * (WIDTH, HEIGHT)
+    match = match_marks(_draw({"box": true}), (FRAME,), PAGE)
+    assert match.score > 0.6
+    got, wanted = corners(match.boxes[0]) * (WIDTH, HEIGHT), corners(true) * (WIDTH, HEIGHT)
     # The page's height is taken from its width.
     assert np.abs(got - wanted).max() <= 5
+
+
+def test_a_mark_that_is_not_there_fits_badly() -> None:
+    match = match_marks(_draw({"box": FRAME.box}), MARKS, PAGE)
+    fits = dict(zip((mark.name for mark in MARKS), match.fits, strict=True))
+    assert fits["box"] > 0.6
+    assert fits["comb"] < MIN_FIT_OF_MARK
