@@ -98,11 +98,21 @@ def problem(
 
 def install(app: Flask) -> None:
     """Answer every error of `app` with a problem."""
-    app.register_error_handler(ProblemError, _from_problem)
-    app.register_error_handler(CounterfoilError, _from_tree)
-    app.register_error_handler(ValidationError, _from_validation)
-    app.register_error_handler(HTTPException, _from_http)
-    app.register_error_handler(Exception, _from_anything)
+    app.register_error_handler(Exception, answer_with_problem)
+
+
+def answer_with_problem(error: Exception) -> Response:
+    """Return the problem of an error, also of one that nobody expected."""
+    match error:
+        case ProblemError():
+            return _from_problem(error)
+        case CounterfoilError():
+            return _from_tree(error)
+        case ValidationError():
+            return _from_validation(error)
+        case HTTPException():
+            return _from_http(error)
+    return _from_anything(error)
 
 
 def _from_problem(error: ProblemError) -> Response:

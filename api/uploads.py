@@ -46,7 +46,7 @@ _Options = TypeVar("_Options", bound=TemplateOptions)
 
 
 @dataclass(slots=True)
-class _Received:
+class Received:
     """The files of one request: those in the store, and those that were refused."""
 
     stored: list[NewDocument] = field(default_factory=list)
@@ -80,15 +80,15 @@ def create_batch() -> Response:
     if request.mimetype == "application/json":
         request.max_content_length = MAX_JSON_BYTES
         body = NewBatch.model_validate_json(request.get_data(cache=False))
-        return _record_batch(batch_id, body, requested_templates(body), True, _Received(), key)
-    received = _Received()
+        return record_batch(batch_id, body, requested_templates(body), True, Received(), key)
+    received = Received()
     try:
         form = _form(UploadForm)
-        _store_files(batch_id, form.files(), received)
+        store_files(batch_id, form.files(), received)
         options = form.options()
         if not received.stored and not (options.keep_open and not received.rejected):
             raise _no_files(received)
-        return _record_batch(batch_id, options, form.templates(), options.keep_open, received, key)
+        return record_batch(batch_id, options, form.templates(), options.keep_open, received, key)
     except BaseException:
         # If the answer to COMMIT was lost, the batch may exist, and a repeated request returns it:
         # it must find its bytes. Bytes that no row names only take space.
@@ -121,8 +121,8 @@ def add_documents(batch_id: str) -> Response:
             code="batch-closed",
         )
     form = _form(DocumentForm)
-    received = _Received()
-    _store_files(batch_id, form.files(), received)
+    received = Received()
+    store_files(batch_id, form.files(), received)
     templates = form.templates()
     if not received.stored:
         raise _no_files(received)
@@ -141,7 +141,7 @@ def _form(model: type[_Options]) -> MultipartForm[_Options]:
     return MultipartForm(request, model, max_files=services().settings.max_files_per_request)
 
 
-def _store_files(batch_id: str, files: Iterable[IncomingFile], received: _Received) -> None:
+def store_files(batch_id: str, files: Iterable[IncomingFile], received: Received) -> None:
     """Stream files into the store, in the namespace of the batch."""
     limit = services().settings.max_file_bytes
     for file in files:
@@ -159,12 +159,12 @@ def _store_files(batch_id: str, files: Iterable[IncomingFile], received: _Receiv
 # --- the rows -----------------------------------------------------------------------------------
 
 
-def _record_batch(
+def record_batch(
     batch_id: str,
     options: BatchOptions,
     templates: TemplateSet | None,
     keep_open: bool,
-    received: _Received,
+    received: Received,
     key: str | None,
 ) -> Response:
     tenant_id = caller().tenant_id
@@ -210,7 +210,7 @@ def _template_id(session: Session, templates: TemplateSet | None) -> str | None:
 
 
 def _add_documents(
-    session: Session, batch_id: str, template_id: str | None, received: _Received
+    session: Session, batch_id: str, template_id: str | None, received: Received
 ) -> list[UploadedFile]:
     added = transitions.add_documents(
         session,
@@ -233,7 +233,7 @@ def _add_documents(
     ]
 
 
-def _request_hash(options: BatchOptions, keep_open: bool, received: _Received) -> str:
+def _request_hash(options: BatchOptions, keep_open: bool, received: Received) -> str:
     """Return a hash of the whole request: a repeated one must be the same.
 
     Of a template that it names, the name: what is stored under it may have changed meanwhile.
@@ -282,7 +282,7 @@ def _refuse_when_full() -> None:
         )
 
 
-def _no_files(received: _Received) -> ProblemError:
+def _no_files(received: Received) -> ProblemError:
     detail = (
         "None of the files can be taken." if received.rejected else "The request has no file in it."
     )

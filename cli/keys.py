@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from core.settings import load_settings
-from db.migrate import upgrade
-from db.session import Database
+from cli.database import server_database
 from db.transitions.tenants import create_api_key, ensure_tenant, list_api_keys, revoke_api_key
-
-
-@contextmanager
-def _database(home: Path | None) -> Iterator[Database]:
-    settings = load_settings(home=home)
-    if settings.database_url is None:
-        settings.home.mkdir(parents=True, exist_ok=True)
-    url = settings.resolved_database_url()
-    upgrade(url)
-    database = Database(url)
-    try:
-        yield database
-    finally:
-        database.dispose()
 
 
 def create(name: str, *, tenant: str, home: Path | None, as_json: bool) -> int:
     """Create a key and print it, which is possible only now; create the tenant too if it is new."""
-    with _database(home) as database, database.transaction() as session:
+    with server_database(home) as database, database.transaction() as session:
         owner = ensure_tenant(session, tenant)
         key, plaintext = create_api_key(session, owner.id, name)
         made = {"id": key.id, "name": key.name, "tenant": tenant, "key": plaintext}
@@ -48,7 +30,7 @@ def create(name: str, *, tenant: str, home: Path | None, as_json: bool) -> int:
 
 def list_all(*, home: Path | None, as_json: bool) -> int:
     """Print every key of every tenant, without its secret part."""
-    with _database(home) as database, database.reading() as session:
+    with server_database(home) as database, database.reading() as session:
         rows = [
             {
                 "id": key.id,
@@ -73,7 +55,7 @@ def list_all(*, home: Path | None, as_json: bool) -> int:
 
 def revoke(key_id: str, *, tenant: str, home: Path | None) -> int:
     """Revoke a key at once. Raises NotFoundError if the tenant has no such key."""
-    with _database(home) as database, database.transaction() as session:
+    with server_database(home) as database, database.transaction() as session:
         revoke_api_key(session, ensure_tenant(session, tenant).id, key_id)
     print(f"Revoked {key_id}.")
     return 0

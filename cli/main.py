@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli.commands import batches, keys, reading, template, train
+from cli.commands import batches, keys, people, reading, template, train
 from cli.commands.options import ServerHome, examples
 from core.errors import CounterfoilError
 
@@ -112,6 +112,7 @@ def playground(
     serve(host, port)
 
 
+app.add_typer(people.app)
 app.add_typer(keys.app, name="keys")
 app.add_typer(template.app, name="template")
 app.add_typer(train.app, name="train")

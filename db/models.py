@@ -74,6 +74,15 @@ class FieldState(StrEnum):
     UNREADABLE = "unreadable"  # a person says that nobody can read it
 
 
+class Role(StrEnum):
+    """What a person may do in the browser. Each may do all that those before may."""
+
+    OPERATOR = "operator"  # upload, watch, look
+    VERIFIER = "verifier"  # decide fields
+    SUPERVISOR = "supervisor"  # export, retry, cancel, delete
+    ADMIN = "admin"  # people
+
+
 class Base(DeclarativeBase):
     metadata = MetaData(
         naming_convention={
@@ -122,6 +131,42 @@ class ApiKey(Base):
     secret_hash: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     revoked_at: Mapped[datetime | None]
+
+
+class Person(Base):
+    """Somebody who works in the browser. The name is unique among all tenants: people sign in."""
+
+    __tablename__ = "person"
+    id: Mapped[str] = _id()
+    tenant_id: Mapped[str] = _ref("tenant")
+    name: Mapped[str] = mapped_column(PlainText(200), unique=True)
+    role: Mapped[str] = mapped_column(String(32))
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    disabled_at: Mapped[datetime | None]
+
+
+class SignInLink(Base):
+    """A link that signs a person in once. Only the SHA-256 of its random token is kept."""
+
+    __tablename__ = "sign_in_link"
+    id: Mapped[str] = _id()
+    person_id: Mapped[str] = _ref("person")
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+class WebSession(Base):
+    """A browser in which a person is signed in. Only the SHA-256 of its random token is kept."""
+
+    __tablename__ = "web_session"
+    id: Mapped[str] = _id()
+    person_id: Mapped[str] = _ref("person")
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    expires_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
 
 
 class TemplateText(Base):
@@ -264,6 +309,18 @@ class Field(Base):
     version: Mapped[int] = mapped_column(default=1, server_default="1")  # grows by each decision
     forced: Mapped[bool] = mapped_column(default=False, server_default=false())  # not legal
     note: Mapped[str | None] = mapped_column(PlainText(MAX_NOTE))  # of the person who decided
+    postponed_at: Mapped[datetime | None]  # a person left it for later; it still waits
+
+
+class FieldHold(Base):
+    """A person has a field before her: until then nobody else is given it. A lock that expires."""
+
+    __tablename__ = "field_hold"
+    field_id: Mapped[str] = mapped_column(
+        String(32), ForeignKey("field.id", ondelete="CASCADE"), primary_key=True
+    )
+    person_id: Mapped[str] = _ref("person")
+    until: Mapped[datetime]  # on the database's clock
 
 
 class Reading(Base):

@@ -18,6 +18,7 @@ from db.models import (
     Document,
     Event,
     Field,
+    FieldState,
     Page,
     PassedOver,
     Reading,
@@ -116,13 +117,20 @@ def list_pages(
     after: str | None = None,
     limit: int = 100,
     state: str | None = None,
+    waiting: bool = False,
 ) -> list[PageView]:
     """Return a batch's pages with their fields, in the order of files and of pages within them.
 
-    Raises NotFoundError.
+    With `waiting`, only those with a field that waits for a person. Raises NotFoundError.
     """
     _batch(s, tenant_id, batch_id)
     query = _pages(tenant_id).where(Page.batch_id == batch_id)
+    if waiting:
+        query = query.where(
+            select(Field.id)
+            .where(Field.page_id == Page.id, Field.state == FieldState.REVIEW)
+            .exists()
+        )
     if state is not None:
         query = query.where(Page.state == state)
     if after is not None:
@@ -182,6 +190,21 @@ def get_field(s: Session, tenant_id: str, field_id: str) -> FieldView:
     return _field_view(row)
 
 
+def get_fields(s: Session, tenant_id: str, field_ids: Sequence[str]) -> list[FieldView]:
+    """Return fields with their current readings, in the order of `field_ids`; unknown ones not."""
+    found = s.execute(_fields(tenant_id).where(Field.id.in_(field_ids)))
+    views = {row[0].id: _field_view(row) for row in found}
+    return [views[one] for one in field_ids if one in views]
+
+
+def count_fields(s: Session, tenant_id: str, batch_id: str, state: str) -> int:
+    """Return the number of fields of a batch in a state."""
+    query = select(func.count()).where(
+        Field.batch_id == batch_id, Field.state == state, Field.tenant_id == tenant_id
+    )
+    return s.scalar(query) or 0
+
+
 def iter_pages(s: Session, tenant_id: str, batch_id: str) -> Iterator[PageView]:
     """Yield every page of a batch with its fields, in the order of `list_pages`.
 
@@ -213,6 +236,17 @@ def events_after(
         .where(Event.batch_id == batch_id, Event.tenant_id == tenant_id, Event.id > after_id)
         .order_by(Event.id)
         .limit(limit)
+    )
+    return [EventView(*row) for row in s.execute(query)]
+
+
+def page_events(s: Session, tenant_id: str, batch_id: str, page_id: str) -> list[EventView]:
+    """Return what happened to the fields of a page, in order."""
+    query = (
+        select(Event.id, Event.kind, Event.payload, Event.created_at)
+        .where(Event.batch_id == batch_id, Event.tenant_id == tenant_id)
+        .where(Event.payload["page_id"].as_string() == page_id)
+        .order_by(Event.id)
     )
     return [EventView(*row) for row in s.execute(query)]
 
@@ -328,6 +362,7 @@ def _field_view(row: Row[Field, Reading]) -> FieldView:
         version=field.version,
         forced=field.forced,
         note=field.note,
+        postponed_at=field.postponed_at,
         raw=reading.raw if reading else None,
         confidence=reading.confidence if reading else None,
         alternatives=reading.alternatives if reading else [],

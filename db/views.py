@@ -8,7 +8,7 @@ from typing import Any
 
 from core.ids import object_key
 from core.policy import Decision
-from db.models import FieldState
+from db.models import FieldState, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,7 @@ class FieldView:
     version: int  # grows by each decision of a person
     forced: bool  # a person released a value that the grammar does not allow
     note: str | None  # of the person who decided
+    postponed_at: datetime | None  # a person left it for later
     raw: str | None
     confidence: float | None
     alternatives: list[dict[str, Any]]
@@ -172,6 +173,21 @@ class ExportRow:
     page_id: str | None = None
     field_id: str | None = None
     row_id: str = ""  # of the field, else of the page, of what was passed over, or of the file
+
+
+@dataclass(frozen=True, slots=True)
+class PersonView:
+    """Somebody who works in the browser."""
+
+    id: str
+    tenant_id: str
+    name: str
+    role: Role
+
+    def may(self, role: Role) -> bool:
+        """Say whether the person may do what `role` may do."""
+        order = list(Role)
+        return order.index(self.role) >= order.index(role)
 
 
 @dataclass(frozen=True, slots=True)

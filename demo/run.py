@@ -158,7 +158,7 @@ def _say_where(console: Console, home: Path, results: Path, batch_id: str) -> No
         soft_wrap=True,
     )
     console.print(
-        f'Serve it again:  make up ARGS="--data {_short(home)}"    Your own scans: see README.md',
+        f'Open it in a browser:  make up ARGS="--data {_short(home)}"    Your own scans: README.md',
         soft_wrap=True,
     )
 

@@ -1,4 +1,4 @@
-"""The API under test: the real application over a real database and a real store, no worker.
+"""The application under test, over a real database and a real store, without a worker.
 
 Pages and fields come in through the same transitions that a worker uses.
 """
@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import cv2
+import httpx
 import numpy as np
 from flask import Flask
 
-from api.app import create_app
 from api.context import Services
 from core.policy import review_reason
 from core.settings import Settings
+from db.models import Role
 from db.transitions.documents import NewPage, claim_document, fail_document, open_document
 from db.transitions.pages import (
     claim_pages,
@@ -24,9 +25,11 @@ from db.transitions.pages import (
     fail_page,
     release_page,
 )
+from db.transitions.people import create_sign_in_link, ensure_person
 from db.transitions.results import FieldResult, PageResult
 from db.transitions.tenants import create_api_key, ensure_tenant
 from tests.http_client import FlaskTransport, HttpClient
+from web.app import create_app
 
 LEASE = {"lease_seconds": 60.0}
 
@@ -50,6 +53,7 @@ class Api(HttpClient):
         self.store = services.store
         self.key = key
         self.other_key = other_key  # of another tenant
+        self.tenant = "ours"
 
     def read(self, batch: dict[str, Any], *, fields: int = 2) -> None:
         """Do the work of a worker for a batch: each file is one page with `fields` fields."""
@@ -90,6 +94,24 @@ class Api(HttpClient):
             claimed = claim_document(s, document_id, **LEASE, max_attempts=3)
             assert claimed is not None
             assert fail_document(s, document_id, claimed.attempt, "bad-file", message)
+
+    def sign_in_link(self, name: str, role: Role = Role.ADMIN, *, tenant: str = "") -> str:
+        """Return the path that signs a person in; she is added if the name is new."""
+        with self.db.transaction() as s:
+            person = ensure_person(s, ensure_tenant(s, tenant or self.tenant).id, name, role)
+            return f"/sign-in/{create_sign_in_link(s, person.id)}"
+
+    def sign_in(self, name: str, role: Role = Role.ADMIN, *, tenant: str = "") -> httpx.Client:
+        """Return a browser in which a person is signed in."""
+        browser = httpx.Client(
+            base_url="http://localhost",
+            headers={"Accept": "text/html"},
+            transport=FlaskTransport(self.app),
+            trust_env=False,
+        )
+        link = self.sign_in_link(name, role, tenant=tenant)
+        assert browser.get(link).status_code == 302
+        return browser
 
     def set_aside(self, page_id: str) -> None:
         """Quarantine a page, as if Counterfoil had failed on it too often."""

@@ -27,7 +27,7 @@ class FlaskTransport(httpx.BaseTransport):
         body = request.read()
         headers = [(name.decode(), value.decode("latin-1")) for name, value in request.headers.raw]
         said = request.headers.get("Content-Length", str(len(body)))
-        with self._app.test_client().open(
+        with self._app.test_client(use_cookies=False).open(
             request.url.raw_path.decode(),
             method=request.method,
             headers=headers,

@@ -38,7 +38,7 @@ class Gunicorn(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        from api.wsgi import make_app
+        from web.app import make_app
 
         return make_app()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import getpass
 import os
 import shutil
 import socket
@@ -68,6 +69,22 @@ class Stack:
     def pid(self, role: str) -> int | None:
         """Return the process id of a role (api, worker, …), or None if it is not running."""
         return self._supervisor.pid(role) if self._supervisor else None
+
+    def sign_in_url(self) -> str:
+        """Return an address that signs the user of this computer in, once."""
+        from db.models import Role
+        from db.session import Database
+        from db.transitions.people import create_sign_in_link, ensure_person
+        from db.transitions.tenants import ensure_tenant
+
+        database = Database(self.settings.resolved_database_url())
+        try:
+            with database.transaction() as s:
+                tenant = ensure_tenant(s, TENANT)
+                person = ensure_person(s, tenant.id, getpass.getuser(), Role.ADMIN)
+                return f"{self.url}/sign-in/{create_sign_in_link(s, person.id)}"
+        finally:
+            database.dispose()
 
     def _start(self, stack: ExitStack) -> None:
         home = self.settings.home

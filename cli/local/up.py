@@ -50,7 +50,10 @@ def _where(stack: Stack) -> str:
     database = url_without_password(settings.resolved_database_url())
     return "\n".join(
         [
-            "Counterfoil is up.",
+            "Counterfoil is up. Open this address in a browser; it signs you in, once:",
+            "",
+            f"  {stack.sign_in_url()}",
+            "",
             f"  API        {stack.url}   (documentation: {stack.url}/docs)",
             f"  API key    {home / KEY_FILE}",
             f"  database   {database}",
@@ -58,6 +61,7 @@ def _where(stack: Stack) -> str:
             f"  logs       {stack.logs}",
             f"  workers    {settings.workers}",
             "",
+            f"  Again      counterfoil sign-in --url {stack.url} --data {home}",
             f"  Submit     counterfoil submit --url {stack.url} --data {home} --wait FOLDER",
             "  Stop       Ctrl-C",
         ]

@@ -67,7 +67,7 @@ def verify_field(
     ChangedError if the field has another version, or if a person has decided and `seen` is None;
     NotFoundError; and ConflictError if the batch was cancelled.
     """
-    batch, field = _locked(s, tenant_id, field_id)
+    batch, field = locked_field(s, tenant_id, field_id)
     note = _checked_note(note)
     try:
         checked, forced = check(_rules(s, field), value), False
@@ -97,12 +97,12 @@ def mark_unreadable(
 
     Raises as `verify_field`, InputError only for a note that is no line of text.
     """
-    batch, field = _locked(s, tenant_id, field_id)
+    batch, field = locked_field(s, tenant_id, field_id)
     decision = _Decision(FieldState.UNREADABLE, None, False, _checked_note(note))
     return _record(s, batch, field, decision, who, seen)
 
 
-def _locked(s: Session, tenant_id: str, field_id: str) -> tuple[Batch, Field]:
+def locked_field(s: Session, tenant_id: str, field_id: str) -> tuple[Batch, Field]:
     """Lock the batch and the field. Raises NotFoundError, and ConflictError if it was cancelled."""
     query = select(Field).where(Field.id == field_id, Field.tenant_id == tenant_id)
     batch_id = s.scalar(query.with_only_columns(Field.batch_id)) if is_id(field_id) else None

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +17,8 @@ import httpx
 import pytest
 
 from core.settings import Settings
-from db.transitions.tenants import create_api_key, ensure_tenant
-from tests.api_under_test import Api, api_under_test, png
-from tests.http_client import HttpClient
+from tests.api_under_test import png
+from tests.running_api import Running, running_api
 from tests.waiting import eventually
 
 LARGE = 100 << 20
@@ -31,72 +26,19 @@ LARGE = 100 << 20
 MAY_GROW = 24 << 20
 
 
-@dataclass(slots=True)
-class Running:
-    api: Api  # the same database and store, from this process, with a key of the test's own tenant
-    process: subprocess.Popen[bytes]
-    url: str
-    worker: int  # pid
-    log: Path
-
-    def client(self) -> HttpClient:
-        return HttpClient(self.url, self.api.key)
-
-    def forget_peak(self) -> None:
-        """Let the peak begin anew at the present size, whatever other tests have done."""
-        Path(f"/proc/{self.worker}/clear_refs").write_text("5")
-
-    def peak(self) -> int:
-        """Return the largest resident set of the worker since `forget_peak`, in bytes."""
-        status = Path(f"/proc/{self.worker}/status").read_text()
-        (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-
-
 @pytest.fixture(scope="module")
 def started(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """The API, which takes seconds to start: all tests share it."""
     home = tmp_path_factory.mktemp("server")
     database = shutil.copyfile(migrated_sqlite, home / "counterfoil.sqlite3")
     settings = Settings(home=home, database_url=f"sqlite:///{database}", max_file_bytes=LARGE)
-    log = home / "gunicorn.log"
-    with api_under_test(settings) as api, log.open("wb") as output:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "gunicorn",
-                "--worker-class=gthread",
-                "--threads=8",
-                "--bind=127.0.0.1:0",
-                "--no-control-socket",
-                "api.wsgi:make_app()",
-            ],
-            env=os.environ | settings.environment(),
-            stdout=output,
-            stderr=output,
-        )
-        try:
-            address = _wait(lambda: _between(log, "Listening at: ", " "), process, log)
-            worker = _wait(lambda: _between(log, "Booting worker with pid: ", "\n"), process, log)
-            running = Running(api, process, address, int(worker), log)
-            with closing(running.client()) as client:
-                client.get("/readyz").raise_for_status()
-            yield running
-        finally:
-            process.terminate()
-            process.wait(20)
+    with running_api(settings) as running:
+        yield running
 
 
 @pytest.fixture
 def server(started: Running) -> Running:
     """The API with a key of a new tenant, who has no batches; the store is empty."""
-    with started.api.db.transaction() as s:
-        tenant = ensure_tenant(s, secrets.token_hex(6))
-        key = started.api.key = create_api_key(s, tenant.id, "key")[1]
-    started.api.http.headers["Authorization"] = f"Bearer {key}"
-    shutil.rmtree(started.api.settings.home / "objects", ignore_errors=True)
-    return started
+    return started.with_new_tenant()
 
 
 def test_a_large_upload_streams(server: Running) -> None:
@@ -147,7 +89,7 @@ def test_a_client_that_goes_away_leaves_nothing(server: Running) -> None:
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(head.encode() + bytes(10_000_000))
     with closing(server.client()) as client:
-        _wait(lambda: _files(server) == [] and "yes", server.process, server.log)
+        eventually("nothing is left of it", lambda: _files(server) == [])
         assert client.get("/v1/batches").json()["items"] == []
         assert client.get("/readyz").status_code == 200
 
@@ -242,15 +184,3 @@ def _multipart(size: int, sent: Callable[[bytes], None]) -> Iterator[bytes]:
 def _files(server: Running) -> list[Path]:
     folder = server.api.settings.home / "objects"
     return [path for path in folder.rglob("*") if path.is_file()]
-
-
-def _between(log: Path, before: str, after: str) -> str:
-    return log.read_text().partition(before)[2].partition(after)[0]
-
-
-def _wait(ask: Callable[[], str | bool], process: subprocess.Popen[bytes], log: Path) -> str:
-    def answer() -> str | bool:
-        assert process.poll() is None, log.read_text()
-        return ask()
-
-    return str(eventually("the server is ready", answer))

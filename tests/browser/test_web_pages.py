@@ -1,0 +1,240 @@
+"""The pages in Chromium: a person's way from the samples to the export, keys, and accessibility."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from core.settings import Settings
+from db.models import FieldState
+from tests.api_under_test import Api, png
+from tests.conftest import missing
+from tests.running_api import Running, running_api
+
+expect.set_options(timeout=60_000)
+
+PHONE = {"width": 375, "height": 720}
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        missing("no Chromium on the PATH")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def started(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    home = tmp_path_factory.mktemp("web")
+    database = shutil.copyfile(migrated_sqlite, home / "counterfoil.sqlite3")
+    with running_api(Settings(home=home, database_url=f"sqlite:///{database}")) as running:
+        yield running
+
+
+@pytest.fixture
+def server(started: Running) -> Running:
+    return started.with_new_tenant()
+
+
+@pytest.fixture
+def api(server: Running) -> Api:
+    return server.api
+
+
+@pytest.fixture
+def address(server: Running) -> str:
+    return server.url
+
+
+@pytest.fixture
+def batch(api: Api) -> dict[str, Any]:
+    """Three pages of three fields, of which two wait for a person."""
+    files = [(f"scan-{n}.png", png(n)) for n in range(3)]
+    made: dict[str, Any] = api.upload(files, name="Monday", release_threshold="0.925").json()
+    api.read(made, fields=3)
+    return made
+
+
+def sign_in(api: Api, chromium: Browser, address: str, name: str = "Ada", **options: Any) -> Page:
+    link = api.sign_in_link(f"{name} {api.tenant}")
+    page = chromium.new_context(**options).new_page()
+    page.on("pageerror", lambda error: pytest.fail(f"a script failed: {error}"))
+    page.on(
+        "console",
+        lambda said: pytest.fail(said.text) if "Content Security Policy" in said.text else None,
+    )
+    page.goto(address + link)
+    return page
+
+
+def value(page: Page) -> Locator:
+    return page.get_by_label("Value")
+
+
+def fields_of(api: Api, batch: dict[str, Any], state: FieldState) -> list[dict[str, Any]]:
+    fields = api.items(f"/v1/batches/{batch['id']}/fields")
+    return [field for field in fields if field["state"] == state]
+
+
+def test_the_samples_are_two_clicks_from_nothing(api: Api, chromium: Browser, address: str) -> None:
+    page = sign_in(api, chromium, address)
+    page.get_by_role("button", name="Or look at it with the samples").click()
+    expect(page.get_by_role("heading", name="Samples")).to_be_visible()
+    (made,) = api.items("/v1/batches")
+    api.read(made)
+    page.get_by_role("link", name=re.compile("Verify .* fields")).click()  # without a reload
+    expect(value(page)).to_be_focused()
+
+
+def test_verifying_by_keyboard(
+    api: Api, chromium: Browser, address: str, batch: dict[str, Any]
+) -> None:
+    page = sign_in(api, chromium, address)
+    page.goto(f"{address}/batches/{batch['id']}/verify")
+    expect(value(page)).to_be_focused()
+    expect(value(page)).to_have_value("0017")
+    assert page.evaluate("getSelection().toString()") == "0017", "typing replaces it"
+    page.keyboard.type("471")
+    page.keyboard.press("Enter")  # the first
+    expect(value(page)).to_have_value("0017")
+    page.keyboard.press("Enter")  # the second, as it was read
+    page.keyboard.press(" ")  # the third comes again at the end
+    expect(page.locator("#name")).to_have_text("Field 2")
+    page.keyboard.type("4x")
+    page.keyboard.press("Enter")  # the fourth is refused, and waits below
+    page.keyboard.press("Alt+u")  # the fifth
+    expect(page.get_by_role("button", name="Field 2: 4x")).to_be_visible()
+    page.keyboard.press("Backspace")
+    page.keyboard.press("Enter")
+    expect(page.locator("#fault")).to_have_text("Empty? Press Enter again.")
+    page.keyboard.type("12")
+    page.keyboard.press("Enter")  # the sixth
+    expect(page.locator("#name")).to_have_text("Field 1 (left for later)")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Field 2: 4x").click()
+    expect(page.locator("#fault")).to_contain_text("digits")
+    page.keyboard.type("44")
+    page.keyboard.press("Enter")
+    expect(page.locator("#done-text")).to_have_text("Done. You decided 6 fields.")
+    decided = fields_of(api, batch, FieldState.VERIFIED)
+    assert sorted(field["value"] for field in decided) == ["0017", "0017", "12", "44", "471"]
+    assert len(fields_of(api, batch, FieldState.UNREADABLE)) == 1
+    assert api.get(f"/v1/batches/{batch['id']}").json()["state"] == "complete"
+
+
+def test_the_last_decision_is_taken_back(
+    api: Api, chromium: Browser, address: str, batch: dict[str, Any]
+) -> None:
+    page = sign_in(api, chromium, address)
+    page.goto(f"{address}/batches/{batch['id']}/verify")
+    expect(value(page)).to_have_value("0017")
+    page.keyboard.type("8")
+    page.keyboard.press("Enter")
+    expect(page.locator("#undo")).to_be_enabled()
+    page.keyboard.press("Alt+z")
+    expect(value(page)).to_have_value("8")
+    assert len(fields_of(api, batch, FieldState.REVIEW)) == 6
+
+
+def test_two_people_never_see_the_same_field(api: Api, chromium: Browser, address: str) -> None:
+    files = [(f"scan-{n}.png", png(n)) for n in range(12)]
+    batch = api.upload(files, release_threshold="0.925").json()
+    api.read(batch, fields=2)
+    pages = [sign_in(api, chromium, address, name) for name in ("Ada", "Bob")]
+    for page in pages:
+        page.goto(f"{address}/batches/{batch['id']}/verify")
+    for turn in range(24):
+        page = pages[turn % 2]
+        if page.locator("#done").is_visible():
+            continue
+        expect(value(page)).to_be_focused()
+        page.keyboard.type(f"{turn + 100}")
+        page.keyboard.press("Enter")
+    for page in pages:
+        expect(page.locator("#done")).to_be_visible()
+        expect(page.locator("#faults")).to_be_hidden()
+    decided = fields_of(api, batch, FieldState.VERIFIED)
+    assert sorted(int(field["value"]) for field in decided) == list(range(100, 124))
+    assert {field["released_by"] for field in decided} == {
+        f"{name} {api.tenant}" for name in ("Ada", "Bob")
+    }
+
+
+def test_many_files_go_in_groups(api: Api, chromium: Browser, address: str, tmp_path: Path) -> None:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for number in range(120):
+        (folder / f"{number:03d}.png").write_bytes(png(number, width=40, height=20))
+    page = sign_in(api, chromium, address)
+    page.goto(f"{address}/upload")
+    page.get_by_label("Or a whole folder").set_input_files(folder)
+    expect(page.locator("#chosen")).to_contain_text("120 files")
+    page.get_by_label("Name of the batch").fill("A folder")
+    page.get_by_label("demo-form").check()
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_role("heading", name="A folder")).to_be_visible()
+    (made,) = api.items("/v1/batches")
+    assert (made["documents"]["total"], made["closed"]) == (120, True)
+
+
+def test_what_is_refused_is_said(api: Api, chromium: Browser, address: str, tmp_path: Path) -> None:
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "good.png").write_bytes(png(1))
+    page = sign_in(api, chromium, address)
+    page.goto(f"{address}/upload")
+    page.locator("#files").set_input_files([tmp_path / "empty.png", tmp_path / "good.png"])
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_role("alert")).to_contain_text("empty.png (The file is empty.)")
+    page.get_by_role("link", name="To the batch").click()
+    expect(page.get_by_role("heading", name="Without a name")).to_be_visible()
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_the_pages_are_accessible_and_fit_a_phone(
+    api: Api, chromium: Browser, address: str, batch: dict[str, Any], colours: Any
+) -> None:
+    page = sign_in(api, chromium, address, color_scheme=colours, viewport=PHONE)
+    one = api.items(f"/v1/batches/{batch['id']}/pages")[0]["id"]
+    path = f"/batches/{batch['id']}"
+    for place in ("/", "/upload", path, f"{path}/files", f"{path}/delete", f"/pages/{one}"):
+        page.goto(address + place)
+        _check(page)
+    page.goto(f"{address}{path}/verify")
+    expect(value(page)).to_be_focused()
+    _check(page)
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    _check(page)
+
+
+def _check(page: Page) -> None:
+    found = Axe().run(page)
+    assert found.violations_count == 0, f"{page.url}: {found.generate_report()}"
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= PHONE["width"], f"{page.url} is {wide} pixels wide"
+
+
+def test_upload_and_status_without_scripts(
+    api: Api, chromium: Browser, address: str, tmp_path: Path
+) -> None:
+    (tmp_path / "scan.png").write_bytes(png(1))
+    page = sign_in(api, chromium, address, java_script_enabled=False)
+    page.goto(f"{address}/upload")
+    page.locator("#files").set_input_files(tmp_path / "scan.png")
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_role("heading", name="Without a name")).to_be_visible()
+    (made,) = api.items("/v1/batches")
+    api.read(made)
+    page.reload()
+    expect(page.get_by_text("1 of 1")).to_be_visible()

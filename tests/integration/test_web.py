@@ -1,0 +1,326 @@
+"""The pages that people work in: who may see and do what, and what each page shows."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openpyxl
+import pytest
+from sqlalchemy import update
+
+from core.clock import utcnow
+from core.settings import Settings
+from db.models import FieldHold, Person, Role, SignInLink, WebSession
+from tests.api_under_test import Api, api_under_test, png
+
+
+@pytest.fixture
+def api(sqlite_url: str, tmp_path: Path) -> Iterator[Api]:
+    with api_under_test(Settings(home=tmp_path, database_url=sqlite_url)) as api:
+        yield api
+
+
+@pytest.fixture
+def batch(api: Api) -> dict[str, Any]:
+    """Two pages of three fields: on each, the first two wait for a person."""
+    files = [("<script>alert(1)</script>.png", png(1)), ("second.png", png(2))]
+    made: dict[str, Any] = api.upload(files, name="Monday", release_threshold="0.925").json()
+    api.read(made, fields=3)
+    return made
+
+
+def next_fields(browser: httpx.Client, batch: dict[str, Any], *have: str) -> list[dict[str, Any]]:
+    answer = browser.post(f"/batches/{batch['id']}/next", data={"have": list(have)})
+    assert answer.status_code == 200, answer.text
+    fields: list[dict[str, Any]] = answer.json()["fields"]
+    return fields
+
+
+def decide(browser: httpx.Client, field: dict[str, Any], value: str | None) -> httpx.Response:
+    said = {"version": field["version"]} | ({} if value is None else {"value": value})
+    headers = {"Accept": "application/json"}
+    return browser.post(f"/fields/{field['id']}/decide", json=said, headers=headers)
+
+
+# --- signing in ---
+
+
+def test_a_link_signs_in_once(api: Api) -> None:
+    browser = api.sign_in("Ada")
+    assert "Ada" in browser.get("/").text
+    (cookie,) = browser.cookies.jar
+    assert cookie.has_nonstandard_attr("HttpOnly")
+    assert cookie.get_nonstandard_attr("SameSite") == "Lax"
+    browser.post("/sign-out")
+    assert browser.get("/").headers["Location"] == "/sign-in"
+
+
+def test_a_link_that_is_used_old_or_unknown_signs_nobody_in(api: Api) -> None:
+    used, old, disabled = (api.sign_in_link("Ada") for _ in range(3))
+    assert api.get(used).status_code == 302
+    assert "used already" in api.get(used).text
+    with api.db.transaction() as s:
+        s.execute(update(SignInLink).values(expires_at=utcnow() - timedelta(seconds=1)))
+    assert api.get(old).status_code == 403
+    with api.db.transaction() as s:
+        s.execute(update(SignInLink).values(expires_at=utcnow() + timedelta(minutes=1)))
+        s.execute(update(Person).values(disabled_at=utcnow()))
+    assert api.get(disabled).status_code == 403
+    assert api.get("/sign-in/nonsense").status_code == 403
+
+
+@pytest.mark.parametrize("ended", ["expired", "disabled"])
+def test_a_session_ends(api: Api, ended: str) -> None:
+    browser = api.sign_in("Ada")
+    past = utcnow() - timedelta(seconds=1)
+    with api.db.transaction() as s:
+        if ended == "expired":
+            s.execute(update(WebSession).values(expires_at=past))
+        else:
+            s.execute(update(Person).values(disabled_at=past))
+    assert browser.get("/").headers["Location"] == "/sign-in"
+    refused = browser.post("/samples", headers={"Accept": "application/json"})
+    assert (refused.status_code, refused.json()["code"]) == (401, "not-signed-in")
+
+
+def test_the_name_of_a_person_is_unique(api: Api) -> None:
+    api.sign_in("Ada")
+    with pytest.raises(Exception, match="is taken"):
+        api.sign_in("Ada", tenant="theirs")
+
+
+# --- who may do what ---
+
+
+def routes(batch: dict[str, Any], page: str, field: str) -> dict[tuple[str, str], Role]:
+    """Return the least role for each route of a batch."""
+    path = f"/batches/{batch['id']}"
+    return {
+        ("GET", path): Role.OPERATOR,
+        ("GET", f"{path}/files"): Role.OPERATOR,
+        ("GET", f"/pages/{page}"): Role.OPERATOR,
+        ("GET", f"/pages/{page}/image?width=320"): Role.OPERATOR,
+        ("GET", f"/fields/{field}/crop"): Role.OPERATOR,
+        ("POST", f"{path}/close"): Role.OPERATOR,
+        ("GET", f"{path}/verify"): Role.VERIFIER,
+        ("POST", f"{path}/next"): Role.VERIFIER,
+        ("POST", f"/fields/{field}/decide"): Role.VERIFIER,
+        ("POST", f"/fields/{field}/postpone"): Role.VERIFIER,
+        ("POST", f"/fields/{field}/reopen"): Role.VERIFIER,
+        ("GET", f"{path}/export?format=csv"): Role.SUPERVISOR,
+        ("GET", f"{path}/delete"): Role.SUPERVISOR,
+        ("POST", f"{path}/retry"): Role.SUPERVISOR,
+        ("POST", f"{path}/cancel"): Role.SUPERVISOR,
+        ("POST", f"{path}/delete"): Role.SUPERVISOR,
+    }
+
+
+def send(browser: httpx.Client, method: str, path: str, **more: Any) -> httpx.Response:
+    body = {"json": {"version": 1, "value": "17"}} if path.startswith("/fields") else {}
+    return browser.request(method, path, **(body if method == "POST" else {}), **more)
+
+
+def test_each_route_asks_for_its_role_and_hides_from_others(
+    api: Api, batch: dict[str, Any]
+) -> None:
+    page = api.items(f"/v1/batches/{batch['id']}/pages")[0]
+    asked = routes(batch, page["id"], page["fields"][0]["id"])
+    known = {rule.endpoint for rule in api.app.url_map.iter_rules() if rule.endpoint[:4] == "web."}
+    adapter = api.app.url_map.bind("localhost")
+    covered = {adapter.match(path.split("?")[0], method=method)[0] for method, path in asked}
+    open_to_all = {"ask", "use_link", "leave", "overview", "form", "send", "read_samples"}
+    rest = {name for name in known - covered if name.split(".")[-1] not in open_to_all}
+    assert rest == {"web.static", "web.upload.send_more"}
+    stranger = api.sign_in("Eve", tenant="theirs")
+    people = {role: api.sign_in(role, role) for role in Role}
+    for (method, path), least in asked.items():
+        assert send(stranger, method, path).status_code in (404, 412, 422), path
+        assert send(people[Role.ADMIN], method, path, headers={"Cookie": ""}).status_code in (
+            302,
+            401,
+        )
+        foreign = {"Sec-Fetch-Site": "cross-site"}
+        if method == "POST":
+            assert send(people[Role.ADMIN], method, path, headers=foreign).status_code == 403, path
+        for role in Role:
+            if list(Role).index(role) < list(Role).index(least):
+                refused = send(people[role], method, path)
+                assert refused.status_code == 403, (role, path)
+                assert f"Only a {least}" in refused.text
+    for (method, path), least in asked.items():
+        answer = send(people[least], method, path)
+        assert answer.status_code in (200, 204, 302, 409, 422), (path, answer.text)
+
+
+def test_a_form_of_another_site_changes_nothing(api: Api) -> None:
+    browser = api.sign_in("Ada")
+    for headers in ({"Sec-Fetch-Site": "same-site"}, {"Origin": "http://evil.example"}):
+        assert browser.post("/samples", headers=headers).status_code == 403
+    assert api.items("/v1/batches") == []
+
+
+# --- what the pages show ---
+
+
+def test_the_pages_show_what_came_in_and_names_as_text(api: Api, batch: dict[str, Any]) -> None:
+    browser = api.sign_in("Ada")
+    page = api.items(f"/v1/batches/{batch['id']}/pages")[0]["id"]
+    texts = {}
+    for path in ("/", "/upload", f"/batches/{batch['id']}", f"/batches/{batch['id']}/files"):
+        texts[path] = browser.get(path)
+    texts["page"] = browser.get(f"/pages/{page}")
+    for path, answer in texts.items():
+        assert answer.status_code == 200, path
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert "<script>alert" not in answer.text
+        assert not re.search(r"\son\w+=|style=|javascript:", answer.text), "no inline script"
+        assert len(answer.content) < 100_000
+    assert "Monday" in texts["/"].text
+    assert "4 fields" in texts["/"].text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;.png" in texts[f"/batches/{batch['id']}"].text
+    assert "The machine is not sure enough." in texts["page"].text
+
+
+def test_scripts_get_rows_and_progress_alone(api: Api, batch: dict[str, Any]) -> None:
+    browser = api.sign_in("Ada")
+    browser.headers["HX-Request"] = "true"
+    rows = browser.get("/").text
+    assert "Monday" in rows
+    assert "<html" not in rows
+    progress = browser.get(f"/batches/{batch['id']}").text
+    assert "Verify 4 fields" in progress
+    assert "<html" not in progress
+
+
+def test_pages_can_be_filtered(api: Api, batch: dict[str, Any]) -> None:
+    browser = api.sign_in("Ada")
+    path = f"/batches/{batch['id']}"
+    assert browser.get(path, params={"show": "review"}).text.count("<li>") == 2
+    assert "No page is like that." in browser.get(path, params={"show": "failed"}).text
+    assert browser.get(path, params={"show": "' OR 1=1"}).text.count("<li>") == 2
+
+
+def test_an_upload_without_scripts(api: Api) -> None:
+    browser = api.sign_in("Ada", Role.OPERATOR)
+    form = {"name": "By hand", "template": ["demo-form", "demo-cheque"], "release_threshold": ""}
+    sent = browser.post("/upload", data=form, files=[("files", ("a.png", png(3)))])
+    assert sent.status_code == 302
+    (made,) = api.items("/v1/batches")
+    assert sent.headers["Location"] == f"/batches/{made['id']}"
+    assert (made["name"], made["template"]) == ("By hand", "demo-form, demo-cheque")
+    assert made["release_threshold"] is None
+    empty = browser.post("/upload", data=form, files=[("files", ("", b""))])
+    assert empty.status_code == 422
+    assert "no file in it" in empty.text
+
+
+def test_the_samples_are_two_clicks_away(api: Api) -> None:
+    browser = api.sign_in("Ada")
+    assert "/samples" in browser.get("/").text
+    there = browser.post("/samples").headers["Location"]
+    (made,) = api.items("/v1/batches")
+    assert there == f"/batches/{made['id']}"
+    assert made["documents"]["total"] == 4
+
+
+def test_what_is_not_there_is_said_in_words(api: Api) -> None:
+    browser = api.sign_in("Ada")
+    answer = browser.get(f"/batches/{'0' * 32}")
+    assert answer.status_code == 404
+    assert "Nothing is here" in answer.text
+    assert browser.get("/nothing-at-this-address").status_code == 404
+
+
+def test_a_deleted_batch_is_gone(api: Api, batch: dict[str, Any]) -> None:
+    browser = api.sign_in("Ada")
+    path = f"/batches/{batch['id']}/delete"
+    assert "2 files with 2 pages and 6 values will be gone" in browser.get(path).text
+    assert browser.post(path).headers["Location"] == "/"
+    assert api.items("/v1/batches") == []
+
+
+# --- verifying ---
+
+
+def test_fields_come_by_name_and_close_when_decided(api: Api, batch: dict[str, Any]) -> None:
+    browser = api.sign_in("Ada", Role.VERIFIER)
+    fields = next_fields(browser, batch)
+    assert [field["name"] for field in fields] == ["Field 1", "Field 1", "Field 2", "Field 2"]
+    assert fields[0]["value"] == "0017"
+    assert fields[0]["reason"] == "The machine is not sure enough."
+    assert browser.get(fields[0]["crop"]).headers["Content-Type"] == "image/png"
+    assert decide(browser, fields[0], " 471 ").json()["value"] == "471"
+    assert decide(browser, fields[1], None).json()["state"] == "unreadable"
+    assert next_fields(browser, batch, fields[2]["id"], fields[3]["id"]) == []
+    refused = decide(browser, fields[2], "").json()["detail"]
+    assert "must hold a value" in refused or "empty" in refused
+    for field in fields[2:]:
+        assert decide(browser, field, "17").status_code == 200
+    made = api.get(f"/v1/batches/{batch['id']}").json()
+    assert made["state"] == "complete"
+    page = browser.get(re.sub("#.*", "", fields[0]["page"])).text
+    assert "Ada read “471”, instead of “0017”" in page
+    workbook = api.sign_in("Boss").get(f"/batches/{batch['id']}/export?format=xlsx")
+    values = list(openpyxl.load_workbook(io.BytesIO(workbook.content)).active.values)
+    assert any("471" in row for row in values)
+
+
+def test_a_value_that_the_field_cannot_have_comes_back(api: Api, batch: dict[str, Any]) -> None:
+    browser = api.sign_in("Ada", Role.VERIFIER)
+    field = next_fields(browser, batch)[0]
+    refused = decide(browser, field, "=cmd|calc")
+    assert refused.status_code == 422
+    assert "digits" in refused.json()["detail"]
+    assert decide(browser, field, "17").status_code == 200
+
+
+def test_nobody_is_given_what_another_holds(api: Api, batch: dict[str, Any]) -> None:
+    ada, bob = api.sign_in("Ada"), api.sign_in("Bob")
+    hers = {field["id"] for field in next_fields(ada, batch)}
+    assert len(hers) == 4
+    assert next_fields(bob, batch) == []
+    with api.db.transaction() as s:
+        s.execute(update(FieldHold).values(until=utcnow() - timedelta(seconds=1)))
+    assert {field["id"] for field in next_fields(bob, batch)} == hers
+    assert next_fields(ada, batch, *hers) == [], "what expired is his now"
+
+
+def test_what_was_postponed_comes_last(api: Api, batch: dict[str, Any]) -> None:
+    browser = api.sign_in("Ada")
+    first = next_fields(browser, batch)[0]
+    assert browser.post(f"/fields/{first['id']}/postpone").status_code == 204
+    again = next_fields(browser, batch)
+    assert [field["id"] for field in again].index(first["id"]) == 3
+    assert again[3]["postponed"]
+    assert api.get(f"/v1/batches/{batch['id']}").json()["fields"]["review"] == 4
+
+
+def test_a_decision_can_be_taken_back(api: Api, batch: dict[str, Any]) -> None:
+    browser = api.sign_in("Ada")
+    fields = next_fields(browser, batch)
+    versions = [decide(browser, field, "17").json()["version"] for field in fields]
+    assert api.get(f"/v1/batches/{batch['id']}").json()["state"] == "complete"
+    path = f"/fields/{fields[0]['id']}/reopen"
+    card = browser.post(path, json={"version": versions[0]}).json()
+    assert (card["value"], card["version"]) == ("0017", versions[0] + 1)
+    assert api.get(f"/v1/batches/{batch['id']}").json()["state"] == "reviewing"
+    assert decide(browser, card, "18").json()["value"] == "18"
+    stale = browser.post(path, json={"version": versions[0]}, headers={"Accept": "text/json"})
+    assert stale.status_code == 409
+    assert api.get(f"/v1/fields/{fields[0]['id']}").json()["value"] == "18"
+
+
+def test_a_field_that_changed_meanwhile_is_not_overwritten(api: Api, batch: dict[str, Any]) -> None:
+    browser = api.sign_in("Ada")
+    field = next_fields(browser, batch)[0]
+    api.post(f"/v1/fields/{field['id']}/verify", json={"value": "99"})
+    refused = decide(browser, field, "17")
+    assert refused.status_code == 409
+    assert "99" in refused.json()["detail"]
+    assert api.get(f"/v1/fields/{field['id']}").json()["value"] == "99"

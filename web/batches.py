@@ -1,0 +1,131 @@
+"""The list of batches, one batch with its pages and its ledger, and what can be done to it."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from api.context import services
+from api.exports import routes as exports
+from db import queries
+from db.models import LOST_PAGES, PageState, Role
+from db.transitions import batches as transitions
+from db.transitions import retry
+from web.signing_in import needs, person
+
+blueprint = Blueprint("batches", __name__)
+
+BATCHES_AT_ONCE = 50
+PAGES_AT_ONCE = 60
+DOCUMENTS_AT_ONCE = 200
+
+# What the pages of a batch can be filtered by.
+FILTERS = {
+    "": "All",
+    "review": "Wait for a person",
+    PageState.READ: "Read",
+    PageState.FAILED: "Could not be read",
+    PageState.QUARANTINED: "Set aside",
+    PageState.QUEUED: "Wait to be read",
+}
+
+
+@blueprint.get("/")
+def overview() -> str:
+    """List the batches, newest first. Scripts ask for the rows alone."""
+    after = request.args.get("after") or None
+    with services().db.reading() as session:
+        found = queries.list_batches(
+            session, person().tenant_id, after=after, limit=BATCHES_AT_ONCE
+        )
+    more = found[-1].id if len(found) == BATCHES_AT_ONCE else None
+    page = "batch_rows.html" if request.headers.get("HX-Request") else "batches.html"
+    return render_template(page, batches=found, more=more, after=after)
+
+
+@blueprint.get("/batches/<id:batch_id>")
+def batch(batch_id: str) -> str:
+    """Show a batch and its pages. Scripts ask for its progress alone."""
+    tenant_id = person().tenant_id
+    with services().db.reading() as session:
+        progress = queries.batch_progress(session, tenant_id, batch_id)
+        if request.headers.get("HX-Request"):
+            return render_template("batch_progress.html", batch=progress)
+        chosen = request.args.get("show", "")
+        chosen = chosen if chosen in FILTERS else ""
+        pages = queries.list_pages(
+            session,
+            tenant_id,
+            batch_id,
+            after=request.args.get("after") or None,
+            limit=PAGES_AT_ONCE,
+            state=None if chosen in ("", "review") else chosen,
+            waiting=chosen == "review",
+        )
+    more = pages[-1].id if len(pages) == PAGES_AT_ONCE else None
+    return render_template(
+        "batch.html", batch=progress, pages=pages, more=more, filters=FILTERS, chosen=chosen
+    )
+
+
+@blueprint.get("/batches/<id:batch_id>/files")
+def ledger(batch_id: str) -> str:
+    """Show what came in, and what became of each file: nothing goes missing."""
+    tenant_id = person().tenant_id
+    with services().db.reading() as session:
+        progress = queries.batch_progress(session, tenant_id, batch_id)
+        documents = queries.list_documents(
+            session,
+            tenant_id,
+            batch_id,
+            after=request.args.get("after") or None,
+            limit=DOCUMENTS_AT_ONCE,
+        )
+        lost = [
+            page
+            for state in sorted(LOST_PAGES)
+            for page in queries.list_pages(
+                session, tenant_id, batch_id, state=state, limit=DOCUMENTS_AT_ONCE
+            )
+        ]
+    more = documents[-1].id if len(documents) == DOCUMENTS_AT_ONCE else None
+    return render_template("ledger.html", batch=progress, documents=documents, lost=lost, more=more)
+
+
+@blueprint.get("/batches/<id:batch_id>/export")
+@needs(Role.SUPERVISOR)
+def export(batch_id: str) -> Response:
+    """Download the batch as CSV, XLSX or JSON Lines."""
+    return exports.export_file(batch_id)
+
+
+@blueprint.post("/batches/<id:batch_id>/retry")
+@needs(Role.SUPERVISOR)
+def try_again(batch_id: str) -> BaseResponse:
+    """Read again what was set aside."""
+    with services().db.transaction() as session:
+        retry.retry_batch(session, tenant_id=person().tenant_id, batch_id=batch_id)
+    return redirect(url_for("web.batches.batch", batch_id=batch_id))
+
+
+@blueprint.post("/batches/<id:batch_id>/cancel")
+@needs(Role.SUPERVISOR)
+def cancel(batch_id: str) -> BaseResponse:
+    """End the batch; what was read stays."""
+    with services().db.transaction() as session:
+        transitions.cancel_batch(session, tenant_id=person().tenant_id, batch_id=batch_id)
+    return redirect(url_for("web.batches.batch", batch_id=batch_id))
+
+
+@blueprint.route("/batches/<id:batch_id>/delete", methods=["GET", "POST"])
+@needs(Role.SUPERVISOR)
+def delete(batch_id: str) -> BaseResponse | str:
+    """Say what is lost, and delete the batch once that is confirmed."""
+    tenant_id = person().tenant_id
+    if request.method == "GET":
+        with services().db.reading() as session:
+            progress = queries.batch_progress(session, tenant_id, batch_id)
+        return render_template("delete.html", batch=progress)
+    with services().db.transaction() as session:
+        transitions.delete_batch(session, tenant_id=tenant_id, batch_id=batch_id)
+    return redirect(url_for("web.batches.overview"))

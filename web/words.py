@@ -1,0 +1,151 @@
+"""What codes and states are called on the pages, in the words of people who key numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from http import HTTPStatus
+from typing import Final
+
+from core.clock import utcnow
+from core.policy import ReviewReason
+from db.models import BatchState, DocumentState, FieldState, PageState
+from db.views import EventView
+
+ERROR_TITLES: Final = {
+    HTTPStatus.NOT_FOUND: "Nothing is here",
+    HTTPStatus.FORBIDDEN: "You may not do this",
+    HTTPStatus.UNAUTHORIZED: "Please sign in",
+    HTTPStatus.CONFLICT: "That is not possible now",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "That is too large",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too much at once",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Please try again in a moment",
+    HTTPStatus.INSUFFICIENT_STORAGE: "The server has no room left",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong",
+}
+
+BATCH: Final = {
+    BatchState.RECEIVING: "taking files",
+    BatchState.PROCESSING: "being read",
+    BatchState.REVIEWING: "waits for people",
+    BatchState.COMPLETE: "complete",
+    BatchState.COMPLETE_WITH_ERRORS: "complete, with pages that could not be read",
+    BatchState.CANCELLED: "cancelled",
+}
+
+DOCUMENT: Final = {
+    DocumentState.STORED: "not opened yet",
+    DocumentState.OPENED: "opened",
+    DocumentState.FAILED: "cannot be opened",
+    DocumentState.COPY: "a copy, read once",
+}
+
+PAGE: Final = {
+    PageState.QUEUED: "waits to be read",
+    PageState.LEASED: "being read",
+    PageState.READ: "read",
+    PageState.FAILED: "could not be read",
+    PageState.QUARANTINED: "set aside after several failures",
+    PageState.CANCELLED: "cancelled",
+    PageState.PASSED_OVER: "passed over, as its template says",
+}
+
+FIELD: Final = {
+    FieldState.ACCEPTED: "released by the machine",
+    FieldState.REVIEW: "waits for a person",
+    FieldState.VERIFIED: "verified",
+    FieldState.UNREADABLE: "nobody can read it",
+}
+
+REASON: Final = {
+    ReviewReason.NO_VALUE: "The machine found no value that this field can have.",
+    ReviewReason.REQUIRED_EMPTY: "It seems empty, but must hold a value.",
+    ReviewReason.NO_THRESHOLD: "This batch releases nothing without a person.",
+    ReviewReason.BELOW_THRESHOLD: "The machine is not sure enough.",
+    ReviewReason.OFF_PAGE: "The field is not on the scan.",
+    ReviewReason.CUT: "The edge of the scan cuts the field.",
+    ReviewReason.TOO_DARK: "The scan is too dark here.",
+    ReviewReason.TOO_FAINT: "The writing is too faint.",
+    ReviewReason.TOO_SMALL: "The writing is too small on this scan.",
+    ReviewReason.UNSURE_PLACE: "The machine is not sure that this is the right place.",
+    ReviewReason.STRUCK_OUT: "The number seems struck out.",
+    ReviewReason.OVERWRITTEN: "A digit seems written over another.",
+    ReviewReason.MAYBE_PRINT: "This may be print, not handwriting.",
+    ReviewReason.TORN: "This seems a piece of larger writing.",
+    ReviewReason.FOLLOWS_BOX: "The writing follows the lines of its box.",
+}
+
+
+def reason(code: str | None) -> str:
+    """Return why a field waits, as a sentence; "" where it does not."""
+    return "" if code is None else REASON[ReviewReason(code)]
+
+
+def event(happened: EventView, names: Mapping[str, str]) -> str:
+    """Return what a person did to a field; `names` are those of the fields of its page."""
+    about = happened.payload
+    field = label(names.get(about.get("field_id", ""), "a field"))
+    who = about.get("by", "somebody")
+    before = about.get("before")
+    instead = f", instead of {_quoted(before)}" if before != about.get("value") else ""
+    match happened.kind:
+        case "field.verified":
+            said = f"{who} read {_quoted(about['value'])}{instead}"
+        case "field.unreadable":
+            said = f"{who} said that nobody can read it"
+        case "field.postponed":
+            said = f"{who} left it for later"
+        case "field.reopened":
+            said = f"{who} took the decision {_quoted(before)} back"
+        case _:
+            said = happened.kind
+    note = about.get("note")
+    return f"{field}: {said}." + (f" “{note}”" if note else "")
+
+
+def _quoted(value: str | None) -> str:
+    if value is None:
+        return "no value"
+    return f"“{value}”" if value else "empty"
+
+
+def label(name: str) -> str:
+    """Return the name of a field as people say it: `date-of-birth` is "Date of birth"."""
+    words = name.replace("-", " ").replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
+
+
+def ago(moment: datetime) -> str:
+    """Return how long ago a moment was, roughly."""
+    seconds = max(0, int((utcnow() - moment).total_seconds()))
+    for size, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            return f"{plural(seconds // size, name)} ago"
+    return "just now"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time that is left, roughly; "" where it is not known."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return "less than a minute"
+    if seconds < 3600:
+        return plural(round(seconds / 60), "minute")
+    return plural(round(seconds / 3600), "hour")
+
+
+def plural(count: int, one: str, several: str = "") -> str:
+    """Return a count and its noun: "1 page", "1,200 pages"."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
+def percent(share: float | None) -> str:
+    """Return a confidence as people read it, rounded down: 0.99996 is "99.9 %", never "100 %"."""
+    return "–" if share is None else f"{int(share * 1000) / 10:g} %"
+
+
+def several(names: Sequence[str], most: int = 5) -> str:
+    """Return a list of names as people write it, cut off after `most`."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
