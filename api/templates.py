@@ -21,10 +21,16 @@ blueprint = Blueprint("templates", __name__)
 @operation("batches", {200: TemplateList})
 def list_templates() -> Response:
     """List the bundled and the stored templates with their fields and their text."""
+    return serializers.json_response(TemplateList(items=known_templates()))
+
+
+def known_templates() -> list[TemplateObject]:
+    """Return the bundled and the stored templates, those of a set one after the other."""
     stored = SiteTemplates(services().settings.home)
     items = [item for name in bundled_names() for item in _listed(name, stored, is_stored=False)]
-    items += [item for name in stored.names() for item in _listed(name, stored, is_stored=True)]
-    return serializers.json_response(TemplateList(items=items))
+    return items + [
+        item for name in stored.names() for item in _listed(name, stored, is_stored=True)
+    ]
 
 
 def requested_templates(options: TemplateOptions) -> TemplateSet | None:

@@ -316,9 +316,8 @@ class FieldHold(Base):
     """A person has a field before her: until then nobody else is given it. A lock that expires."""
 
     __tablename__ = "field_hold"
-    field_id: Mapped[str] = mapped_column(
-        String(32), ForeignKey("field.id", ondelete="CASCADE"), primary_key=True
-    )
+    id: Mapped[str] = _id()
+    field_id: Mapped[str] = mapped_column(ForeignKey("field.id", ondelete="CASCADE"), unique=True)
     person_id: Mapped[str] = _ref("person")
     until: Mapped[datetime]  # on the database's clock
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from itertools import groupby
 from pathlib import Path
 
 from flask import Blueprint, redirect, render_template, request, url_for
@@ -11,12 +12,11 @@ from werkzeug.wrappers import Response
 from api import uploads
 from api.context import services
 from api.schemas import BatchOptions
+from api.templates import known_templates, requested_templates
 from api.upload_form import IncomingFile
 from core.errors import NotFoundError
 from core.ids import new_id
 from db.transitions import batches as transitions
-from pipeline.placing.template import bundled_names, bundled_template
-from pipeline.placing.template_set import TemplateSet, combine
 from web.signing_in import person
 
 blueprint = Blueprint("upload", __name__)
@@ -30,8 +30,9 @@ _RELEASE_AT = 0.99
 @blueprint.get("/upload")
 def form() -> str:
     """Show the form."""
-    templates = [bundled_template(name) for name in bundled_names()]
-    return render_template("upload.html", templates=templates, samples=SAMPLES.is_dir())
+    usable = [template for template in known_templates() if template.error is None]
+    sets = [(name, list(of)) for name, of in groupby(usable, key=lambda template: template.set)]
+    return render_template("upload.html", sets=sets, samples=SAMPLES.is_dir())
 
 
 @blueprint.post("/upload")
@@ -55,10 +56,8 @@ def read_samples() -> Response:
             IncomingFile(name, stack.enter_context((SAMPLES / name).open("rb"))) for name in _FILES
         ]
         uploads.store_files(batch_id, files, received)
-    bundled = [bundled_template(name) for name in _TEMPLATES]
-    templates = combine([TemplateSet((one,), one.text) for one in bundled])
-    options = BatchOptions(name="Samples", release_threshold=_RELEASE_AT)
-    uploads.record_batch(batch_id, options, templates, False, received, None)
+    options = BatchOptions(name="Samples", template=[*_TEMPLATES], release_threshold=_RELEASE_AT)
+    uploads.record_batch(batch_id, options, requested_templates(options), False, received, None)
     return redirect(url_for("web.batches.batch", batch_id=batch_id))
 
 

@@ -14,15 +14,17 @@ from alembic.autogenerate import compare_metadata
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, Connection, Integer, delete, inspect, text
+from sqlalchemy import Column, Connection, Integer, delete, inspect, select, text
 
 from core.errors import ConfigError, TransientError
 from core.policy import Decision
 from db.migrate import MIGRATIONS, alembic_config, migrating, upgrade
-from db.models import Base, Page, Tenant
+from db.models import Base, Batch, Page, Role, Tenant
 from db.session import Database, make_engine
 from db.transitions.batches import NewDocument, add_documents, add_template
 from db.transitions.documents import NewPassedOver
+from db.transitions.people import create_sign_in_link, ensure_person, sign_in
+from db.transitions.reviewing import hold_next
 from db.transitions.tenants import create_api_key, ensure_tenant
 from tests.contract.acts import (
     claimed,
@@ -155,6 +157,10 @@ def fill(db: Database) -> None:
         assert complete_page(s, claim.page_id, claim.attempt, result(Decision.REVIEW))
         create_api_key(s, tenant_id, "key")
         add_template(s, tenant_id=tenant_id, name="t", text="fields: []")
+        person = ensure_person(s, tenant_id, "Ada", Role.VERIFIER)
+        assert sign_in(s, create_sign_in_link(s, person.id))
+        batch_id = s.scalars(select(Batch.id)).one()
+        assert hold_next(s, tenant_id=tenant_id, batch_id=batch_id, person_id=person.id, count=1)
 
 
 def ids(url: str) -> dict[str, frozenset[Any]]:

@@ -20,7 +20,7 @@ PAGES = sorted(
     ]
 )
 TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
-FOLDERS = "api|benchmarks|cli|core|db|demo|deploy|docs|pipeline|storage|tests|training|worker"
+FOLDERS = "api|benchmarks|cli|core|db|demo|deploy|docs|pipeline|storage|tests|training|web|worker"
 MADE = {"demo/data", "demo/results.csv"}  # by the demo, and in no clone
 
 

@@ -49,6 +49,7 @@ def upgrade() -> None:
         )
     op.create_table(
         "field_hold",
+        sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("field_id", sa.String(length=32), nullable=False),
         sa.Column("person_id", sa.String(length=32), nullable=False),
         sa.Column("until", sa.DateTime(timezone=True), nullable=False),
@@ -64,7 +65,8 @@ def upgrade() -> None:
             name=op.f("fk_field_hold_person_id_person"),
             ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint("field_id", name=op.f("pk_field_hold")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_field_hold")),
+        sa.UniqueConstraint("field_id", name=op.f("uq_field_hold_field_id")),
     )
     op.add_column("field", sa.Column("postponed_at", sa.DateTime(timezone=True), nullable=True))
 
