@@ -11,6 +11,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from flask import Blueprint, Flask, Response, redirect, render_template, request, url_for
+from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as BaseResponse
 
 from api.app import create_app as create_api
@@ -39,6 +40,7 @@ def create_app(settings: Settings) -> Flask:
     for module in (signing_in, batches, upload, pages, images, verify):
         web.register_blueprint(module.blueprint)
     app.register_blueprint(web)
+    app.register_error_handler(NotFound, _explain)  # an address that is no page
     return app
 
 
@@ -60,8 +62,9 @@ def _explain(error: Exception) -> BaseResponse | tuple[str, int]:
     if signed_out and request.method == "GET" and "HX-Request" not in request.headers:
         return redirect(url_for("web.signing_in.ask"))
     answer = answer_with_problem(error)
-    if request.accept_mimetypes.best_match(["text/html", "application/json"]) != "text/html":
-        return answer
+    accepted = request.accept_mimetypes
+    if accepted.quality("text/html") <= accepted.quality("application/json"):
+        return answer  # no browser, which prefers HTML
     about = answer.get_json()
     title = words.ERROR_TITLES.get(HTTPStatus(answer.status_code), "That did not work")
     page = render_template("error.html", title=title, detail=about["detail"])

@@ -74,7 +74,9 @@ def hold_next(batch_id: str) -> Response:
     with services().db.reading() as session:
         fields = queries.get_fields(session, person().tenant_id, chosen)
         waiting = queries.count_fields(session, person().tenant_id, batch_id, FieldState.REVIEW)
-    return jsonify(fields=[_card(field) for field in fields], waiting=waiting)
+    # Her own decision about a field may have come in between.
+    cards = [_card(field) for field in fields if field.state == FieldState.REVIEW]
+    return jsonify(fields=cards, waiting=waiting)
 
 
 @blueprint.post("/fields/<id:field_id>/decide")

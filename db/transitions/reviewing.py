@@ -10,7 +10,7 @@ from collections.abc import Container, Sequence
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import ColumnElement, delete, or_, select
 from sqlalchemy.orm import Session
 
 from core.errors import ChangedError
@@ -48,7 +48,7 @@ def hold_next(
         .where(
             Field.batch_id == batch_id,
             Field.state == FieldState.REVIEW,
-            or_(FieldHold.person_id.is_(None), FieldHold.person_id == person_id),
+            _free_for(person_id),
             Field.id.not_in(besides),
         )
         .order_by(
@@ -61,24 +61,21 @@ def hold_next(
         )
     )
     chosen = list(s.scalars(query.limit(count)))
-    held = [*chosen, *besides]
-    s.execute(
-        delete(FieldHold).where(FieldHold.field_id.in_(held), FieldHold.person_id == person_id)
+    # What she has may be somebody else's by now, if her hold expired.
+    free = (
+        select(Field.id)
+        .join(FieldHold, FieldHold.field_id == Field.id, isouter=True)
+        .where(Field.id.in_([*chosen, *besides]), Field.batch_id == batch_id, _free_for(person_id))
     )
-    waiting = set(
-        s.scalars(
-            select(Field.id)
-            .join(FieldHold, FieldHold.field_id == Field.id, isouter=True)
-            .where(Field.id.in_(held), Field.batch_id == batch_id, FieldHold.person_id.is_(None))
-        )
-    )
-    s.add_all(
-        FieldHold(field_id=one, person_id=person_id, until=now + HOLD_LASTS)
-        for one in held
-        if one in waiting
-    )
+    held = list(s.scalars(free))
+    s.execute(delete(FieldHold).where(FieldHold.field_id.in_(held)))
+    s.add_all(FieldHold(field_id=one, person_id=person_id, until=now + HOLD_LASTS) for one in held)
     s.flush()
     return chosen
+
+
+def _free_for(person_id: str) -> ColumnElement[bool]:
+    return or_(FieldHold.person_id.is_(None), FieldHold.person_id == person_id)
 
 
 def release_hold(s: Session, field_id: str) -> None:

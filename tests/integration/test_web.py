@@ -234,7 +234,8 @@ def test_what_is_not_there_is_said_in_words(api: Api) -> None:
     answer = browser.get(f"/batches/{'0' * 32}")
     assert answer.status_code == 404
     assert "Nothing is here" in answer.text
-    assert browser.get("/nothing-at-this-address").status_code == 404
+    assert "Nothing is here" in browser.get("/nothing-at-this-address").text
+    assert browser.get("/nothing", headers={"Accept": "*/*"}).json()["code"] == "not-found"
 
 
 def test_a_deleted_batch_is_gone(api: Api, batch: dict[str, Any]) -> None:

@@ -35,17 +35,18 @@ async function send(path, body) {
 async function ask() {
   if (asking || over) return;
   asking = true;
+  const under = new Set(sent.keys()); // their decisions may reach the server after this question
   const have = new URLSearchParams();
   for (const card of [now, ...queue, ...[...faults.values()].map((one) => one.card)]) if (card) have.append("have", card.id);
   try {
     const said = await send(desk.dataset.next, have);
     const known = new Set([now, ...queue].filter(Boolean).map((card) => card.id));
-    // What was decided while the server looked may be among them.
-    const news = said.fields.filter((card) => !known.has(card.id) && !(sent.get(card.id) >= card.version));
+    const isOld = (card) => under.has(card.id) && !(card.version > sent.get(card.id));
+    const news = said.fields.filter((card) => !known.has(card.id) && !(sent.get(card.id) >= card.version) && !isOld(card));
     queue.push(...news);
     for (const card of news) fetchAhead(card);
     $("left").textContent = said.waiting === 1 ? "1 field waits" : `${said.waiting.toLocaleString("en")} fields wait`;
-    over = news.length === 0 && queue.length === 0;
+    over = said.fields.length === 0 && queue.length === 0 && !sending;
   } catch (error) {
     $("left").textContent = error.message;
     await new Promise((done) => setTimeout(done, 2000));
