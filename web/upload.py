@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 
 from api import uploads
 from api.context import services
-from api.schemas import BatchOptions
+from api.requests import BatchOptions
 from api.templates import known_templates, requested_templates
 from api.upload_form import IncomingFile
 from core.errors import NotFoundError
