@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from cli.database import server_database
+from core.roles import Role
 from core.settings import load_settings
-from db.models import Role
 from db.transitions.people import LINK_LASTS, create_sign_in_link, ensure_person
 from db.transitions.tenants import ensure_tenant
 

@@ -74,15 +74,6 @@ class FieldState(StrEnum):
     UNREADABLE = "unreadable"  # a person says that nobody can read it
 
 
-class Role(StrEnum):
-    """What a person may do in the browser. Each may do all that those before may."""
-
-    OPERATOR = "operator"  # upload, watch, look
-    VERIFIER = "verifier"  # decide fields
-    SUPERVISOR = "supervisor"  # export, retry, cancel, delete
-    ADMIN = "admin"  # people
-
-
 class Base(DeclarativeBase):
     metadata = MetaData(
         naming_convention={

@@ -8,7 +8,8 @@ from typing import Any
 
 from core.ids import object_key
 from core.policy import Decision
-from db.models import FieldState, Role
+from core.roles import Role
+from db.models import FieldState
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from flask import Flask
 
 from api.context import Services
 from core.policy import review_reason
+from core.roles import Role
 from core.settings import Settings
-from db.models import Role
 from db.transitions.documents import NewPage, claim_document, fail_document, open_document
 from db.transitions.pages import (
     claim_pages,

@@ -7,8 +7,9 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from api.context import services
 from api.exports import routes as exports
+from core.roles import Role
 from db import queries
-from db.models import LOST_PAGES, PageState, Role
+from db.models import LOST_PAGES, PageState
 from db.transitions import batches as transitions
 from db.transitions import retry
 from web.signing_in import needs, person

@@ -18,7 +18,7 @@ from werkzeug.wrappers import Response
 
 from api.context import Caller, services
 from api.problems import ProblemError
-from db.models import Role
+from core.roles import Role
 from db.transitions import people
 from db.views import PersonView
 

@@ -17,8 +17,9 @@ from api.fields import check_value
 from api.problems import ProblemError
 from core.ids import is_id
 from core.limits import MAX_VALUE
+from core.roles import Role
 from db import queries
-from db.models import FieldState, Role
+from db.models import FieldState
 from db.transitions import fields as transitions
 from db.transitions import reviewing
 from db.views import FieldView

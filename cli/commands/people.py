@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.commands.options import AsJson, ServerHome, examples
-from db.models import Role
+from core.roles import Role
 
 app = typer.Typer()
 

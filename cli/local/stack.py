@@ -72,7 +72,7 @@ class Stack:
 
     def sign_in_url(self) -> str:
         """Return an address that signs the user of this computer in, once."""
-        from db.models import Role
+        from core.roles import Role
         from db.session import Database
         from db.transitions.people import create_sign_in_link, ensure_person
         from db.transitions.tenants import ensure_tenant

@@ -16,8 +16,9 @@ from sqlalchemy.orm import Session
 
 from core.errors import InputError, NotFoundError
 from core.limits import MAX_NAME
+from core.roles import Role
 from core.text import checked_line
-from db.models import Person, Role, SignInLink, WebSession
+from db.models import Person, SignInLink, WebSession
 from db.session import database_now
 from db.transitions.upsert import insert_or_ignore
 from db.views import PersonView

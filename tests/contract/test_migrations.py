@@ -18,8 +18,9 @@ from sqlalchemy import Column, Connection, Integer, delete, inspect, select, tex
 
 from core.errors import ConfigError, TransientError
 from core.policy import Decision
+from core.roles import Role
 from db.migrate import MIGRATIONS, alembic_config, migrating, upgrade
-from db.models import Base, Batch, Page, Role, Tenant
+from db.models import Base, Batch, Page, Tenant
 from db.session import Database, make_engine
 from db.transitions.batches import NewDocument, add_documents, add_template
 from db.transitions.documents import NewPassedOver

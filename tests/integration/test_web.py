@@ -15,8 +15,9 @@ import pytest
 from sqlalchemy import update
 
 from core.clock import utcnow
+from core.roles import Role
 from core.settings import Settings
-from db.models import FieldHold, Person, Role, SignInLink, WebSession
+from db.models import FieldHold, Person, SignInLink, WebSession
 from tests.api_under_test import Api, api_under_test, png
 
 

@@ -22,6 +22,7 @@ OURS = {
     "pipeline",
     "storage",
     "training",
+    "web",
     "worker",
 }
 CLOCKS = {

@@ -12,7 +12,7 @@ from setuptools import find_packages
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-OURS = {"api", "cli", "core", "db", "pipeline", "storage", "training", "worker"}
+OURS = {"api", "cli", "core", "db", "pipeline", "storage", "training", "web", "worker"}
 
 
 def test_no_dependency_ships_a_package_of_ours() -> None:
