@@ -46,7 +46,7 @@ def test_a_border_is_found_on_a_photograph(
     assert np.abs(border.corners - transform_points(matrix, EDGES)).max() <= 0.01 * 0.8 * size[0]
 
 
-@settings(max_examples=8)
+@settings(max_examples=15)
 @given(turn=st.floats(-4, 4), scale=st.floats(0.6, 2), shade=st.floats(0.7, 1))
 def test_a_border_is_found_on_a_scan(turn: float, scale: float, shade: float) -> None:
     large = cv2.copyMakeBorder(
