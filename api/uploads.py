@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TypeVar
@@ -81,20 +81,13 @@ def create_batch() -> Response:
         request.max_content_length = MAX_JSON_BYTES
         body = NewBatch.model_validate_json(request.get_data(cache=False))
         return record_batch(batch_id, body, requested_templates(body), True, Received(), key)
-    received = Received()
-    try:
+    with receiving(batch_id) as received:
         form = _form(UploadForm)
         store_files(batch_id, form.files(), received)
         options = form.options()
         if not received.stored and not (options.keep_open and not received.rejected):
             raise _no_files(received)
         return record_batch(batch_id, options, form.templates(), options.keep_open, received, key)
-    except BaseException:
-        # If the answer to COMMIT was lost, the batch may exist, and a repeated request returns it:
-        # it must find its bytes. Bytes that no row names only take space.
-        if not received.may_have_rows:
-            _discard(batch_id)
-        raise
 
 
 @blueprint.post("/batches/<id:batch_id>/documents")
@@ -139,6 +132,20 @@ def add_documents(batch_id: str) -> Response:
 
 def _form(model: type[_Options]) -> MultipartForm[_Options]:
     return MultipartForm(request, model, max_files=services().settings.max_files_per_request)
+
+
+@contextlib.contextmanager
+def receiving(batch_id: str) -> Iterator[Received]:
+    """Collect the files of a new batch; if it fails, delete those that no row can name."""
+    received = Received()
+    try:
+        yield received
+    except BaseException:
+        # If the answer to COMMIT was lost, the batch may exist, and a repeated request returns it:
+        # it must find its bytes. Bytes that no row names only take space.
+        if not received.may_have_rows:
+            _discard(batch_id)
+        raise
 
 
 def store_files(batch_id: str, files: Iterable[IncomingFile], received: Received) -> None:

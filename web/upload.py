@@ -50,14 +50,13 @@ def read_samples() -> Response:
     if not SAMPLES.is_dir():
         raise NotFoundError("This installation has no samples.", code="no-samples")
     batch_id = new_id()
-    received = uploads.Received()
-    with ExitStack() as stack:
+    options = BatchOptions(name="Samples", template=[*_TEMPLATES], release_threshold=_RELEASE_AT)
+    with uploads.receiving(batch_id) as received, ExitStack() as stack:
         files = [
             IncomingFile(name, stack.enter_context((SAMPLES / name).open("rb"))) for name in _FILES
         ]
         uploads.store_files(batch_id, files, received)
-    options = BatchOptions(name="Samples", template=[*_TEMPLATES], release_threshold=_RELEASE_AT)
-    uploads.record_batch(batch_id, options, requested_templates(options), False, received, None)
+        uploads.record_batch(batch_id, options, requested_templates(options), False, received, None)
     return redirect(url_for("web.batches.batch", batch_id=batch_id))
 
 
