@@ -11,8 +11,10 @@ from rich.console import Console
 from cli.database import server_database
 from core.roles import Role
 from core.settings import load_settings
+from db.session import Database
 from db.transitions.people import LINK_LASTS, create_sign_in_link, ensure_person
 from db.transitions.tenants import ensure_tenant
+from db.views import PersonView
 
 
 def sign_in(
@@ -25,11 +27,9 @@ def sign_in(
     as_json: bool,
 ) -> int:
     """Print an address that signs a person in once; add the person if the name is new."""
-    with server_database(home) as database, database.transaction() as session:
-        owner = ensure_tenant(session, tenant)
-        person = ensure_person(session, owner.id, name or getpass.getuser(), role)
-        token = create_sign_in_link(session, person.id)
-    address = f"{(url or load_settings(home=home).url).rstrip('/')}/sign-in/{token}"
+    base = url or load_settings(home=home).url
+    with server_database(home) as database:
+        person, address = link_for(database, base, name or user_name(), role=role, tenant=tenant)
     if as_json:
         print(json.dumps({"name": person.name, "role": person.role, "url": address}))
         return 0
@@ -40,3 +40,24 @@ def sign_in(
         markup=False,
     )
     return 0
+
+
+def link_for(
+    database: Database, base: str, name: str, *, role: Role, tenant: str
+) -> tuple[PersonView, str]:
+    """Return the person of that name, added if it is new, and an address that signs her in once.
+
+    `base` is the address of the server.
+    """
+    with database.transaction() as session:
+        person = ensure_person(session, ensure_tenant(session, tenant).id, name, role)
+        token = create_sign_in_link(session, person.id)
+    return person, f"{base.rstrip('/')}/sign-in/{token}"
+
+
+def user_name() -> str:
+    """Return the name of the user of this computer; in a container she may have none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "local"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import getpass
 import os
 import shutil
 import socket
@@ -72,17 +71,13 @@ class Stack:
 
     def sign_in_url(self) -> str:
         """Return an address that signs the user of this computer in, once."""
+        from cli.people import link_for, user_name
         from core.roles import Role
         from db.session import Database
-        from db.transitions.people import create_sign_in_link, ensure_person
-        from db.transitions.tenants import ensure_tenant
 
         database = Database(self.settings.resolved_database_url())
         try:
-            with database.transaction() as s:
-                tenant = ensure_tenant(s, TENANT)
-                person = ensure_person(s, tenant.id, getpass.getuser(), Role.ADMIN)
-                return f"{self.url}/sign-in/{create_sign_in_link(s, person.id)}"
+            return link_for(database, self.url, user_name(), role=Role.ADMIN, tenant=TENANT)[1]
         finally:
             database.dispose()
 
