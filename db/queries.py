@@ -6,6 +6,8 @@ Call them in `Database.reading()`, where all queries see one snapshot of the dat
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, and_, func, select, tuple_
 from sqlalchemy.orm import Session, aliased
@@ -231,24 +233,22 @@ def events_after(
 ) -> list[EventView]:
     """Return the events of a batch that came after one, in order. Raises NotFoundError."""
     _batch(s, tenant_id, batch_id)
-    query = (
-        select(Event.id, Event.kind, Event.payload, Event.created_at)
-        .where(Event.batch_id == batch_id, Event.tenant_id == tenant_id, Event.id > after_id)
-        .order_by(Event.id)
-        .limit(limit)
-    )
+    query = _events(tenant_id, batch_id).where(Event.id > after_id).limit(limit)
     return [EventView(*row) for row in s.execute(query)]
 
 
 def page_events(s: Session, tenant_id: str, batch_id: str, page_id: str) -> list[EventView]:
     """Return what happened to the fields of a page, in order."""
-    query = (
+    of_page = Event.payload["page_id"].as_string() == page_id
+    return [EventView(*row) for row in s.execute(_events(tenant_id, batch_id).where(of_page))]
+
+
+def _events(tenant_id: str, batch_id: str) -> Select[int, str, dict[str, Any], datetime]:
+    return (
         select(Event.id, Event.kind, Event.payload, Event.created_at)
         .where(Event.batch_id == batch_id, Event.tenant_id == tenant_id)
-        .where(Event.payload["page_id"].as_string() == page_id)
         .order_by(Event.id)
     )
-    return [EventView(*row) for row in s.execute(query)]
 
 
 def backlog(s: Session, tenant_id: str, at_most: int) -> int:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -151,16 +151,10 @@ def _record(
             code="field-changed" if seen is not None else "version-required",
         )
     now = database_now(s)
-    payload = {
-        "field_id": field.id,
-        "page_id": field.page_id,
-        "by": who,
+    payload = change_of(field, who) | {
         "value": decision.value,
         "forced": decision.forced,
         "note": decision.note,
-        "before": field.value,
-        "state_before": field.state,
-        "version": field.version + 1,
     }
     field.state, field.value, field.released_by = decision.state, decision.value, who
     field.forced, field.note = decision.forced, decision.note
@@ -169,6 +163,18 @@ def _record(
     record_events(s, batch, now, [(f"field.{decision.state}", payload)])
     settle(s, batch, now)
     return field
+
+
+def change_of(field: Field, who: str) -> dict[str, Any]:
+    """Return what an event says of every decision about a field, before the field changes."""
+    return {
+        "field_id": field.id,
+        "page_id": field.page_id,
+        "by": who,
+        "before": field.value,
+        "state_before": field.state,
+        "version": field.version + 1,
+    }
 
 
 def _present(field: Field) -> str:

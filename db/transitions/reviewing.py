@@ -17,7 +17,7 @@ from core.errors import ChangedError
 from db.models import Field, FieldHold, FieldState, Page, Reading
 from db.session import database_now
 from db.transitions.events import record_events
-from db.transitions.fields import locked_field
+from db.transitions.fields import change_of, locked_field
 from db.transitions.settle import lock_batch, settle
 
 HOLD_LASTS: Final = timedelta(minutes=3)
@@ -123,14 +123,7 @@ def reopen_field(
         .where(Reading.field_id == field.id, Reading.attempt == Page.attempt)
     )
     now = database_now(s)
-    payload = {
-        "field_id": field.id,
-        "page_id": field.page_id,
-        "by": who,
-        "before": field.value,
-        "state_before": field.state,
-        "version": field.version + 1,
-    }
+    payload = change_of(field, who)
     field.state, field.value, field.version = FieldState.REVIEW, proposed, field.version + 1
     field.released_by = field.released_at = field.note = None
     field.forced = False
