@@ -33,9 +33,10 @@ playground: $(DEV) ## Open a page to draw or upload digits and watch how they ar
 
 # Files in the order of their names: those that take longest come first, and unit tests last.
 # Where Python may not keep byte code, each of the hundreds of processes would compile all anew.
+# Two processes of one thread each: on two cores, more threads would only wait for one another.
 # A test process that dies ends the run: pytest-xdist 3.8 may wait for its replacement for ever.
-PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest \
-	-n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test: $(DEV) ## Run the tests, with real servers brought by pip; a few minutes
 	@$(PYTEST) -m "not slow" $(ARGS)

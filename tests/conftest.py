@@ -14,16 +14,21 @@ import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import hypothesis
 import pytest
+from pydantic import SecretStr
 from pytest_socket import disable_socket, enable_socket
 
+from cli.local.stack import Stack
+from core.settings import Settings
 from db.migrate import upgrade
 from db.session import Database
 from tests import servers
+from tests.http_client import HttpClient
 from tests.samples import DATA
+from tests.stacks import QUICK, running
 
 UNIT = Path(__file__).parent / "unit"
 REAL_DATA = os.environ.get("COUNTERFOIL_DATA", "")
@@ -44,6 +49,14 @@ def _sockets(request: pytest.FixtureRequest) -> Iterator[None]:
     disable_socket(allow_unix_socket=True)
     yield
     enable_socket()
+
+
+@pytest.hookimpl(optionalhook=True)  # known where pytest-xdist is
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Run files that share a stack in one test process."""
+    from tests.scheduling import FilesAndStacks
+
+    return FilesAndStacks(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def missing(what: str) -> NoReturn:
@@ -165,3 +178,24 @@ def valkey_url(valkey_server: servers.ValkeyServer) -> str:
     """URL of an empty Valkey, with its password."""
     valkey_server.flush()
     return valkey_server.url
+
+
+@pytest.fixture(scope="session")
+def embedded_stack(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Stack, HttpClient]]:
+    """A running stack without servers, with two processes that read pages, two in a group.
+
+    It may export into the table `ledger` of an SQLite file beside its folder.
+    """
+    home = tmp_path_factory.mktemp("stack")
+    settings = Settings(
+        home=home / "home",
+        port=0,
+        workers=2,
+        group_size=2,
+        export_targets={"ledger": SecretStr(f"sqlite:///{home / 'ledger.sqlite3'}")},
+        **QUICK,
+    )
+    with running(settings) as started:
+        yield started

@@ -1,4 +1,8 @@
-"""Running stacks for tests, and a client that sees them through HTTP."""
+"""Running stacks for tests, and a client that sees them through HTTP.
+
+A stack takes ten seconds of a core to start. So the tests that any embedded stack serves share one,
+the fixture `embedded_stack`, and `tests/scheduling.py` runs their files in one test process.
+"""
 
 from __future__ import annotations
 

@@ -124,8 +124,14 @@ def run_worker(settings: Settings, queue: str, processes: int) -> None:
     def _child(**_: Any) -> None:
         child.begin(settings, reads_pages=queue == PAGES_QUEUE)
 
+    def _child_ends(exitcode: int, **_: Any) -> None:
+        # Celery has taken its results by now. Its pool would have it sleep for a second, in case
+        # the parent wants to kill it.
+        os._exit(exitcode)
+
     signals.setup_logging.connect(_logging, weak=False)
     signals.worker_process_init.connect(_child, weak=False)
+    signals.worker_process_shutdown.connect(_child_ends, weak=False)
     app.worker_main(
         [
             "worker",

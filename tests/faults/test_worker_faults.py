@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 
 import cv2
@@ -14,12 +13,11 @@ import pytest
 from sqlalchemy import func, select
 
 from cli.local.stack import Stack
-from core.settings import Settings
 from db.models import Field, Page, PageState
 from tests.http_client import HttpClient
 from tests.processes import alive, children_of
 from tests.samples import DigitPages
-from tests.stacks import QUICK, database_of, running
+from tests.stacks import database_of
 from tests.waiting import eventually
 from worker.broker import broker_url, connect
 
@@ -27,10 +25,8 @@ PAGES = 20
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, HttpClient]]:
-    home = tmp_path_factory.mktemp("faults") / "home"
-    with running(Settings(home=home, port=0, workers=2, group_size=2, **QUICK)) as started:
-        yield started
+def stack(embedded_stack: tuple[Stack, HttpClient]) -> tuple[Stack, HttpClient]:
+    return embedded_stack
 
 
 @pytest.fixture(scope="module")

@@ -10,25 +10,22 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import openpyxl
 import pytest
 from click.testing import Result
-from pydantic import SecretStr
 from sqlalchemy import delete, select, update
 from typer.testing import CliRunner
 
 from cli.client import READ_STATES
 from cli.local.stack import Stack
 from cli.main import app
-from core.settings import Settings
 from db.models import Field, Page, PageState
 from tests.http_client import HttpClient
 from tests.samples import zipped
-from tests.stacks import database_of, running
+from tests.stacks import database_of
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -41,13 +38,8 @@ FIELD_KEYS = ["name", "value", "raw", "confidence", "alternatives", "box", "deci
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    home = tmp_path_factory.mktemp("cli")
-    ledger = SecretStr(f"sqlite:///{home / 'ledger.sqlite3'}")
-    settings = Settings(home=home / "home", port=0, export_targets={"ledger": ledger})
-    with running(settings) as (started, client):
-        yield started
-        client.close()
+def stack(embedded_stack: tuple[Stack, HttpClient]) -> Stack:
+    return embedded_stack[0]
 
 
 class Shell:

@@ -33,12 +33,11 @@ def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Stack, HttpClient]]:
     """A running stack, embedded and on servers, with two processes that read pages."""
-    home = tmp_path_factory.mktemp("stack") / "home"
-    settings = Settings(home=home, port=0, workers=2, **QUICK)
     if request.param == "embedded":
-        with running(settings) as started:
-            yield started
+        yield request.getfixturevalue("embedded_stack")
         return
+    home = tmp_path_factory.mktemp("servers") / "home"
+    settings = Settings(home=home, port=0, workers=2, **QUICK)
     postgres: PostgresServer = request.getfixturevalue("postgres_server")
     s3: S3Server = request.getfixturevalue("s3_server")
     valkey: ValkeyServer = request.getfixturevalue("valkey_server")
