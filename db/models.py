@@ -313,6 +313,38 @@ class FieldHold(Base):
     until: Mapped[datetime]  # on the database's clock
 
 
+class Keying(Base):
+    """What a person keyed for a field. Rows are added; `right` and `withdrawn_at` are filled later.
+
+    The policy of release and the figures of each person are computed from these rows. They go with
+    the batch.
+    """
+
+    __tablename__ = "keying"
+    __table_args__ = (
+        Index("ix_keying_tenant_id_id", "tenant_id", "id"),
+        Index("ix_keying_person_id_id", "person_id", "id"),
+    )
+    id: Mapped[str] = _id()
+    tenant_id: Mapped[str] = _ref("tenant")
+    batch_id: Mapped[str] = mapped_column(ForeignKey("batch.id", ondelete="CASCADE"), index=True)
+    field_id: Mapped[str] = mapped_column(ForeignKey("field.id", ondelete="CASCADE"), index=True)
+    person_id: Mapped[str] = _ref("person")
+    mode: Mapped[str] = mapped_column(String(16))  # a core.keying.KeyingMode
+    value: Mapped[str | None] = mapped_column(PlainText())  # None: nobody can read it
+    forced: Mapped[bool] = mapped_column(default=False)  # not a value that the field may hold
+    note: Mapped[str | None] = mapped_column(PlainText(MAX_NOTE))
+    shown: Mapped[str | None] = mapped_column(PlainText())  # the machine's value; None: it had none
+    confidence: Mapped[float | None]  # of the machine in it
+    # Whether `value` is what the field turned out to hold. None: not known; so always of a value
+    # that nobody but the same person has confirmed.
+    right: Mapped[bool | None]
+    took_ms: Mapped[int | None]  # from when the field was shown
+    keystrokes: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    withdrawn_at: Mapped[datetime | None]  # the person took it back: it counts for nothing
+
+
 class Reading(Base):
     """What a reader saw. Rows are added, never changed; those of the last attempt are current."""
 

@@ -20,8 +20,7 @@ from core.limits import MAX_VALUE
 from core.roles import Role
 from db import queries
 from db.models import FieldState
-from db.transitions import fields as transitions
-from db.transitions import reviewing
+from db.transitions import keying, reviewing
 from db.views import FieldView
 from pipeline.grammar.parse import parse_grammar
 from web import words
@@ -34,6 +33,7 @@ _Body = TypeVar("_Body", bound=BaseModel)
 AHEAD = 6  # fields that a browser has in hand
 MAX_JSON_BYTES = 16 * 1024
 _ALTERNATIVES = 4
+_DAY_MS = 86_400_000
 
 
 class _Decision(BaseModel):
@@ -41,6 +41,8 @@ class _Decision(BaseModel):
 
     version: int = Field(ge=1)
     value: str | None = Field(None, max_length=MAX_VALUE)  # None: nobody can read it
+    took_ms: int | None = Field(None, ge=0, le=_DAY_MS)  # from when the field was shown
+    keystrokes: int | None = Field(None, ge=0, le=10_000)
 
 
 class _Reopening(BaseModel):
@@ -85,22 +87,16 @@ def hold_next(batch_id: str) -> Response:
 def decide(field_id: str) -> Response:
     """Record what a person read, or that nobody can read it."""
     said = _body(_Decision)
-    who, tenant_id = person().name, person().tenant_id
     with services().db.transaction() as session:
-        if said.value is None:
-            field = transitions.mark_unreadable(
-                session, tenant_id=tenant_id, field_id=field_id, who=who, seen={said.version}
-            )
-        else:
-            field = transitions.verify_field(
-                session,
-                tenant_id=tenant_id,
-                field_id=field_id,
-                who=who,
-                value=said.value,
-                check=check_value,
-                seen={said.version},
-            )
+        field = keying.decide_field(
+            session,
+            tenant_id=person().tenant_id,
+            field_id=field_id,
+            person=person(),
+            keyed=keying.Keyed(said.value, took_ms=said.took_ms, keystrokes=said.keystrokes),
+            check=check_value,
+            version=said.version,
+        )
         reviewing.release_hold(session, field_id)
         return jsonify(version=field.version, value=field.value, state=field.state)
 

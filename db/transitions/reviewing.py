@@ -18,6 +18,7 @@ from db.models import Field, FieldHold, FieldState, Page, Reading
 from db.session import database_now
 from db.transitions.events import record_events
 from db.transitions.fields import change_of, locked_field
+from db.transitions.keying import withdraw_keying
 from db.transitions.settle import lock_batch, settle
 
 HOLD_LASTS: Final = timedelta(minutes=3)
@@ -127,6 +128,7 @@ def reopen_field(
     field.state, field.value, field.version = FieldState.REVIEW, proposed, field.version + 1
     field.released_by = field.released_at = field.note = None
     field.forced = False
+    withdraw_keying(s, field, now)
     s.flush()
     record_events(s, batch, now, [("field.reopened", payload)])
     settle(s, batch, now)

@@ -24,10 +24,12 @@ from db.models import Base, Batch, Page, Tenant
 from db.session import Database, make_engine
 from db.transitions.batches import NewDocument, add_documents, add_template
 from db.transitions.documents import NewPassedOver
+from db.transitions.keying import Keyed, decide_field
 from db.transitions.people import create_sign_in_link, ensure_person, sign_in
 from db.transitions.reviewing import hold_next
 from db.transitions.tenants import create_api_key, ensure_tenant
 from tests.contract.acts import (
+    as_typed,
     claimed,
     complete_page,
     new_batch,
@@ -161,7 +163,18 @@ def fill(db: Database) -> None:
         person = ensure_person(s, tenant_id, "Ada", Role.VERIFIER)
         assert sign_in(s, create_sign_in_link(s, person.id))
         batch_id = s.scalars(select(Batch.id)).one()
-        assert hold_next(s, tenant_id=tenant_id, batch_id=batch_id, person_id=person.id, count=1)
+        (field_id,) = hold_next(
+            s, tenant_id=tenant_id, batch_id=batch_id, person_id=person.id, count=1
+        )
+        decide_field(
+            s,
+            tenant_id=tenant_id,
+            field_id=field_id,
+            person=person,
+            keyed=Keyed("17"),
+            check=as_typed,
+            version=1,
+        )
 
 
 def ids(url: str) -> dict[str, frozenset[Any]]:

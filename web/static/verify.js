@@ -12,6 +12,7 @@ let sending = 0;           // decisions that have no answer yet
 let asking = false;
 let over = false;          // the server has no more
 let emptied = false;       // Enter was pressed once on an empty value
+let since = 0, strokes = 0; // when the field was shown, and the keys pressed since
 const decided = [];        // for taking back: {card, version}
 const faults = new Map();  // id of a field: {card, said}
 const sent = new Map();    // id of a field: its version when it was decided or postponed here
@@ -64,6 +65,8 @@ function fetchAhead(card) {
 function show(card) {
   now = card ?? null;
   emptied = false;
+  since = performance.now();
+  strokes = 0;
   form.classList.remove("empty");
   fault.textContent = "";
   if (!now) {
@@ -89,14 +92,14 @@ function show(card) {
 }
 
 function decide(value) {
-  const card = now;
+  const card = now, cost = { took_ms: Math.round(performance.now() - since), keystrokes: strokes };
   card.typed = value ?? "";
   faults.delete(card.id);
   listFaults();
   sent.set(card.id, card.version);
   show(queue.shift());
   sending += 1;
-  send(`/fields/${card.id}/decide`, value === null ? { version: card.version } : { version: card.version, value })
+  send(`/fields/${card.id}/decide`, { version: card.version, value, ...cost })
     .then((said) => { decided.push({ card, version: said.version }); $("undo").disabled = false; })
     .catch((error) => { faults.set(card.id, { card, said: error.message }); listFaults(); })
     .finally(() => { sending -= 1; if (!now) show(queue.shift()); });
@@ -168,6 +171,10 @@ form.addEventListener("submit", (event) => {
   decide(value);
 });
 input.addEventListener("input", () => { emptied = false; form.classList.remove("empty"); });
+// Before all others, because Enter and others show the next field.
+desk.addEventListener("keydown", (event) => {
+  if (!event.repeat && !["Shift", "Control", "Alt", "Meta"].includes(event.key)) strokes += 1;
+}, { capture: true });
 input.addEventListener("keydown", (event) => {
   if (event.key === " ") { event.preventDefault(); postpone(); }
 });
