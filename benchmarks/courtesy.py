@@ -21,6 +21,7 @@ from statistics import median
 
 from benchmarks.by_reader import parser, run
 from benchmarks.report import Section, share
+from core.intervals import upper_bound
 from pipeline.grammar.base import ANY_DIGITS
 from training.evaluation.labelled import Part, load_labelled
 from training.evaluation.measure import Comparison, Figures, read_fields
@@ -29,7 +30,6 @@ from training.evaluation.metrics import (
     calibration_error,
     released_surely,
     released_within,
-    upper_bound,
     wilson,
 )
 from training.evaluation.readers import Reads

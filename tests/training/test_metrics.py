@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cache
 from itertools import pairwise
-from math import comb
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from training.evaluation.metrics import (
     released_within,
     releases,
     reliability,
-    upper_bound,
     wilson,
 )
 
@@ -34,23 +32,9 @@ def columns(readings: list[tuple[float, bool, bool]]) -> tuple[list[float], ...]
     return tuple([reading[i] for reading in readings] for i in range(3))
 
 
-@given(st.integers(1, 80).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_the_bound_is_where_so_few_are_just_credible(part_of: tuple[int, int]) -> None:
-    part, count = part_of
-    bound = upper_bound(part, count)
-    assert part / count <= bound <= 1
-    if part < count:
-        tail = sum(comb(count, k) * bound**k * (1 - bound) ** (count - k) for k in range(part + 1))
-        assert tail == pytest.approx(0.05, abs=1e-9)
-
-
-def test_known_bounds() -> None:
-    assert upper_bound(0, 299) <= 0.01 < upper_bound(0, 298)  # the rule of three
-    assert upper_bound(0, 0) == upper_bound(3, 3) == 1
-    assert upper_bound(40, 100_000) == pytest.approx(5.2e-4, rel=0.02)
+def test_known_intervals() -> None:
     assert wilson(0, 0) == (0, 1)
-    with pytest.raises(ValueError):
-        upper_bound(2, 1)
+    assert wilson(10, 100) == pytest.approx((0.0552, 0.1744), abs=1e-4)
 
 
 @given(WORDS, WORDS)

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from core.intervals import at_most, upper_bound
+
 HIGH_CONFIDENCE = 0.99  # from here on the reports count a reading as confident
 _LEAST_IN_A_BIN = 20  # fewer say nothing of a share
 _MOST_BINS = 15
-_SURE = 0.95  # of the bounds
 
 
 def wilson(part: int, count: int) -> tuple[float, float]:
@@ -29,39 +30,6 @@ def wilson(part: int, count: int) -> tuple[float, float]:
     middle = (share + z * z / (2 * count)) / wide
     half = z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2) / wide
     return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def upper_bound(part: int, count: int) -> float:
-    """The one-sided 95 % upper bound of the share `part` of `count` (Clopper, Pearson 1934).
-
-    The largest share under which `part` or fewer would still be seen with a chance of 5 %; 1 of
-    nothing.
-    """
-    if not 0 <= part <= count:
-        raise ValueError(f"{part} of {count} is no share")
-    if part == count:
-        return 1.0
-    low, high = part / count, 1.0
-    for _ in range(50):  # halves: well below 1e-12
-        middle = (low + high) / 2
-        if _at_most(part, count, middle) > 1 - _SURE:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def _at_most(part: int, count: int, share: float) -> float:
-    """The chance of `part` or fewer successes in `count` trials."""
-    if share in (0.0, 1.0):
-        return 1.0 - share
-    some = range(part + 1)
-    choose = [
-        math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1) for k in some
-    ]
-    logs = np.array(choose) + np.arange(part + 1) * math.log(share)
-    logs += (count - np.arange(part + 1)) * math.log1p(-share)
-    return min(1.0, float(np.exp(logs).sum()))
 
 
 def edit_distance(read: str, truth: str) -> int:
@@ -188,7 +156,7 @@ def released_surely(curve: Sequence[Release], budget: float) -> Release | None:
     """The most that can be released so that the upper bound of its risk keeps the budget."""
     for point in reversed(curve):
         # The bound is at most the budget where so few would be rare under it: one sum, no search.
-        rare = _at_most(point.wrong, point.released, budget) <= 1 - _SURE
+        rare = budget >= 1 or at_most(point.wrong, point.released, budget) <= 0.05
         if point.risk <= budget and rare:
             return point
     return None

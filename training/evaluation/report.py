@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from core.intervals import upper_bound
 from pipeline.imageops import resize
 from pipeline.types import Image
 from training.evaluation.charts import reliability_diagram, risk_coverage
@@ -36,7 +37,6 @@ from training.evaluation.metrics import (
     calibration_error,
     released_surely,
     released_within,
-    upper_bound,
     wilson,
 )
 
