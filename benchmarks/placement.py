@@ -1,6 +1,6 @@
 """Is a number ever released from the wrong place, or called empty where it cannot be seen?
 
-    python -m benchmarks.placement [--copies 56] [--processes 1] [--data DIR] [--write]
+    python -m benchmarks.placement [--copies 56] [--seed 0] [--processes 1] [--data DIR] [--write]
 
 Every bundled template's pages, and drawn forms of eight equal rows, are cut, slid, scaled, turned,
 shadowed, folded, darkened and made faint, with a fixed seed for each page, and read with a release
@@ -86,8 +86,8 @@ class Outcome:
     shown: str
 
 
-def originals(data: Path | None, readers: Readers, forms: int) -> Iterator[Original]:
-    """Yield every page that copies are made of."""
+def originals(data: Path | None, readers: Readers, forms: int, seed: int) -> Iterator[Original]:
+    """Yield every page that copies are made of; `seed` is that of the first form."""
     truth = json.loads((SAMPLES / "truth.json").read_text())
     for file in sorted({item["file"] for item in truth}):
         pages = open_document(SAMPLES / file, DocumentLimits())
@@ -99,7 +99,7 @@ def originals(data: Path | None, readers: Readers, forms: int) -> Iterator[Origi
             yield _original(f"{file} {number}", template, grey, known["fields"], readers)
     digits = load_mnist(Path(__file__).parents[1] / "tests" / "data")
     for number in range(forms):
-        grey, values = draw_form(digits, np.random.default_rng(number))
+        grey, values = draw_form(digits, np.random.default_rng(seed + number))
         yield _original(f"eight rows {number + 1}", EIGHT_ROWS, grey, values, readers)
     if data is not None:
         for folder, name, most in (
@@ -216,12 +216,12 @@ def _is_there(field: FieldReading, place: np.ndarray) -> bool:
     return bool(np.abs(off).max() <= height / 3)
 
 
-def table(found: list[Outcome], pages: int) -> str:
+def table(found: list[Outcome], pages: int, seed: int) -> str:
     """Return the outcomes as Markdown."""
     lines = [
         "# Numbers from the wrong place, or called empty",
         "",
-        "`python -m benchmarks.placement --write`",
+        f"`python -m benchmarks.placement --seed {seed} --write`",
         "",
         f"{pages} copies; released at {RELEASE_AT}. Whole: the field is wholly on a copy that was"
         " accepted, and is released from the page as it is.",
@@ -280,6 +280,7 @@ def main() -> None:
     add_data_option(parser, required=False)
     parser.add_argument("--copies", type=int, default=56, metavar="N", help="of each page")
     parser.add_argument("--forms", type=int, default=8, metavar="N", help="forms of eight rows")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the first page")
     parser.add_argument("--processes", type=int, default=1, metavar="N")
     parser.add_argument("--only", default="", help="pages whose name or template contains this")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS}")
@@ -287,7 +288,9 @@ def main() -> None:
     readers = _readers()
     chosen = [
         (original, arguments.copies, seed)
-        for seed, original in enumerate(originals(arguments.data, readers, arguments.forms))
+        for seed, original in enumerate(
+            originals(arguments.data, readers, arguments.forms, arguments.seed), arguments.seed
+        )
         if arguments.only in original.name or arguments.only in original.template.name
     ]
     found: list[Outcome] = []
@@ -297,7 +300,7 @@ def main() -> None:
             found += own
             pages += arguments.copies
             print(f"{pages} copies, the last of {own[-1].original}", file=sys.stderr, flush=True)
-    text = table(found, pages)
+    text = table(found, pages, arguments.seed)
     print(text)
     if arguments.write:
         RESULTS.write_text(text, encoding="utf-8")
