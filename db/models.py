@@ -360,6 +360,9 @@ class Reading(Base):
     value: Mapped[str | None] = mapped_column(PlainText())
     confidence: Mapped[float]
     alternatives: Mapped[list[Any]]  # [{"value": …, "probability": …}], best first
+    # [{"text": …, "probability": …, "box": [x, y, w, h], "alternatives": […]}], one for each
+    # character of `value`; none: no reader tells where they are. None: read by an older version.
+    characters: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
     rule: Mapped[str | None] = mapped_column(PlainText(200))
     x: Mapped[float]
     y: Mapped[float]

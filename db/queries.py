@@ -366,6 +366,7 @@ def _field_view(row: Row[Field, Reading]) -> FieldView:
         raw=reading.raw if reading else None,
         confidence=reading.confidence if reading else None,
         alternatives=reading.alternatives if reading else [],
+        characters=reading.characters if reading else None,
         rule=reading.rule if reading else None,
         reader=reading.reader if reading else None,
         model_sha256=reading.model_sha256 if reading else None,

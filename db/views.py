@@ -93,6 +93,8 @@ class FieldView:
     raw: str | None
     confidence: float | None
     alternatives: list[dict[str, Any]]
+    # Of the value that was read; none: no reader tells where they are. None: an older version read.
+    characters: list[dict[str, Any]] | None
     rule: str | None
     reader: str | None
     model_sha256: str | None

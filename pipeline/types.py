@@ -70,12 +70,17 @@ class Alternative:
 
 
 @dataclass(frozen=True, slots=True)
-class GlyphReading:
-    """What the CNN saw in one glyph."""
+class Character:
+    """One character of a value, and where it stands.
+
+    `probability` is that of `text` in this place, whatever stands beside it. `alternatives` are
+    other characters that may stand there, best first.
+    """
 
     box: Box  # of the page
-    digit: str
-    probability: float  # calibrated, of `digit`
+    text: str
+    probability: float
+    alternatives: tuple[Alternative, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,8 @@ class FieldReading:
     legal, or the place of the field could not be seen). `rule` names the grammar that made value
     and raw differ. `confidence` is the calibrated probability that `value` is right as a whole, ""
     included; without a value it is 0. `alternatives` come best first and their probabilities sum to
-    at most 1. With `blocked`, a person must see the field, however sure its value: that is why.
+    at most 1. `characters` are those of `value`, one each, or none where no reader tells where they
+    are. With `blocked`, a person must see the field, however sure its value: that is why.
     """
 
     name: str
@@ -96,7 +102,7 @@ class FieldReading:
     confidence: float
     alternatives: tuple[Alternative, ...]
     box: Box  # of the page
-    glyphs: tuple[GlyphReading, ...] = ()
+    characters: tuple[Character, ...] = ()
     rule: str | None = None
     reader: str = "glyph"  # that read it
     required: bool = True  # False: the template says that it may be left empty

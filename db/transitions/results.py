@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from datetime import datetime
 from typing import Any
 
@@ -31,6 +32,9 @@ class FieldResult:
     reason: ReviewReason | None  # why a person must see it; None: policy releases it
     grammar: str = "digits"  # what it may hold, in the grammar's normal form
     required: bool = False  # a person may not leave it empty
+    # [{"text": …, "probability": …, "box": [x, y, w, h], "alternatives": […]}], those of `value`;
+    # none: no reader tells where they are.
+    characters: list[dict[str, Any]] = dataclass_field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ def insert_fields(s: Session, pages: Iterable[tuple[Page, PageResult]], now: dat
                     "value": field.value,
                     "confidence": field.confidence,
                     "alternatives": field.alternatives,
+                    "characters": field.characters,
                     "rule": field.rule,
                     "x": x,
                     "y": y,
