@@ -173,6 +173,37 @@ class TemplateText(Base):
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
+class TemplatePicture(Base):
+    """The page that a template was drawn on, level and flat. Its store namespace is the id."""
+
+    __tablename__ = "template_picture"
+    id: Mapped[str] = _id()
+    tenant_id: Mapped[str] = _ref("tenant")
+    sha256: Mapped[str] = mapped_column(String(64))
+    width: Mapped[int]
+    height: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class TemplateVersion(Base):
+    """A template as somebody saved it under a name. Rows are added; the newest is current."""
+
+    __tablename__ = "template_version"
+    __table_args__ = (UniqueConstraint("tenant_id", "name", "number"),)
+    id: Mapped[str] = _id()
+    tenant_id: Mapped[str] = _ref("tenant")
+    name: Mapped[str] = mapped_column(PlainText(200))
+    number: Mapped[int]  # from 1
+    template_id: Mapped[str] = mapped_column(String(32), ForeignKey("template.id"))
+    picture_id: Mapped[str | None] = mapped_column(
+        String(32), ForeignKey("template_picture.id", ondelete="SET NULL")
+    )
+    draft: Mapped[bool] = mapped_column(default=False)  # not yet to read pages with
+    saved_by: Mapped[str] = mapped_column(PlainText(200))
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    removed_at: Mapped[datetime | None]  # nobody shall use this name any more
+
+
 class Batch(Base):
     __tablename__ = "batch"
     __table_args__ = (
