@@ -102,7 +102,8 @@ def template_of_page(s: Session, tenant_id: str, page_id: str) -> UsedTemplate |
     ).first()
     if row is None:
         raise NotFoundError("There is no such page.", code="page-not-found")
-    used, named = row
+    used: TemplateText | None = row[0]  # an outer join
+    named: str | None = row[1]
     if used is None:
         return None
     name = (named or used.name).partition("/")[0]

@@ -200,11 +200,12 @@ def _templates(text: str) -> Iterator[yaml.MappingNode]:
 
 
 def _key(node: yaml.Node, name: str) -> yaml.Node | None:
+    found: yaml.Node | None = None
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value == name:
-                return value
-    return None
+                found = value
+    return found
 
 
 @dataclass(slots=True)

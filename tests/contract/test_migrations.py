@@ -27,6 +27,7 @@ from db.transitions.documents import NewPassedOver
 from db.transitions.keying import Keyed, decide_field
 from db.transitions.people import create_sign_in_link, ensure_person, sign_in
 from db.transitions.reviewing import hold_next
+from db.transitions.templates import add_picture, save_version
 from db.transitions.tenants import create_api_key, ensure_tenant
 from tests.contract.acts import (
     as_typed,
@@ -160,6 +161,10 @@ def fill(db: Database) -> None:
         assert complete_page(s, claim.page_id, claim.attempt, result(Decision.REVIEW))
         create_api_key(s, tenant_id, "key")
         add_template(s, tenant_id=tenant_id, name="t", text="fields: []")
+        picture = {"picture_id": "e" * 32, "sha256": "b" * 64, "width": 9, "height": 9}
+        add_picture(s, tenant_id=tenant_id, **picture)
+        version = {"name": "t", "text": "fields: []", "who": "Ada", "seen": None}
+        save_version(s, tenant_id=tenant_id, picture_id="e" * 32, **version)
         person = ensure_person(s, tenant_id, "Ada", Role.VERIFIER)
         assert sign_in(s, create_sign_in_link(s, person.id))
         batch_id = s.scalars(select(Batch.id)).one()
