@@ -133,6 +133,7 @@ def test_boxes_are_drawn_with_the_mouse(api: Api, sign_in: SignIn) -> None:
     # The text, with what was drawn; a mistake in it is said with its line, and nothing is lost.
     page.get_by_role("button", name="As text").click()
     text = page.get_by_label("The template as text")
+    expect(text).to_be_visible()
     written = text.input_value()
     assert "name: field-4" in written
     text.fill(written.replace("grammar: digits(10)", "grammar: digit(10)"))
