@@ -218,6 +218,7 @@ def _conclude(page: _CutPage, fields: Sequence[FieldReading]) -> PageReading:
                 field,
                 required=specs[field.name].required,
                 grammar=specs[field.name].grammar.name,
+                verify=specs[field.name].verify,
             )
             for field in fields
         ]
@@ -235,7 +236,7 @@ def _turned_back(reading: PageReading, fields: Sequence[FieldReading]) -> Sequen
         replace(
             field,
             box=back(field.box),
-            characters=tuple(replace(one, box=back(one.box)) for one in field.characters),
+            glyphs=tuple(replace(glyph, box=back(glyph.box)) for glyph in field.glyphs),
         )
         for field in fields
     ]
