@@ -146,6 +146,17 @@ class Alternative(Answer):
     probability: float
 
 
+class CharacterObject(Answer):
+    """One character of the value that was read."""
+
+    text: str
+    probability: float = Field(description="That this character stands in this place.")
+    box: tuple[float, float, float, float] = Field(
+        description="x, y, width and height, in pixels of the page as scanned."
+    )
+    alternatives: list[Alternative] = Field(description="Other characters, best first.")
+
+
 class FieldObject(Answer):
     id: str
     name: str
@@ -160,6 +171,10 @@ class FieldObject(Answer):
         description="Calibrated probability that the value that was read is right as a whole."
     )
     alternatives: list[Alternative] = Field(description="Values with probabilities, best first.")
+    characters: list[CharacterObject] | None = Field(
+        description="Those of the value that was read, one each. Empty: no reader tells where they"
+        " are. Null: read by a version that did not keep them."
+    )
     box: tuple[float, float, float, float] | None = Field(
         description="x, y, width and height, in pixels of the page as scanned."
     )

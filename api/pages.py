@@ -84,6 +84,16 @@ def field_crop(field_id: str) -> Response:
     return _cacheable(tag, cut)
 
 
+def scaled_jpeg(key: str, tag: str, width: int) -> Response:
+    """Return an image of the store that we made ourselves, `width` pixels wide, as JPEG."""
+
+    def small() -> Response:
+        image = services().page_images.get(key, "image/jpeg")
+        return _encoded(scale_to_width(image, width), ".jpg")
+
+    return _cacheable(f"{tag}-{width}", small)
+
+
 def _image_key(page: PageView) -> str:
     key = page.object_key
     if key is None:

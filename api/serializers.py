@@ -11,6 +11,7 @@ from api.answers import (
     Alternative,
     BatchField,
     BatchObject,
+    CharacterObject,
     DocumentCounts,
     DocumentObject,
     ErrorObject,
@@ -126,6 +127,9 @@ def _field_members(field: FieldView) -> dict[str, object]:
         "raw": field.raw,
         "confidence": field.confidence,
         "alternatives": [Alternative(**item) for item in field.alternatives],
+        "characters": None
+        if field.characters is None
+        else [CharacterObject(**item) for item in field.characters],
         "box": field.box,
         "decision": field.decision,
         "reason": field.reason and ReviewReason(field.reason),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from flask import Blueprint, Response
 
 from api import serializers
 from api.answers import TemplateField, TemplateList, TemplateObject
-from api.context import services
+from api.context import caller, services
 from api.openapi import operation
 from api.requests import TemplateOptions
 from core.errors import CounterfoilError, TemplateError
+from db import saved_templates
 from pipeline.placing.template import Template, bundled_names
 from pipeline.placing.template_set import TemplateSet, combine, named_templates, parse_templates
 from storage.site_templates import SiteTemplates
@@ -20,13 +24,47 @@ blueprint = Blueprint("templates", __name__)
 @blueprint.get("/templates")
 @operation("batches", {200: TemplateList})
 def list_templates() -> Response:
-    """List the bundled and the stored templates with their fields and their text."""
+    """List the bundled and the stored templates with their fields and their text.
+
+    Stored ones are files on the server, and those that people of this tenant saved in the browser.
+    """
     return serializers.json_response(TemplateList(items=known_templates()))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredHere:
+    """What names mean to the caller: files of the site, and what was saved in the browser."""
+
+    files: SiteTemplates
+    saved: Mapping[str, str]  # the text of each name
+
+    def names(self) -> list[str]:
+        return sorted({*self.files.names(), *self.saved})
+
+    def texts(self, name: str) -> Mapping[str, bytes]:
+        """Return the files under a name. Raises TemplateError if it means two things."""
+        if name not in self.saved:
+            return self.files.texts(name)
+        if name in self.files.names():
+            raise TemplateError(
+                f"'{name}' was saved in the browser, and there is a file of that name on the"
+                " server.",
+                hint="Rename one: no page may be read with another template than is meant.",
+                code="ambiguous-template",
+            )
+        return {f"{name}.yaml": self.saved[name].encode("utf-8", "replace")}
+
+
+def stored_templates() -> StoredHere:
+    """Return the templates of the site and of the caller's tenant."""
+    with services().db.reading() as session:
+        saved = saved_templates.current_texts(session, caller().tenant_id)
+    return StoredHere(SiteTemplates(services().settings.home), saved)
 
 
 def known_templates() -> list[TemplateObject]:
     """Return the bundled and the stored templates, those of a set one after the other."""
-    stored = SiteTemplates(services().settings.home)
+    stored = stored_templates()
     items = [item for name in bundled_names() for item in _listed(name, stored, is_stored=False)]
     return items + [
         item for name in stored.names() for item in _listed(name, stored, is_stored=True)
@@ -36,7 +74,7 @@ def known_templates() -> list[TemplateObject]:
 def requested_templates(options: TemplateOptions) -> TemplateSet | None:
     """Return the templates that a request names and contains, or None. Raises TemplateError."""
     names, texts = asked_templates(options)
-    stored = SiteTemplates(services().settings.home)
+    stored = stored_templates()
     try:
         sets = [named_templates(name, stored) for name in names]
         sets += [parse_templates(text) for text in texts]
@@ -59,7 +97,7 @@ def _several(value: str | list[str] | None) -> list[str]:
     return [one for one in values if one]
 
 
-def _listed(name: str, stored: SiteTemplates, *, is_stored: bool) -> list[TemplateObject]:
+def _listed(name: str, stored: StoredHere, *, is_stored: bool) -> list[TemplateObject]:
     """Return the templates that a name stands for; of what cannot be used, the reason."""
     try:
         found = named_templates(name, stored)

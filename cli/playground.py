@@ -67,7 +67,7 @@ def look(page: Page, kind: str, grammar: str, readers: Readers) -> Seen:
         _marked(page, reading),
         [_field_row(field) for field in reading.fields],
         [
-            [str(number), field.name, glyph.digit, f"{glyph.probability:.2%}"]
+            [str(number), field.name, glyph.text, f"{glyph.probability:.2%}"]
             for number, (field, glyph) in enumerate(_in_order(reading), 1)
         ],
     )
@@ -82,7 +82,7 @@ def page_of_drawing(drawing: NDArray[np.uint8]) -> Page:
 
 def _in_order(reading: PageReading) -> Iterator[tuple[FieldReading, Any]]:
     for field in reading.fields:
-        for glyph in field.glyphs:
+        for glyph in field.characters:
             yield field, glyph
 
 

@@ -29,8 +29,6 @@ class ReviewReason(StrEnum):
     MAYBE_PRINT = "maybe-print"
     TORN = "torn"
     FOLLOWS_BOX = "follows-box"
-    # It was released, and two people read something else.
-    AUDIT_DIFFERS = "audit-differs"
 
 
 def review_reason(

@@ -21,7 +21,6 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
     false,
-    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -75,13 +74,6 @@ class FieldState(StrEnum):
     UNREADABLE = "unreadable"  # a person says that nobody can read it
 
 
-class Audit(StrEnum):
-    """What is left of the check of a value that policy released."""
-
-    DUE = "due"
-    AGAIN = "again"  # a person read something else: another one is asked
-
-
 class Base(DeclarativeBase):
     metadata = MetaData(
         naming_convention={
@@ -105,10 +97,6 @@ def _id() -> Mapped[str]:
 
 def _ref(table: str) -> Any:
     return mapped_column(String(32), ForeignKey(f"{table}.id", ondelete="CASCADE"))
-
-
-def _where(condition: str, sqlite: str = "") -> dict[str, Any]:
-    return {"postgresql_where": text(condition), "sqlite_where": text(sqlite or condition)}
 
 
 def _template_ref() -> Any:
@@ -146,7 +134,6 @@ class Person(Base):
     role: Mapped[str] = mapped_column(String(32))
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     disabled_at: Mapped[datetime | None]
-    keys: Mapped[dict[str, Any] | None]  # her keys while verifying: {what it does: key}
 
 
 class SignInLink(Base):
@@ -184,6 +171,37 @@ class TemplateText(Base):
     sha256: Mapped[str] = mapped_column(String(64))
     text: Mapped[str] = mapped_column(PlainText())
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class TemplatePicture(Base):
+    """The page that a template was drawn on, level and flat. Its store namespace is the id."""
+
+    __tablename__ = "template_picture"
+    id: Mapped[str] = _id()
+    tenant_id: Mapped[str] = _ref("tenant")
+    sha256: Mapped[str] = mapped_column(String(64))
+    width: Mapped[int]
+    height: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class TemplateVersion(Base):
+    """A template as somebody saved it under a name. Rows are added; the newest is current."""
+
+    __tablename__ = "template_version"
+    __table_args__ = (UniqueConstraint("tenant_id", "name", "number"),)
+    id: Mapped[str] = _id()
+    tenant_id: Mapped[str] = _ref("tenant")
+    name: Mapped[str] = mapped_column(PlainText(200))
+    number: Mapped[int]  # from 1
+    template_id: Mapped[str] = mapped_column(String(32), ForeignKey("template.id"))
+    picture_id: Mapped[str | None] = mapped_column(
+        String(32), ForeignKey("template_picture.id", ondelete="SET NULL")
+    )
+    draft: Mapped[bool] = mapped_column(default=False)  # not yet to read pages with
+    saved_by: Mapped[str] = mapped_column(PlainText(200))
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    removed_at: Mapped[datetime | None]  # nobody shall use this name any more
 
 
 class Batch(Base):
@@ -294,8 +312,6 @@ class Field(Base):
     __table_args__ = (
         UniqueConstraint("page_id", "name"),
         Index("ix_field_batch_state", "batch_id", "state"),
-        Index("ix_field_known", "tenant_id", "name", **_where("known", "known = 1")),
-        Index("ix_field_audit", "tenant_id", "id", **_where("audit IS NOT NULL")),
     )
     id: Mapped[str] = _id()
     tenant_id: Mapped[str] = _ref("tenant")
@@ -316,11 +332,6 @@ class Field(Base):
     forced: Mapped[bool] = mapped_column(default=False, server_default=false())  # not legal
     note: Mapped[str | None] = mapped_column(PlainText(MAX_NOTE))  # of the person who decided
     postponed_at: Mapped[datetime | None]  # a person left it for later; it still waits
-    verify: Mapped[str | None] = mapped_column(String(16))  # a VerifyMode; None: confirm
-    # People whose keying counts towards closing it; those of `confirm` close it at once.
-    keyed: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
-    known: Mapped[bool] = mapped_column(default=False, server_default=false())  # two people agree
-    audit: Mapped[str | None] = mapped_column(String(8))  # an Audit; None: not, or no longer
 
 
 class FieldHold(Base):
@@ -331,7 +342,6 @@ class FieldHold(Base):
     field_id: Mapped[str] = mapped_column(ForeignKey("field.id", ondelete="CASCADE"), unique=True)
     person_id: Mapped[str] = _ref("person")
     until: Mapped[datetime]  # on the database's clock
-    mode: Mapped[str] = mapped_column(String(16), default="confirm", server_default="confirm")
 
 
 class Keying(Base):
@@ -381,6 +391,9 @@ class Reading(Base):
     value: Mapped[str | None] = mapped_column(PlainText())
     confidence: Mapped[float]
     alternatives: Mapped[list[Any]]  # [{"value": …, "probability": …}], best first
+    # [{"text": …, "probability": …, "box": [x, y, w, h], "alternatives": […]}], one for each
+    # character of `value`; none: no reader tells where they are. None: read by an older version.
+    characters: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
     rule: Mapped[str | None] = mapped_column(PlainText(200))
     x: Mapped[float]
     y: Mapped[float]

@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session, aliased
 
 from core.errors import NotFoundError
 from core.ids import is_id
-from core.keying import VerifyMode
 from db.models import (
     UNREAD_PAGES,
     Batch,
@@ -364,10 +363,10 @@ def _field_view(row: Row[Field, Reading]) -> FieldView:
         forced=field.forced,
         note=field.note,
         postponed_at=field.postponed_at,
-        verify=field.verify or VerifyMode.CONFIRM,
         raw=reading.raw if reading else None,
         confidence=reading.confidence if reading else None,
         alternatives=reading.alternatives if reading else [],
+        characters=reading.characters if reading else None,
         rule=reading.rule if reading else None,
         reader=reading.reader if reading else None,
         model_sha256=reading.model_sha256 if reading else None,

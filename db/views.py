@@ -90,10 +90,11 @@ class FieldView:
     forced: bool  # a person released a value that the grammar does not allow
     note: str | None  # of the person who decided
     postponed_at: datetime | None  # a person left it for later
-    verify: str  # a VerifyMode
     raw: str | None
     confidence: float | None
     alternatives: list[dict[str, Any]]
+    # Of the value that was read; none: no reader tells where they are. None: an older version read.
+    characters: list[dict[str, Any]] | None
     rule: str | None
     reader: str | None
     model_sha256: str | None

@@ -18,6 +18,7 @@ from pipeline.cleaning.paper import is_blank
 from pipeline.grammar.base import Grammar
 from pipeline.readers.alteration import detect_alterations
 from pipeline.readers.base import BOTH, GLYPH, MAX_ALTERNATIVES, STRIP, FieldStrip, Hypotheses
+from pipeline.readers.characters import find_characters
 from pipeline.readers.confidence import EvidenceWeights, candidates, rank
 from pipeline.readers.glyph import read_glyphs
 from pipeline.readers.loaded import Readers
@@ -33,6 +34,9 @@ from pipeline.types import Alternative, FieldReading
 # of a template in which the glyph reader reads digits: the strip reader is too sure about shapes it
 # has not learnt.
 UNPROVEN_FACTOR: Final = 0.5
+
+# What a reader that was not asked has seen.
+NOTHING: Final = Hypotheses("", (), 0.0)
 
 # The probabilities from which a number is never released. A bold, crossed or blotted digit looks
 # overwritten, so there the detector must be surer.
@@ -73,16 +77,22 @@ def conclude(
     strip reader is to read alone.
     """
     if readers.of_fields == GLYPH:
+        by_ctc = [NOTHING] * len(fields)
         read = [from_one_reader(*each, GLYPH) for each in zip(fields, by_glyphs, strict=True)]
     else:
         by_ctc = read_ctc(fields, cleaned, readers.strip)
         if readers.of_fields == STRIP:
+            by_glyphs = [NOTHING] * len(fields)
             read = [from_one_reader(*each, STRIP) for each in zip(fields, by_ctc, strict=True)]
         else:
             read = [
                 combine(*each, readers.evidence_weights)
                 for each in zip(fields, by_glyphs, by_ctc, strict=True)
             ]
+    read = [
+        with_characters(*each)
+        for each in zip(read, fields, cleaned, by_glyphs, by_ctc, strict=True)
+    ]
     read = [
         cap_without_decimal_point(
             doubt_one_digit(require_sight(reading, field), field, clean),
@@ -91,6 +101,20 @@ def conclude(
         for reading, field, clean in zip(read, fields, cleaned, strict=True)
     ]
     return block_altered(read, fields, cleaned, readers.alteration)
+
+
+def with_characters(
+    reading: FieldReading,
+    field: FieldStrip,
+    clean: CleanStrip,
+    by_glyphs: Hypotheses,
+    by_ctc: Hypotheses,
+) -> FieldReading:
+    """Return `reading` with the place of each character of its value."""
+    if not reading.value:
+        return reading
+    found = find_characters(reading, field.strip, clean.ink, by_glyphs, by_ctc)
+    return replace(reading, characters=found)
 
 
 def combine(
@@ -104,8 +128,6 @@ def combine(
         return _nothing_legal(field, seen, BOTH)
     from_ctc = any(item.value == best.value for item in by_ctc.legal)
     raw = by_ctc.raw if from_ctc or best.value == "" else by_glyphs.raw
-    # The glyph reader knows no decimal point: its digits are in the same places.
-    agreed = bool(by_glyphs.legal) and by_glyphs.legal[0].value == best.value.replace(".", "")
     reading = FieldReading(
         name=field.strip.name,
         value=best.value,
@@ -113,7 +135,6 @@ def combine(
         confidence=best.probability,
         alternatives=alternatives,
         box=field.strip.box,
-        glyphs=by_glyphs.glyphs if agreed else (),
         rule=None if best.value == raw else field.grammar.name,
         reader=BOTH,
     )
@@ -137,7 +158,6 @@ def from_one_reader(field: FieldStrip, seen: Hypotheses, reader: str) -> FieldRe
         confidence=best.probability,
         alternatives=seen.legal,
         box=box,
-        glyphs=seen.glyphs,
         rule=None if best.value == seen.raw else field.grammar.name,
         reader=reader,
     )
@@ -170,7 +190,11 @@ def doubt_one_digit(reading: FieldReading, field: FieldStrip, clean: CleanStrip)
         drawn = Alternative(segments, UNPROVEN_FACTOR)
         alternatives = (drawn, *doubtful.alternatives)[:MAX_ALTERNATIVES]
         doubtful = replace(
-            doubtful, value=segments, confidence=UNPROVEN_FACTOR, alternatives=alternatives
+            doubtful,
+            value=segments,
+            confidence=UNPROVEN_FACTOR,
+            alternatives=alternatives,
+            characters=(),  # no reader has seen it
         )
     return replace(doubtful, blocked=ReviewReason.FOLLOWS_BOX)
 

@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.types import GlyphReading
+from pipeline.types import Character
 
 UNEVEN: Final = 0.06  # of the height: no type is so uneven, but for faults of the segmentation
 _EVEN: Final = 0.03  # of the height: few hands are so even
@@ -47,7 +47,7 @@ class LineShape:
     right: float = 0.0
 
 
-def line_shape(glyphs: Sequence[GlyphReading]) -> LineShape:
+def line_shape(glyphs: Sequence[Character]) -> LineShape:
     """Measure the digits of a line, whose boxes are in pixels of the page."""
     boxes = np.array([(g.box.x + g.box.w / 2, g.box.y, g.box.y + g.box.h) for g in glyphs])
     if len(boxes) == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from pipeline.geometry import transform_box
@@ -65,7 +66,9 @@ def _field(spec: FieldSpec, line: MicrReading | None, place: Box, *, whole: bool
         return _reading(spec, part.box, None, raw=part.raw)
     if not spec.grammar.accepts(part.value):
         return _reading(spec, part.box, None, raw=part.raw, rule=spec.grammar.name)
-    return _reading(spec, part.box, part.value, part.confidence, raw=part.raw)
+    reading = _reading(spec, part.box, part.value, part.confidence, raw=part.raw)
+    whole_value = len(part.characters) == len(part.value)
+    return replace(reading, characters=part.characters if whole_value else ())
 
 
 def _reading(

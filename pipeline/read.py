@@ -218,7 +218,6 @@ def _conclude(page: _CutPage, fields: Sequence[FieldReading]) -> PageReading:
                 field,
                 required=specs[field.name].required,
                 grammar=specs[field.name].grammar.name,
-                verify=specs[field.name].verify,
             )
             for field in fields
         ]
@@ -236,7 +235,7 @@ def _turned_back(reading: PageReading, fields: Sequence[FieldReading]) -> Sequen
         replace(
             field,
             box=back(field.box),
-            glyphs=tuple(replace(glyph, box=back(glyph.box)) for glyph in field.glyphs),
+            characters=tuple(replace(one, box=back(one.box)) for one in field.characters),
         )
         for field in fields
     ]

@@ -114,7 +114,9 @@ def require_sight(reading: FieldReading, field: FieldStrip) -> FieldReading:
 
 
 def _unseen(reading: FieldReading, reason: ReviewReason) -> FieldReading:
-    return replace(reading, value=None, confidence=0.0, alternatives=(), blocked=reason)
+    return replace(
+        reading, value=None, confidence=0.0, alternatives=(), characters=(), blocked=reason
+    )
 
 
 def _why_unseen(field: FieldStrip) -> ReviewReason | None:

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InputError
-from core.keying import VerifyMode
 from core.policy import ReviewReason
 
 Image = NDArray[np.uint8]
@@ -71,12 +70,17 @@ class Alternative:
 
 
 @dataclass(frozen=True, slots=True)
-class GlyphReading:
-    """What the CNN saw in one glyph."""
+class Character:
+    """One character of a value, and where it stands.
+
+    `probability` is that of `text` in this place, whatever stands beside it. `alternatives` are
+    other characters that may stand there, best first.
+    """
 
     box: Box  # of the page
-    digit: str
-    probability: float  # calibrated, of `digit`
+    text: str
+    probability: float
+    alternatives: tuple[Alternative, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,8 @@ class FieldReading:
     legal, or the place of the field could not be seen). `rule` names the grammar that made value
     and raw differ. `confidence` is the calibrated probability that `value` is right as a whole, ""
     included; without a value it is 0. `alternatives` come best first and their probabilities sum to
-    at most 1. With `blocked`, a person must see the field, however sure its value: that is why.
+    at most 1. `characters` are those of `value`, one each, or none where no reader tells where they
+    are. With `blocked`, a person must see the field, however sure its value: that is why.
     """
 
     name: str
@@ -97,13 +102,12 @@ class FieldReading:
     confidence: float
     alternatives: tuple[Alternative, ...]
     box: Box  # of the page
-    glyphs: tuple[GlyphReading, ...] = ()
+    characters: tuple[Character, ...] = ()
     rule: str | None = None
     reader: str = "glyph"  # that read it
     required: bool = True  # False: the template says that it may be left empty
     blocked: ReviewReason | None = None
     grammar: str = "digits"  # what it may hold, in the grammar's normal form
-    verify: VerifyMode = VerifyMode.CONFIRM  # how people verify it
 
 
 @dataclass(frozen=True, slots=True)

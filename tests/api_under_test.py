@@ -136,9 +136,26 @@ def field_result(n: int, confidence: float, threshold: float | None) -> FieldRes
         rule=None,
         reader="glyph",
         model_sha256="0" * 64,
+        characters=characters_of(value, 20.0 * n, confidence),
         reason=review_reason(value, confidence, threshold, required=True, blocked=None),
         required=True,
     )
+
+
+def characters_of(value: str, left: float, confidence: float) -> list[dict[str, Any]]:
+    """Return the characters of a value, ten pixels wide each; only the last one is doubtful."""
+    last = len(value) - 1
+    return [
+        {
+            "text": text,
+            "probability": confidence if place == last else 0.9999,
+            "box": [left + 10.0 * place, 30.0, 10.0, 25.0],
+            "alternatives": [{"value": "1", "probability": 1 - confidence}]
+            if place == last
+            else [],
+        }
+        for place, text in enumerate(value)
+    ]
 
 
 @contextmanager

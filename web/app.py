@@ -18,7 +18,17 @@ from api.app import create_app as create_api
 from api.problems import ProblemError, answer_with_problem
 from core.log import configure_logging
 from core.settings import Settings, load_settings
-from web import batches, images, keys, pages, signing_in, upload, verify, words
+from web import (
+    batches,
+    images,
+    pages,
+    signing_in,
+    template_edit,
+    template_list,
+    upload,
+    verify,
+    words,
+)
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
@@ -37,7 +47,16 @@ def create_app(settings: Settings) -> Flask:
     web.after_request(_with_policy)
     web.register_error_handler(Exception, _explain)
     web.context_processor(lambda: {"me": signing_in.person_or_none(), "words": words})
-    for module in (signing_in, batches, upload, pages, images, verify, keys):
+    for module in (
+        signing_in,
+        batches,
+        upload,
+        pages,
+        images,
+        verify,
+        template_list,
+        template_edit,
+    ):
         web.register_blueprint(module.blueprint)
     app.register_blueprint(web)
     app.register_error_handler(NotFound, _explain)  # an address that is no page

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, render_template
 
 from api.context import services
-from db import queries
+from db import queries, saved_templates
 from web.signing_in import person
 
 blueprint = Blueprint("pages", __name__)
@@ -28,6 +28,7 @@ def page(page_id: str) -> str:
         found = queries.page_with_fields(session, tenant_id, page_id)
         events = queries.page_events(session, tenant_id, found.batch_id, page_id)
         batch = queries.batch_progress(session, tenant_id, found.batch_id)
+        used = saved_templates.template_of_page(session, tenant_id, page_id)
     wide, high = found.width or 0, found.height or 0
     view = (high, wide) if found.turn % 2 else (wide, high)
     names = {field.id: field.name for field in found.fields}
@@ -38,6 +39,7 @@ def page(page_id: str) -> str:
         events=events,
         names=names,
         width=WIDTH,
+        version=used.versions[-1].number if used and used.versions else None,
         view=f"0 0 {view[0]} {view[1]}",
         turned=_TURNED[found.turn % 4].format(wide=wide, high=high),
     )

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigError, CounterfoilError, InputError, TransientError
 from core.log import get_logger
@@ -26,7 +26,7 @@ from db.transitions.pages import (
     tried_pages,
 )
 from db.transitions.results import FieldResult, PageResult
-from pipeline.types import EncodedPage, FieldReading, PageReading
+from pipeline.types import Alternative, EncodedPage, FieldReading, PageReading
 from worker.backoff import OUTAGE_SECONDS, retry_with_backoff
 from worker.child import Services
 from worker.heartbeat import Heartbeat
@@ -202,9 +202,17 @@ def _outcome(reading: PageReading, release_threshold: float | None, readers: Rea
             value=field.value,
             raw=field.raw,
             confidence=field.confidence,
-            alternatives=[
-                {"value": item.value, "probability": item.probability}
-                for item in field.alternatives
+            alternatives=_alternatives(field.alternatives),
+            characters=[
+                {
+                    "text": one.text,
+                    "probability": round(one.probability, 6),
+                    "box": [
+                        round(side, 1) for side in (one.box.x, one.box.y, one.box.w, one.box.h)
+                    ],
+                    "alternatives": _alternatives(one.alternatives),
+                }
+                for one in field.characters
             ],
             box=(field.box.x, field.box.y, field.box.w, field.box.h),
             rule=field.rule,
@@ -220,7 +228,6 @@ def _outcome(reading: PageReading, release_threshold: float | None, readers: Rea
             grammar=field.grammar,
             # Of a line that was found without a template, nobody said that a number must be there.
             required=field.required and reading.template is not None,
-            verify=field.verify,
         )
 
     return PageResult(
@@ -231,6 +238,10 @@ def _outcome(reading: PageReading, release_threshold: float | None, readers: Rea
         template_score=reading.template_score,
         fields=tuple(result_of(field) for field in reading.fields),
     )
+
+
+def _alternatives(some: Sequence[Alternative]) -> list[dict[str, Any]]:
+    return [{"value": one.value, "probability": one.probability} for one in some]
 
 
 def _write(services: Services, outcomes: Sequence[tuple[ClaimedPage, Outcome]]) -> None:

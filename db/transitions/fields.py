@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import select
@@ -27,7 +26,6 @@ from core.text import checked_line
 from db.models import Batch, BatchState, Document, Field, FieldState, Page, TemplateText
 from db.session import database_now
 from db.transitions.events import record_events
-from db.transitions.keyings import grade_keyings
 from db.transitions.settle import lock_batch, settle
 from db.views import FieldRules
 
@@ -39,9 +37,7 @@ _BY_A_PERSON = (FieldState.VERIFIED, FieldState.UNREADABLE)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a person says of a field, checked."""
-
+class _Decision:
     state: FieldState
     value: str | None
     forced: bool
@@ -72,8 +68,20 @@ def verify_field(
     NotFoundError; and ConflictError if the batch was cancelled.
     """
     batch, field = locked_field(s, tenant_id, field_id)
-    verdict = verdict_of(s, field, value, check, note=note, force=force)
-    return record_verdict(s, batch, field, verdict, who, seen)
+    note = _checked_note(note)
+    try:
+        checked, forced = check(_rules(s, field), value), False
+    except InputError as exc:
+        if not force or note is None:
+            missing = "say why in a note" if force else "force it and say why in a note"
+            raise InputError(
+                exc.message,
+                hint=f"{exc.hint} To record it all the same, {missing}.",
+                code="note-required" if force else exc.code,
+            ) from exc
+        checked, forced = checked_line(value, "The value", longest=MAX_VALUE), True
+    decision = _Decision(FieldState.VERIFIED, checked, forced, note)
+    return _record(s, batch, field, decision, who, seen)
 
 
 def mark_unreadable(
@@ -90,38 +98,8 @@ def mark_unreadable(
     Raises as `verify_field`, InputError only for a note that is no line of text.
     """
     batch, field = locked_field(s, tenant_id, field_id)
-    verdict = Verdict(FieldState.UNREADABLE, None, False, _checked_note(note))
-    return record_verdict(s, batch, field, verdict, who, seen)
-
-
-def verdict_of(
-    s: Session,
-    field: Field,
-    value: str | None,
-    check: Check,
-    *,
-    note: str | None = None,
-    force: bool = False,
-) -> Verdict:
-    """Check what a person says of a field; a value of None: nobody can read it.
-
-    Raises InputError for a value that `check` refuses, unless `force` and a `note` come with it.
-    """
-    note = _checked_note(note)
-    if value is None:
-        return Verdict(FieldState.UNREADABLE, None, False, note)
-    try:
-        return Verdict(FieldState.VERIFIED, check(_rules(s, field), value), False, note)
-    except InputError as exc:
-        if not force or note is None:
-            missing = "say why in a note" if force else "force it and say why in a note"
-            raise InputError(
-                exc.message,
-                hint=f"{exc.hint} To record it all the same, {missing}.",
-                code="note-required" if force else exc.code,
-            ) from exc
-    typed = checked_line(value, "The value", longest=MAX_VALUE)
-    return Verdict(FieldState.VERIFIED, typed, True, note)
+    decision = _Decision(FieldState.UNREADABLE, None, False, _checked_note(note))
+    return _record(s, batch, field, decision, who, seen)
 
 
 def locked_field(s: Session, tenant_id: str, field_id: str) -> tuple[Batch, Field]:
@@ -155,52 +133,36 @@ def _checked_note(note: str | None) -> str | None:
     return None if note is None else checked_line(note, "The note", longest=MAX_NOTE) or None
 
 
-def record_verdict(
+def _record(
     s: Session,
     batch: Batch,
     field: Field,
-    verdict: Verdict,
+    decision: _Decision,
     who: str,
     seen: Container[int] | None,
 ) -> Field:
-    """Close a locked field if its version is in `seen`. Raises ChangedError as `verify_field`."""
     current = field.version in seen if seen is not None else field.state not in _BY_A_PERSON
     if not current:
-        if verdict.is_that_of(field):
+        if decision.is_that_of(field):
             return field
         raise ChangedError(
             _present(field) + " Nothing was changed.",
             hint=f"Look at it; to replace it, name its version, {field.version}.",
             code="field-changed" if seen is not None else "version-required",
         )
-    write_verdict(s, batch, field, verdict, who, database_now(s))
-    return field
-
-
-def write_verdict(
-    s: Session,
-    batch: Batch,
-    field: Field,
-    verdict: Verdict,
-    who: str,
-    now: datetime,
-    *,
-    known: bool = False,
-) -> None:
-    """Close a locked field in the name of `who`; with `known`, two people agree on its value."""
+    now = database_now(s)
     payload = change_of(field, who) | {
-        "value": verdict.value,
-        "forced": verdict.forced,
-        "note": verdict.note,
+        "value": decision.value,
+        "forced": decision.forced,
+        "note": decision.note,
     }
-    field.state, field.value, field.released_by = verdict.state, verdict.value, who
-    field.forced, field.note = verdict.forced, verdict.note
+    field.state, field.value, field.released_by = decision.state, decision.value, who
+    field.forced, field.note = decision.forced, decision.note
     field.released_at, field.version = now, field.version + 1
-    field.known, field.audit = known, None
     s.flush()
-    grade_keyings(s, field)
-    record_events(s, batch, now, [(f"field.{verdict.state}", payload)])
+    record_events(s, batch, now, [(f"field.{decision.state}", payload)])
     settle(s, batch, now)
+    return field
 
 
 def change_of(field: Field, who: str) -> dict[str, Any]:

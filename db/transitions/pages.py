@@ -18,7 +18,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.ids import object_key
-from core.keying import AUDIT_SHARE
 from db.models import Batch, BatchState, Document, Page, PageState, TemplateText
 from db.session import database_now
 from db.transitions.events import record_events
@@ -99,16 +98,10 @@ def renew_leases(s: Session, claims: Sequence[tuple[str, int]], lease_seconds: f
     return {page.id for page in ours}
 
 
-def complete_pages(
-    s: Session,
-    results: Sequence[tuple[str, int, PageResult]],
-    *,
-    audit_share: float = AUDIT_SHARE,
-) -> set[str]:
+def complete_pages(s: Session, results: Sequence[tuple[str, int, PageResult]]) -> set[str]:
     """Write (page id, attempt, result) of a group; return the ids of the pages written.
 
-    Those whose claim does not hold are left out. People are to check `audit_share`, 0 to 1, of the
-    values that policy releases.
+    Those whose claim does not hold are left out.
     """
     held = _hold(s, [(page_id, attempt) for page_id, attempt, _ in results])
     by_id = {page_id: result for page_id, _, result in results}
@@ -119,7 +112,7 @@ def complete_pages(
         page.turn = result.turn
         page.template, page.template_score = result.template, result.template_score
     s.flush()
-    insert_fields(s, read, held.now, audit_share)
+    insert_fields(s, read, held.now)
     _close(s, held, "page.read")
     return {page.id for page, _ in read}
 

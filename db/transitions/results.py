@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from datetime import datetime
 from typing import Any
 
@@ -11,9 +12,8 @@ from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from core.ids import new_id
-from core.keying import AUDIT_SHARE, VerifyMode, is_chosen
 from core.policy import ReviewReason
-from db.models import Audit, Field, FieldState, Page, Reading
+from db.models import Field, FieldState, Page, Reading
 
 POLICY = "policy"
 
@@ -32,7 +32,9 @@ class FieldResult:
     reason: ReviewReason | None  # why a person must see it; None: policy releases it
     grammar: str = "digits"  # what it may hold, in the grammar's normal form
     required: bool = False  # a person may not leave it empty
-    verify: VerifyMode = VerifyMode.CONFIRM
+    # [{"text": …, "probability": …, "box": [x, y, w, h], "alternatives": […]}], those of `value`;
+    # none: no reader tells where they are.
+    characters: list[dict[str, Any]] = dataclass_field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +47,8 @@ class PageResult:
     template: str | None = None  # that it was read with
 
 
-def insert_fields(
-    s: Session,
-    pages: Iterable[tuple[Page, PageResult]],
-    now: datetime,
-    audit_share: float = AUDIT_SHARE,
-) -> None:
-    """Write the fields of pages that were just read, each with its reading and its state.
-
-    Of those that policy releases, people are to check `audit_share`, 0 to 1.
-    """
+def insert_fields(s: Session, pages: Iterable[tuple[Page, PageResult]], now: datetime) -> None:
+    """Write the fields of pages that were just read, each with its reading and its state."""
     fields: list[dict[str, Any]] = []
     readings: list[dict[str, Any]] = []
     for page, result in pages:
@@ -74,8 +68,6 @@ def insert_fields(
                     "reason": field.reason,
                     "grammar": field.grammar,
                     "required": field.required,
-                    "verify": field.verify,
-                    "audit": Audit.DUE if accepted and is_audited(field_id, audit_share) else None,
                     "released_by": POLICY if accepted else None,
                     "released_at": now if accepted else None,
                 }
@@ -93,6 +85,7 @@ def insert_fields(
                     "value": field.value,
                     "confidence": field.confidence,
                     "alternatives": field.alternatives,
+                    "characters": field.characters,
                     "rule": field.rule,
                     "x": x,
                     "y": y,
@@ -104,8 +97,3 @@ def insert_fields(
     if fields:
         s.execute(insert(Field), fields)
         s.execute(insert(Reading), readings)
-
-
-def is_audited(field_id: str, share: float) -> bool:
-    """Say whether people are to check a field that policy releases."""
-    return is_chosen(share, "audit", field_id)

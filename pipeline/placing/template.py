@@ -18,7 +18,6 @@ from typing import Final
 import yaml
 
 from core.errors import TemplateError
-from core.keying import VerifyMode
 from pipeline.geometry import from_fractions
 from pipeline.grammar.base import Grammar
 from pipeline.grammar.parse import parse_grammar
@@ -70,8 +69,7 @@ class FieldSpec:
     """One field. `box` is in fractions of the template's page, whose top left corner is (0, 0).
 
     `within` names the frame that the template states the box in. `micr` is one of MICR_PARTS:
-    such a field is read from the E-13B line, and `box` is that of the line. `verify` is how people
-    verify it.
+    such a field is read from the E-13B line, and `box` is that of the line.
     """
 
     name: str
@@ -80,7 +78,6 @@ class FieldSpec:
     required: bool = True
     within: str | None = None
     micr: str | None = None
-    verify: VerifyMode = VerifyMode.CONFIRM
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +272,7 @@ def _cells(node: yaml.Node, where: str) -> int:
 def _fields(node: yaml.Node, frames: Mapping[str, Mark], micr: Box | None) -> tuple[FieldSpec, ...]:
     fields: dict[str, FieldSpec] = {}
     for item in items(node, "fields", MAX_FIELDS):
-        keys = ("name", "box", "within", "micr", "grammar", "required", "verify")
+        keys = ("name", "box", "within", "micr", "grammar", "required")
         found = mapping(item, "a field", keys)
         name = name_of(value_of(found, "name", "a field", item), "a field's name")
         where = f"field '{name}'"
@@ -290,8 +287,7 @@ def _fields(node: yaml.Node, frames: Mapping[str, Mark], micr: Box | None) -> tu
             box = _box(value_of(found, "box", where, item), where, "page")
         grammar = _grammar(value_of(found, "grammar", where, item), where)
         required = "required" not in found or truth_of(found["required"], f"{where}: required")
-        verify = _verify(found["verify"], where) if "verify" in found else VerifyMode.CONFIRM
-        fields[name] = FieldSpec(name, box, grammar, required, frame, part, verify)
+        fields[name] = FieldSpec(name, box, grammar, required, frame, part)
     return tuple(fields.values())
 
 
@@ -340,17 +336,6 @@ def _grammar(node: yaml.Node, where: str) -> Grammar:
         return parse_grammar(text)
     except TemplateError as exc:
         raise error_at(node, f"{where}: {exc.message}", hint=exc.hint, code=exc.code) from None
-
-
-def _verify(node: yaml.Node, where: str) -> VerifyMode:
-    text = text_of(node, f"{where}: verify")
-    if text not in tuple(VerifyMode):
-        raise error_at(
-            node,
-            f"{where}: verify cannot be '{shown(node)}'.",
-            hint=suggestion(text, VerifyMode),
-        )
-    return VerifyMode(text)
 
 
 def name_of(node: yaml.Node, where: str) -> str:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from core.policy import ReviewReason
 from pipeline.grammar.base import Grammar
-from pipeline.types import Alternative, GlyphReading, Strip
+from pipeline.types import Alternative, Character, Strip
 
 GLYPH: Final = "glyph"  # the names of the readers, as `FieldReading.reader` states them
 STRIP: Final = "strip"
@@ -38,6 +41,20 @@ class FieldStrip:
     framed: bool = True
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Trace:
+    """What a reader saw along a strip, from left to right: a CTC posterior.
+
+    `posterior` is (steps, len(classes) + 1), the blank last. Step t has its middle at column
+    `start + (t + 0.5) * step` of the strip.
+    """
+
+    posterior: NDArray[np.float32]
+    classes: str
+    start: float
+    step: float
+
+
 @dataclass(frozen=True, slots=True)
 class Hypotheses:
     """What one reader saw in one strip.
@@ -45,13 +62,15 @@ class Hypotheses:
     `raw` is the likeliest string whatever the grammar, "" where the reader saw no character.
     `legal` are the likeliest values that the grammar allows, best first, at most MAX_ALTERNATIVES;
     `empty` is the probability that nothing is written. These probabilities sum to at most 1.
-    `glyphs` are the digits of the best legal value, from a reader that segments.
+    `glyphs` are the digits of the best legal value, from a reader that segments; `trace` is what a
+    reader saw that does not.
     """
 
     raw: str
     legal: tuple[Alternative, ...]
     empty: float
-    glyphs: tuple[GlyphReading, ...] = ()
+    glyphs: tuple[Character, ...] = ()
+    trace: Trace | None = None
 
     @property
     def doubt(self) -> float:

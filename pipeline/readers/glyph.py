@@ -21,10 +21,11 @@ from pipeline.cleaning.ink import Ink, separate_ink
 from pipeline.cleaning.paper import is_blank
 from pipeline.grammar.base import Grammar
 from pipeline.readers.base import MAX_ALTERNATIVES, FieldStrip, Hypotheses
+from pipeline.readers.characters import on_page
 from pipeline.readers.lattice import Path, best_paths, path_probabilities
 from pipeline.readers.runtime import Model
 from pipeline.readers.segment import Segmentation, segment_cells, segment_glyphs
-from pipeline.types import Alternative, Box, GlyphReading, Image, Strip
+from pipeline.types import Alternative, Character, Image, Strip
 
 # Widths over the height of the line from which the second reading cuts a piece: two narrow digits
 # that touch are hardly wider than that.
@@ -165,8 +166,8 @@ def _hypotheses(
     ]
     chosen = best.paths[0]
     glyphs = tuple(
-        GlyphReading(
-            _on_page(field.strip, best.segmentation.candidates[index].glyph.box),
+        Character(
+            on_page(field.strip, best.segmentation.candidates[index].glyph.box),
             digit,
             float(best.probabilities[index, classes.index(digit)]),
         )
@@ -192,12 +193,3 @@ def _trust(ink: Ink, segmentation: Segmentation) -> float:
     above_noise = np.clip((ink.contrast / max(ink.noise, 1e-6) - 5) / 2, 0, 1)
     clean = np.clip((segmentation.clean - 0.5) / 0.3, 0, 1)
     return float(above_noise * clean)
-
-
-def _on_page(strip: Strip, box: Box) -> Box:
-    """Return `box`, in pixels of the strip's image, in pixels of the page."""
-    rows, columns = strip.grey.shape
-    across, down = strip.box.w / columns, strip.box.h / rows
-    return Box(
-        strip.box.x + box.x * across, strip.box.y + box.y * down, box.w * across, box.h * down
-    )

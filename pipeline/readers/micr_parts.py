@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from pipeline.geometry import union
 from pipeline.grammar.languages import checksum
-from pipeline.types import Box
+from pipeline.types import Box, Character
 
 _D = "[0-9?]"  # a digit, or one that could not be read
 _END = "(?= ?(?:⑇|$))"  # without it the number could be the beginning of another
@@ -51,6 +51,7 @@ class MicrPart:
     confidence: float  # that all of `value` is right
     box: Box  # of the page
     raw: str
+    characters: tuple[Character, ...] = ()  # of `value`
 
 
 def parse_parts(
@@ -94,4 +95,10 @@ def _part(
     wrong = name == "routing_number" and not checksum("aba", 9).accepts(text)
     if "?" in text or wrong:
         return MicrPart(name, None, 0.0, box, text)
-    return MicrPart(name, text.replace("⑉", "-"), math.prod(probabilities), box, text)
+    value = text.replace("⑉", "-")
+    characters = tuple(
+        Character(place, character, probability)
+        for place, character, probability in zip(boxes, value, probabilities, strict=True)
+        if place is not None
+    )
+    return MicrPart(name, value, math.prod(probabilities), box, text, characters)

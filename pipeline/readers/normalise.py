@@ -6,6 +6,7 @@ Glyphs are prepared as NIST's digits were for MNIST (LeCun et al. 1998, section 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import cv2
@@ -42,16 +43,33 @@ _ZOOM: Final = (0.75, 1.7)  # how far levelling may lower and raise the writing
 _LEVEL_RULE, _UPRIGHT_RULE = 21, 24  # pixels at 32 rows: longer straight strokes are rules
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PlacedStrip:
+    """A normalised strip, and where its columns lie in the image that it was made of.
+
+    Column c shows what is at `start + c * step` there.
+    """
+
+    image: Image  # (32, columns)
+    start: float
+    step: float
+
+
 def normalise_strip(grey: Image, *, level: bool = False) -> Image:
+    """Prepare the image of a field for the strip reader, as `place_strip` does."""
+    return place_strip(grey, level=level).image
+
+
+def place_strip(grey: Image, *, level: bool = False) -> PlacedStrip:
     """Prepare the image of a field for the strip reader.
 
-    `grey` is (h, w) uint8 of any size, dark or light paper, shaded or not. Returns (32, columns)
-    uint8, cropped to the ink, paper near 0 and full ink near 255. The columns are a multiple of 16
-    between 32 and 512; a longer strip is squeezed. With `level` the rows are chosen so that the
+    `grey` is (h, w) uint8 of any size, dark or light paper, shaded or not. The result is cropped
+    to the ink, paper near 0 and full ink near 255. The columns are a multiple of 16 between 32 and
+    512; a longer strip is squeezed. With `level` the rows are chosen so that the
     writing lies in the middle and is 20 rows high, whatever else is in the strip.
     """
     if grey.size == 0:
-        return np.zeros((ROWS, _COLUMNS[0]), np.uint8)
+        return PlacedStrip(np.zeros((ROWS, _COLUMNS[0]), np.uint8), 0.0, 0.0)
     whole = _flattened(resize_to(grey, (max(4, round(grey.shape[1] * ROWS / len(grey))), ROWS)))
     top, bottom, left, right = _extent(whole)
     first, span = float(top), float(bottom - top)
@@ -71,7 +89,9 @@ def normalise_strip(grey: Image, *, level: bool = False) -> Image:
         ink = resize_to(ink, (width - 2 * _MARGIN, high))
     above = min(max(0, round((rows.start / unit - first) * ROWS / span)), ROWS - high)
     before = (width - ink.shape[1]) // 2
-    return np.pad(ink, ((above, ROWS - high - above), (before, width - ink.shape[1] - before)))
+    image = np.pad(ink, ((above, ROWS - high - above), (before, width - ink.shape[1] - before)))
+    step = (columns.stop - columns.start) / ink.shape[1]
+    return PlacedStrip(image, columns.start - before * step, step)
 
 
 def stretch_strip(strip: Image, times: float) -> Image:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -19,9 +20,15 @@ from numpy.typing import NDArray
 
 from pipeline.cleaning.clean import CleanStrip
 from pipeline.grammar.base import Grammar
-from pipeline.readers.base import MAX_ALTERNATIVES, FieldStrip, Hypotheses
+from pipeline.readers.base import MAX_ALTERNATIVES, FieldStrip, Hypotheses, Trace
 from pipeline.readers.ctc_search import decode_greedily, likeliest_values
-from pipeline.readers.normalise import ROWS, normalise_strip, stretch_strip
+from pipeline.readers.normalise import (
+    ROWS,
+    PlacedStrip,
+    normalise_strip,
+    place_strip,
+    stretch_strip,
+)
 from pipeline.readers.runtime import Model
 from pipeline.types import Alternative, Image
 
@@ -60,15 +67,26 @@ def read_images(
     """
     if uncleaned is None:
         uncleaned = images
-    first_views = [normalise_strip(image) for image in images]
-    read = _decode(first_views, grammars, model)
+    placed = [place_strip(image) for image in images]
+    first_views = [view.image for view in placed]
+    seen = posteriors(first_views, model)
+    read = _decode(seen, grammars, model)
     doubtful = [index for index, found in enumerate(read) if found.doubt > MAX_DOUBT]
     views = [_further_views(images[i], first_views[i], uncleaned[i]) for i in doubtful]
     asked = [grammars[index] for index in doubtful]
-    further = [_decode(view, asked, model) for view in zip(*views, strict=True)]
+    further = [_decode(posteriors(view, model), asked, model) for view in zip(*views, strict=True)]
     for index, *more in zip(doubtful, *further, strict=True):
         read[index] = _average(read[index], *more)
-    return read
+    classes = model.card.classes[1:]
+    return [
+        replace(found, trace=_trace(posterior, classes, view))
+        for found, posterior, view in zip(read, seen, placed, strict=True)
+    ]
+
+
+def _trace(posterior: NDArray[np.float32], classes: str, view: PlacedStrip) -> Trace:
+    step = view.image.shape[1] / len(posterior) * view.step
+    return Trace(posterior, classes, view.start, step)
 
 
 def _further_views(image: Image, first_view: Image, uncleaned: Image) -> tuple[Image, Image, Image]:
@@ -97,11 +115,13 @@ def _average(first: Hypotheses, *more: Hypotheses) -> Hypotheses:
     return Hypotheses(first.raw, tuple(Alternative(v, means[v]) for v in ranked), empty)
 
 
-def _decode(images: Sequence[Image], grammars: Sequence[Grammar], model: Model) -> list[Hypotheses]:
-    """Read normalised strips, each once."""
+def _decode(
+    seen: Sequence[NDArray[np.float32]], grammars: Sequence[Grammar], model: Model
+) -> list[Hypotheses]:
+    """Return what one view of each strip says."""
     return [
         _hypotheses(posterior, grammar, model.card.classes[1:])
-        for posterior, grammar in zip(posteriors(images, model), grammars, strict=True)
+        for posterior, grammar in zip(seen, grammars, strict=True)
     ]
 
 

@@ -36,6 +36,15 @@ def result(*decisions: Decision, value: str = "253") -> PageResult:
                 raw=value,
                 confidence=0.9,
                 alternatives=[{"value": value, "probability": 0.9}],
+                characters=[
+                    {
+                        "text": text,
+                        "probability": 0.95,
+                        "box": [1.5 + 10 * place, 2.0, 10.0, 40.0],
+                        "alternatives": [],
+                    }
+                    for place, text in enumerate(value)
+                ],
                 box=(1.5, 2.0, 30.0, 40.0),
                 rule=None,
                 reader="glyph",

@@ -23,11 +23,11 @@ from db.migrate import MIGRATIONS, alembic_config, migrating, upgrade
 from db.models import Base, Batch, Page, Tenant
 from db.session import Database, make_engine
 from db.transitions.batches import NewDocument, add_documents, add_template
-from db.transitions.deciding import decide_field
 from db.transitions.documents import NewPassedOver
-from db.transitions.keyings import Keyed
+from db.transitions.keying import Keyed, decide_field
 from db.transitions.people import create_sign_in_link, ensure_person, sign_in
 from db.transitions.reviewing import hold_next
+from db.transitions.templates import add_picture, save_version
 from db.transitions.tenants import create_api_key, ensure_tenant
 from tests.contract.acts import (
     as_typed,
@@ -158,19 +158,23 @@ def fill(db: Database) -> None:
     tenant_id, _, page_ids = queued(db, pages=1, passed_over=[thumbnail])
     (claim,) = claimed(db, page_ids)
     with db.transaction() as s:
-        assert complete_page(
-            s, claim.page_id, claim.attempt, result(Decision.REVIEW, Decision.REVIEW)
-        )
+        assert complete_page(s, claim.page_id, claim.attempt, result(Decision.REVIEW))
         create_api_key(s, tenant_id, "key")
         add_template(s, tenant_id=tenant_id, name="t", text="fields: []")
+        picture = {"picture_id": "e" * 32, "sha256": "b" * 64, "width": 9, "height": 9}
+        add_picture(s, tenant_id=tenant_id, **picture)
+        version = {"name": "t", "text": "fields: []", "who": "Ada", "seen": None}
+        save_version(s, tenant_id=tenant_id, picture_id="e" * 32, **version)
         person = ensure_person(s, tenant_id, "Ada", Role.VERIFIER)
         assert sign_in(s, create_sign_in_link(s, person.id))
         batch_id = s.scalars(select(Batch.id)).one()
-        question, _ = hold_next(s, tenant_id=tenant_id, batch_id=batch_id, person=person, count=2)
+        (field_id,) = hold_next(
+            s, tenant_id=tenant_id, batch_id=batch_id, person_id=person.id, count=1
+        )
         decide_field(
             s,
             tenant_id=tenant_id,
-            field_id=question.field_id,
+            field_id=field_id,
             person=person,
             keyed=Keyed("17"),
             check=as_typed,

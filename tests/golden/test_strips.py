@@ -199,7 +199,7 @@ def test_a_changed_reading_names_its_rule(
 @pytest.mark.parametrize("tone", [0, 200, 255])
 def test_an_empty_image_reads_as_nothing(tone: int, readers: Readers) -> None:
     reading = read(np.full((60, 300), tone, np.uint8), readers)
-    assert (reading.value, reading.raw, reading.glyphs) == ("", "", ())
+    assert (reading.value, reading.raw, reading.characters) == ("", "", ())
 
 
 @pytest.mark.parametrize("seed", range(4))

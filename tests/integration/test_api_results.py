@@ -92,6 +92,9 @@ def test_the_batch_and_its_lists(api: Api, batch: dict[str, Any]) -> None:
     assert second["reason"] is None
     assert first["box"] == [20.0, 30.0, 40.0, 25.0]
     assert [item["value"] for item in first["alternatives"]] == ["0017", "0011"]
+    assert [item["text"] for item in first["characters"]] == ["0", "0", "1", "7"]
+    assert first["characters"][3]["box"] == [50.0, 30.0, 10.0, 25.0]
+    assert first["characters"][3]["alternatives"][0]["value"] == "1"
     assert api.get(f"/v1/pages/{read['id']}").json() == read
     (waiting,) = api.get(f"{path}/fields?state=review").json()["items"]
     assert waiting["id"] == first["id"]

@@ -18,6 +18,7 @@ from core.clock import utcnow
 from core.roles import Role
 from core.settings import Settings
 from db.models import FieldHold, Person, SignInLink, WebSession
+from pipeline.placing.template import bundled_template
 from tests.api_under_test import Api, api_under_test, png
 
 
@@ -111,20 +112,43 @@ def routes(batch: dict[str, Any], page: str, field: str) -> dict[tuple[str, str]
         ("POST", f"{path}/close"): Role.OPERATOR,
         ("GET", f"{path}/verify"): Role.VERIFIER,
         ("POST", f"{path}/next"): Role.VERIFIER,
-        ("POST", "/me/keys"): Role.VERIFIER,
         ("POST", f"/fields/{field}/decide"): Role.VERIFIER,
         ("POST", f"/fields/{field}/postpone"): Role.VERIFIER,
         ("POST", f"/fields/{field}/reopen"): Role.VERIFIER,
+        ("GET", f"/pages/{page}/template"): Role.OPERATOR,
         ("GET", f"{path}/export?format=csv"): Role.SUPERVISOR,
         ("GET", f"{path}/delete"): Role.SUPERVISOR,
         ("POST", f"{path}/retry"): Role.SUPERVISOR,
         ("POST", f"{path}/cancel"): Role.SUPERVISOR,
         ("POST", f"{path}/delete"): Role.SUPERVISOR,
-    }
+    } | dict.fromkeys(
+        [
+            ("GET", "/templates"),
+            ("GET", "/templates/new"),
+            ("POST", "/templates/new"),
+            ("POST", "/templates/import"),
+            ("POST", "/templates/check"),
+            ("GET", "/templates/grammar?text=digits"),
+            ("GET", "/templates/ours"),
+            ("GET", "/templates/ours/yaml"),
+            ("POST", "/templates/ours"),
+            ("POST", "/templates/ours/page"),
+            ("POST", "/templates/ours/try"),
+            ("POST", "/templates/ours/back"),
+            ("POST", "/templates/ours/remove"),
+        ],
+        Role.SUPERVISOR,
+    )
+
+
+# They name nothing that could belong to another tenant.
+OF_NOBODY = ("/templates", "/templates/new", "/templates/import", "/templates/check")
 
 
 def send(browser: httpx.Client, method: str, path: str, **more: Any) -> httpx.Response:
     body = {"json": {"version": 1, "value": "17"}} if path.startswith("/fields") else {}
+    if path.endswith("/back"):
+        body = {"data": {"version": "1"}}
     return browser.request(method, path, **(body if method == "POST" else {}), **more)
 
 
@@ -138,11 +162,13 @@ def test_each_route_asks_for_its_role_and_hides_from_others(
     covered = {adapter.match(path.split("?")[0], method=method)[0] for method, path in asked}
     open_to_all = {"ask", "use_link", "leave", "overview", "form", "send", "read_samples"}
     rest = {name for name in known - covered if name.split(".")[-1] not in open_to_all}
-    assert rest == {"web.static", "web.upload.send_more"}
+    assert rest == {"web.static", "web.upload.send_more", "web.template_list.picture"}
+    made = {"as": "ours", "text": bundled_template("demo-form").text}
+    assert api.sign_in("Ada").post("/templates/demo-form", data=made).status_code == 302
     stranger = api.sign_in("Eve", tenant="theirs")
     people = {role: api.sign_in(role, role) for role in Role}
     for (method, path), least in asked.items():
-        if not path.startswith("/me/"):
+        if path.partition("?")[0] not in (*OF_NOBODY, "/templates/grammar"):
             assert send(stranger, method, path).status_code in (404, 412, 422), path
         assert send(people[Role.ADMIN], method, path, headers={"Cookie": ""}).status_code in (
             302,

@@ -81,6 +81,8 @@ def test_an_empty_field_is_released_only_if_it_is_optional(world: World) -> None
     assert visits.confidence is not None
     assert visits.confidence >= 0.5
     assert {(field.state, field.reason) for field in (week, *rest)} == {("accepted", None)}
+    for field in rest:
+        assert "".join(one["text"] for one in field.characters or []) == field.value
     # `counterfoil read` decides alike.
     (reading,) = read_pages([data], template, world.services.readers)
     shown = page_of_reading("form.png", 1, reading, 0.5)["fields"]

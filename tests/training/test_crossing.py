@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.readers.ctc_align import align
 from pipeline.readers.normalise import normalise_strip
 from pipeline.readers.runtime import Model
-from training.adaptation.crossing import align, cross, find_gaps
+from training.adaptation.crossing import cross, find_gaps
 from training.strip.export import pool_logits, read_greedily
 from training.strip.pool import Pool, join_strips
 from training.strip.train import min_ctc_steps
@@ -64,7 +65,7 @@ def test_alignment_is_that_of_the_likeliest_path(labels: list[int], seed: int, s
         if label:
             runs.append((at, at + length - 1))
         at += length
-    assert align(logits, labels) == runs
+    assert align(logits, labels, blank=0) == runs
 
 
 # With little between them, digits lean over each other, and a gap may be that of a neighbour.

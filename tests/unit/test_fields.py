@@ -20,11 +20,11 @@ from pipeline.grammar.parse import parse_grammar
 from pipeline.readers.base import BOTH, GLYPH, MICR, STRIP, FieldStrip, Hypotheses
 from pipeline.readers.confidence import EvidenceWeights
 from pipeline.readers.loaded import Readers, load_readers
-from pipeline.types import Alternative, Box, GlyphReading, Strip
+from pipeline.types import Alternative, Box, Character, Strip
 
 WEIGHTS = EvidenceWeights(strip=0.8, glyph=0.4, other=-1.0)
 BOX = Box(3, 4, 300, 60)
-GLYPHS = (GlyphReading(Box(5, 5, 10, 20), "1", 0.9), GlyphReading(Box(20, 5, 10, 20), "2", 0.9))
+GLYPHS = (Character(Box(5, 5, 10, 20), "1", 0.9), Character(Box(20, 5, 10, 20), "2", 0.9))
 
 
 @pytest.fixture(scope="module")
@@ -41,19 +41,17 @@ def glyphs_of(value: str, probability: float) -> Hypotheses:
     return Hypotheses(value, (Alternative(value, probability),), 0.0, GLYPHS)
 
 
-def test_what_both_read_keeps_the_places_of_its_digits() -> None:
+def test_what_both_read_is_surer_than_either() -> None:
     by_ctc = Hypotheses("12", (Alternative("12", 0.95),), 0.0)
     reading = combine(field("digits(2)"), glyphs_of("12", 0.9), by_ctc, WEIGHTS)
     assert (reading.value, reading.raw, reading.rule, reading.reader) == ("12", "12", None, BOTH)
-    assert reading.glyphs == GLYPHS
     assert reading.confidence == reading.alternatives[0].probability > 0.9
 
 
-def test_what_only_one_reads_has_no_places_and_names_the_rule() -> None:
+def test_what_only_one_reads_names_the_rule() -> None:
     by_ctc = Hypotheses("172", (Alternative("17", 0.6), Alternative("12", 0.2)), 0.0)
     reading = combine(field("digits(2)"), glyphs_of("72", 0.4), by_ctc, WEIGHTS)
     assert (reading.value, reading.raw, reading.rule) == ("17", "172", "digits(2)")
-    assert reading.glyphs == ()
     assert reading.confidence < 0.9
 
 

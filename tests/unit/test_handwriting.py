@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from pipeline.handwriting import LineShape, are_handwritten, line_shape
-from pipeline.types import Box, GlyphReading
+from pipeline.types import Box, Character
 
 UNEVEN = LineShape(digits=4, height=40, unevenness=0.2)
 EVEN = LineShape(digits=4, height=40, unevenness=0.01)
 
 
-def _glyphs(*tops_and_heights: tuple[float, float]) -> list[GlyphReading]:
+def _glyphs(*tops_and_heights: tuple[float, float]) -> list[Character]:
     return [
-        GlyphReading(Box(30.0 * i, top, 20, height), "8", 1.0)
+        Character(Box(30.0 * i, top, 20, height), "8", 1.0)
         for i, (top, height) in enumerate(tops_and_heights)
     ]
 

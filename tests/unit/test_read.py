@@ -74,9 +74,10 @@ def test_the_nist_form_reads_by_its_template(readers: Readers) -> None:
     assert sum(right) >= 26
     for field in reading.fields:
         assert sum(alternative.probability for alternative in field.alternatives) <= 1 + 1e-6
-        for glyph in field.glyphs:
-            assert field.box.x - 1 <= glyph.box.x
-            assert glyph.box.x + glyph.box.w <= field.box.x + field.box.w + 1
+        assert "".join(one.text for one in field.characters) == field.value
+        for one in field.characters:
+            assert field.box.x - 1 <= one.box.x
+            assert one.box.x + one.box.w <= field.box.x + field.box.w + 1
 
 
 def test_an_empty_form_is_empty_and_its_part_off_the_page_is_not(readers: Readers) -> None:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.readers.ctc_align import align
 from pipeline.readers.runtime import Model
 from pipeline.types import Image
 from training.strip.export import pool_logits
@@ -35,7 +36,7 @@ def find_gaps(pool: Pool, model: Model) -> list[tuple[int | None, ...]]:
     found = []
     for index, logits in enumerate(pool_logits(model, pool)):
         labels = [CLASSES.index(character) + 1 for character in str(pool.texts[index])]
-        spans = align(logits, labels)
+        spans = align(logits, labels, blank=BLANK)
         seen = [
             _probability(logits[first : last + 1], label) >= _SEEN
             for (first, last), label in zip(spans, labels, strict=True)
@@ -119,36 +120,3 @@ def _stands_between(written: Image, start: int, end: int) -> bool:
 def _probability(logits: NDArray[np.float32], label: int) -> float:
     """Return the greatest probability of a label over the steps."""
     return float(np.exp(logits[:, label] - np.logaddexp.reduce(logits, axis=1)).max())
-
-
-def align(logits: NDArray[np.float32], labels: list[int]) -> list[tuple[int, int]]:
-    """Return the first and the last step of each label on the likeliest path that emits them.
-
-    `logits` is (steps, classes); CTC's blank is class BLANK. The steps must suffice for the labels.
-    """
-    states = np.full(2 * len(labels) + 1, BLANK)  # a blank, the first label, a blank, …
-    states[1::2] = labels
-    # A state may follow itself, the state before, and the one before that if that is another label.
-    skips = np.zeros(len(states), np.bool_)
-    skips[3::2] = states[3::2] != states[1:-2:2]
-    best = np.full(len(states), -np.inf)
-    best[:2] = logits[
-        0, states[:2]
-    ]  # logits suffice: their scale in a step is the same on all paths
-    came = np.zeros((len(logits), len(states)), np.intp)
-    for step in range(1, len(logits)):
-        ways = np.full((3, len(states)), -np.inf)
-        ways[0] = best
-        ways[1, 1:] = best[:-1]
-        ways[2, 2:] = np.where(skips[2:], best[:-2], -np.inf)
-        came[step] = ways.argmax(axis=0)
-        best = ways.max(axis=0) + logits[step, states]
-    at = len(states) - 1
-    if len(states) > 1 and best[-2] > best[-1]:
-        at -= 1
-    path = np.empty(len(logits), np.intp)
-    for step in range(len(logits) - 1, -1, -1):
-        path[step] = at
-        at -= came[step, at]
-    steps = [np.flatnonzero(path == 2 * number + 1) for number in range(len(labels))]
-    return [(int(own[0]), int(own[-1])) for own in steps]

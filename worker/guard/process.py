@@ -30,7 +30,7 @@ from worker.guard.protocol import (
     encode_request,
 )
 
-_PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[2]
 _START_SECONDS = 60.0  # Python's, on a busy machine
 
 
@@ -52,8 +52,8 @@ class GuardedProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # messages of decoders, and tracebacks when we kill it
-            cwd=_PROJECT,
-            env=_environment(),
+            cwd=PROJECT,
+            env=guarded_environment(),
             start_new_session=True,  # Ctrl-C is for the parent, which then ends it
         )
         self._started = False
@@ -156,7 +156,7 @@ def _too_slow(seconds: float) -> InputError:
     )
 
 
-def _environment() -> dict[str, str]:
+def guarded_environment() -> dict[str, str]:
     """Return what Python needs, and nothing that is secret."""
     kept = {
         name: os.environ[name]
