@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.checks import CheckState
 from core.policy import Decision, ReviewReason
 from db.models import BatchState, DocumentState, FieldState, PageState
 
@@ -198,7 +199,10 @@ class FieldObject(Answer):
     version: int = Field(
         description="Grows by each decision of a person. In quotes it is the field's ETag."
     )
-    forced: bool = Field(description="A person released a value that the grammar does not allow.")
+    forced: bool = Field(
+        description="A person released a value that the grammar does not allow, or that a check"
+        " across fields contradicts."
+    )
     note: str | None = Field(description="What the person noted who decided.")
 
 
@@ -207,6 +211,18 @@ class BatchField(FieldObject):
 
     page_id: str
     links: dict[str, str]
+
+
+class CheckObject(Answer):
+    """What became of a check across fields, which the template states."""
+
+    name: str = Field(description="The name of the rule.")
+    fields: list[str] = Field(description="Names of the fields that it is about.")
+    state: CheckState = Field(
+        description="`unknown`: it cannot be decided, because a value is missing."
+    )
+    message: str = Field(description="What contradicts what, or what is missing; for showing only.")
+    pages: list[str] = Field(description="Ids of other pages with the same values (`unique`).")
 
 
 class PageObject(Answer):
@@ -225,6 +241,7 @@ class PageObject(Answer):
         " pixels of the page as scanned; crops of fields are upright."
     )
     fields: list[FieldObject]
+    checks: list[CheckObject] = Field(description="Checks across the fields, as they are now.")
     error: ErrorObject | None
     passed_over: str | None = Field(
         description="State `passed_over`: why the page is not to be read."
@@ -248,6 +265,7 @@ class ExportedPage(Answer):
     state: PageState | Literal["copy", "passed_over"]
     turn: int | None
     fields: list[FieldObject]
+    checks: list[CheckObject] = []
     error: ErrorObject | None
     passed_over: str | None = None
 

@@ -12,6 +12,7 @@ from api.answers import (
     BatchField,
     BatchObject,
     CharacterObject,
+    CheckObject,
     DocumentCounts,
     DocumentObject,
     ErrorObject,
@@ -21,6 +22,7 @@ from api.answers import (
     PageObject,
     PassedOverObject,
 )
+from core.checks import Finding
 from core.policy import ReviewReason
 from db.models import LOST_PAGES, BatchState, DocumentState, FieldState, PageState
 from db.views import BatchProgress, DocumentView, FieldView, PageView
@@ -113,8 +115,19 @@ def page_object(page: PageView) -> PageObject:
         state=PageState(page.state),
         turn=page.turn,
         fields=[field_object(field) for field in page.fields],
+        checks=[_check_object(finding) for finding in page.findings],
         error=_error(page.error_code, page.error_message) if ended else None,
         passed_over=page.error_message if page.state == PageState.PASSED_OVER else None,
+    )
+
+
+def _check_object(finding: Finding) -> CheckObject:
+    return CheckObject(
+        name=finding.name,
+        fields=list(finding.fields),
+        state=finding.state,
+        message=finding.message,
+        pages=[twin.page_id for twin in finding.twins],
     )
 
 

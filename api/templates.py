@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from errno import ENOENT
 
 from flask import Blueprint, Response
 
@@ -53,6 +54,12 @@ class StoredHere:
                 code="ambiguous-template",
             )
         return {f"{name}.yaml": self.saved[name].encode("utf-8", "replace")}
+
+    def read_list(self, name: str, file: str) -> bytes:
+        """Return a file beside the files under a name; what was saved has its lists in its text."""
+        if name in self.saved:
+            raise FileNotFoundError(ENOENT, "No such file", file)
+        return self.files.read_list(name, file)
 
 
 def stored_templates() -> StoredHere:

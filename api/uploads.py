@@ -211,7 +211,11 @@ def _template_id(session: Session, templates: TemplateSet | None) -> str | None:
     if templates is None:
         return None
     kept = transitions.add_template(
-        session, tenant_id=caller().tenant_id, name=templates.name, text=templates.text
+        session,
+        tenant_id=caller().tenant_id,
+        name=templates.name,
+        text=templates.text,
+        checks={template.name: template.checks for template in templates.templates},
     )
     return kept.id
 

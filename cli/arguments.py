@@ -176,10 +176,14 @@ def _load(path: Path) -> TemplateSet:
     from pipeline.placing.template_set import MAX_TEMPLATES, parse_templates
     from pipeline.placing.yaml_nodes import MAX_CHARACTERS
 
-    most = MAX_TEMPLATES * MAX_CHARACTERS
+    most = 4 * MAX_TEMPLATES * MAX_CHARACTERS + 1  # no more, whatever it is
+
+    def read(file: Path) -> bytes:
+        with file.open("rb") as stream:
+            return stream.read(most)
+
     try:
-        with path.open("rb") as file:
-            return parse_templates(file.read(4 * most + 1))  # no more, whatever it is
+        return parse_templates(read(path), read_list=lambda name: read(path.parent / name))
     except OSError as exc:
         raise TemplateError(f"{path} cannot be read ({exc.strerror}).") from exc
     except TemplateError as exc:

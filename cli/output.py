@@ -3,7 +3,9 @@
 One object per page:
 `{"file", "page", "template", "fields": [{"name", "value", "raw", "confidence",
 "alternatives": [{"value", "probability"}], "box": [x, y, w, h], "decision", "reason"}],
-"error"}`
+"checks": [{"name", "fields", "state", "message"}], "error"}`
+
+`checks` are those across fields that the template states; `state` is "holds", "fails" or "unknown".
 
 A page that its template says to ignore has no error and no fields, but
 `"passed_over": {"name", "code", "reason"}`. `page` counts from 1 within the file. `box` is in
@@ -36,6 +38,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from core.checks import Finding, failing_fields, judge_page
 from core.policy import Decision, ReviewReason, review_reason
 from core.text import formula_safe, printable
 from pipeline.types import FieldReading, PageReading
@@ -76,11 +79,17 @@ def page_of_reading(
     file: str, number: int, reading: PageReading, release_threshold: float | None
 ) -> Json:
     """Return the object of a page that was read on this machine; the threshold decides fields."""
+    findings = judge_page(reading.checks, {field.name: field.value for field in reading.fields})
+    failing = failing_fields(findings)
     page: Json = {
         "file": file,
         "page": number,
         "template": reading.template,
-        "fields": [_field_of_reading(field, release_threshold) for field in reading.fields],
+        "fields": [
+            _field_of_reading(field, release_threshold, check_fails=field.name in failing)
+            for field in reading.fields
+        ],
+        "checks": [_check(finding) for finding in findings],
         "error": None if reading.error is None else str(reading.error),
     }
     return page | _ignored(reading.template, reading.passed_over)
@@ -88,7 +97,20 @@ def page_of_reading(
 
 def page_not_read(file: str, number: int | None, template: str | None, error: str) -> Json:
     """Return the object of a page, or of a whole file, that could not be read."""
-    return {"file": file, "page": number, "template": template, "fields": [], "error": error}
+    return _no_fields(file, number, template) | {"error": error}
+
+
+def _no_fields(file: str, number: int | None, template: str | None) -> Json:
+    return {"file": file, "page": number, "template": template, "fields": [], "checks": []}
+
+
+def _check(finding: Finding) -> Json:
+    return {
+        "name": finding.name,
+        "fields": list(finding.fields),
+        "state": str(finding.state),
+        "message": finding.message,
+    }
 
 
 def passed_over(file: str, template: str | None, name: str, code: str, reason: str) -> Json:
@@ -100,14 +122,7 @@ def passed_over(file: str, template: str | None, name: str, code: str, reason: s
 
 def copy_of(file: str, template: str | None, first: str) -> Json:
     """Return the object of a file with the same bytes as the file `first`."""
-    return {
-        "file": file,
-        "page": None,
-        "template": template,
-        "fields": [],
-        "error": None,
-        "copy_of": first,
-    }
+    return _no_fields(file, None, template) | {"error": None, "copy_of": first}
 
 
 def page_of_api(page: Json) -> Json:
@@ -132,6 +147,10 @@ def page_of_api(page: Json) -> Json:
                 )
             }
             for field in page["fields"]
+        ],
+        "checks": [
+            {name: check[name] for name in ("name", "fields", "state", "message")}
+            for check in page["checks"]
         ],
         "error": error["message"] if isinstance(error, dict) else error,
     } | _ignored(page["template"], page.get("passed_over"))
@@ -238,7 +257,9 @@ def percent(confidence: float) -> Text:
     return Text(f"{shown:.1f} %", style=style)
 
 
-def _field_of_reading(field: FieldReading, release_threshold: float | None) -> Json:
+def _field_of_reading(
+    field: FieldReading, release_threshold: float | None, *, check_fails: bool
+) -> Json:
     box = field.box
     reason = review_reason(
         field.value,
@@ -246,6 +267,7 @@ def _field_of_reading(field: FieldReading, release_threshold: float | None) -> J
         release_threshold,
         required=field.required,
         blocked=field.blocked,
+        check_fails=check_fails,
     )
     return {
         "name": field.name,

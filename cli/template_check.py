@@ -56,6 +56,7 @@ def _summary(template: Template) -> list[str]:
             f"  {f.name:<{width}}  {f.grammar.name}{'' if f.required else '  (may be empty)'}"
             for f in template.fields
         ),
+        *(f"  check: {check.name} ({', '.join(check.fields)})" for check in template.checks),
         *([] if is_checked(template) else [UNCHECKED]),
     ]
 

@@ -29,6 +29,8 @@ class ReviewReason(StrEnum):
     MAYBE_PRINT = "maybe-print"
     TORN = "torn"
     FOLLOWS_BOX = "follows-box"
+    # A check across fields, which the template states, contradicts the value or another one.
+    CHECK_FAILS = "check-fails"
 
 
 def review_reason(
@@ -38,6 +40,7 @@ def review_reason(
     *,
     required: bool,
     blocked: ReviewReason | None,
+    check_fails: bool = False,
 ) -> ReviewReason | None:
     """Return why a person must see a field, or None where its value may be released.
 
@@ -45,7 +48,7 @@ def review_reason(
     `confidence` is its calibrated probability, 0 to 1. Without a threshold nothing is released:
     whoever sets one states how sure is sure enough. A field that is not `required` may be
     released as empty under the same threshold. A field that the pipeline has `blocked` is released
-    under none, and its reason comes before all others.
+    under none, and its reason comes before all others. Nor is a field in a check that fails.
     """
     if blocked is not None:
         return blocked
@@ -53,6 +56,8 @@ def review_reason(
         return ReviewReason.NO_VALUE
     if required and not value:
         return ReviewReason.REQUIRED_EMPTY
+    if check_fails:
+        return ReviewReason.CHECK_FAILS
     if release_threshold is None:
         return ReviewReason.NO_THRESHOLD
     if not confidence >= release_threshold:  # NaN is never sure

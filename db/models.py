@@ -170,6 +170,9 @@ class TemplateText(Base):
     name: Mapped[str] = mapped_column(PlainText(200))
     sha256: Mapped[str] = mapped_column(String(64))
     text: Mapped[str] = mapped_column(PlainText())
+    # The checks across fields, in the form of `core.checks`, by the name of the template, for they
+    # are judged again by each decision of a person. None: there are none.
+    checks: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
@@ -220,6 +223,12 @@ class Batch(Base):
     release_threshold: Mapped[float | None]
     idempotency_key: Mapped[str | None] = mapped_column(PlainText(200))
     request_hash: Mapped[str | None] = mapped_column(String(64))
+    # What whoever uploaded it counted: a decimal as text, the field that it is the sum of, pages
+    # and files. None: nobody did.
+    control_total: Mapped[str | None] = mapped_column(String(32))
+    control_field: Mapped[str | None] = mapped_column(PlainText(200))
+    expected_pages: Mapped[int | None]
+    expected_documents: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     finished_at: Mapped[datetime | None]
 
@@ -286,10 +295,27 @@ class Page(Base):
     # The template of its document's set that fits it. None: not read yet, or none fits.
     template: Mapped[str | None] = mapped_column(PlainText(200))
     template_score: Mapped[float | None]
+    # The findings of its template's checks, in the form of `core.checks`. None: there are none.
+    checks: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(PlainText())
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     finished_at: Mapped[datetime | None]
+
+
+class PageKey(Base):
+    """Values that no two pages of a tenant should share, hashed: a check says so."""
+
+    __tablename__ = "page_key"
+    __table_args__ = (
+        UniqueConstraint("page_id", "check_name"),
+        Index("ix_page_key_tenant_key", "tenant_id", "key"),
+    )
+    id: Mapped[str] = _id()
+    tenant_id: Mapped[str] = _ref("tenant")
+    page_id: Mapped[str] = _ref("page")
+    check_name: Mapped[str] = mapped_column(PlainText(200))
+    key: Mapped[str] = mapped_column(String(40))
 
 
 class PassedOver(Base):

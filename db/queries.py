@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, and_, func, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
+from core.checks import Finding, finding_from_json
 from core.errors import NotFoundError
 from core.ids import is_id
 from db.models import (
@@ -27,6 +28,7 @@ from db.models import (
     TemplateText,
 )
 from db.progress import progress_of
+from db.twins import findings_of
 from db.views import (
     BatchProgress,
     BatchView,
@@ -283,10 +285,10 @@ def _pages(tenant_id: str) -> Select[Page, str, str]:
     )
 
 
-def _fields(tenant_id: str) -> Select[Field, Reading]:
+def _fields(tenant_id: str) -> Select[Field, Reading, list[Any]]:
     # The readings of the page's last attempt are the current ones.
     return (
-        select(Field, Reading)
+        select(Field, Reading, Page.checks)
         .join(Page, Field.page_id == Page.id)
         .join(
             Reading,
@@ -319,10 +321,13 @@ def _with_fields(s: Session, rows: Sequence[Row[Page, str, str]]) -> list[PageVi
         query = _fields(tenant_id).where(Field.page_id.in_(list(fields)))
         for row in s.execute(query.order_by(Field.page_id, Field.ordinal)):
             fields[row[0].page_id].append(_field_view(row))
-    return [_page_view(row, fields[row[0].id]) for row in rows]
+    findings = findings_of(s, [row[0] for row in rows])
+    return [_page_view(row, fields[row[0].id], findings.get(row[0].id, ())) for row in rows]
 
 
-def _page_view(row: Row[Page, str, str], fields: Sequence[FieldView] = ()) -> PageView:
+def _page_view(
+    row: Row[Page, str, str], fields: Sequence[FieldView] = (), findings: Sequence[Finding] = ()
+) -> PageView:
     page, filename, template = row
     return PageView(
         id=page.id,
@@ -341,11 +346,13 @@ def _page_view(row: Row[Page, str, str], fields: Sequence[FieldView] = ()) -> Pa
         error_code=page.error_code,
         error_message=page.error_message,
         fields=tuple(fields),
+        findings=tuple(findings),
     )
 
 
-def _field_view(row: Row[Field, Reading]) -> FieldView:
-    field, reading = row
+def _field_view(row: Row[Field, Reading, list[Any]]) -> FieldView:
+    field, reading, checks = row
+    findings = [finding_from_json(one) for one in checks or ()]
     return FieldView(
         id=field.id,
         page_id=field.page_id,
@@ -371,6 +378,7 @@ def _field_view(row: Row[Field, Reading]) -> FieldView:
         reader=reading.reader if reading else None,
         model_sha256=reading.model_sha256 if reading else None,
         box=(reading.x, reading.y, reading.w, reading.h) if reading else None,
+        contradicted_by=tuple(one for one in findings if one.fails and field.name in one.fields),
     )
 
 

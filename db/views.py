@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from core.checks import Finding
 from core.ids import object_key
 from core.policy import Decision
 from core.roles import Role
@@ -99,6 +100,7 @@ class FieldView:
     reader: str | None
     model_sha256: str | None
     box: tuple[float, float, float, float] | None  # x, y, w, h in pixels of the page as scanned
+    contradicted_by: tuple[Finding, ...] = ()  # the checks across fields that fail with it
 
     @property
     def decision(self) -> Decision:
@@ -139,6 +141,7 @@ class PageView:
     error_code: str | None
     error_message: str | None
     fields: tuple[FieldView, ...] = ()
+    findings: tuple[Finding, ...] = ()  # of the template's checks across fields
 
     @property
     def object_key(self) -> str | None:

@@ -221,7 +221,9 @@ def _conclude(page: _CutPage, fields: Sequence[FieldReading]) -> PageReading:
             )
             for field in fields
         ]
-    return replace(page.reading, fields=tuple(_turned_back(page.reading, fields)))
+    checks = () if template is None else template.checks
+    turned = tuple(_turned_back(page.reading, fields))
+    return replace(page.reading, fields=turned, checks=checks)
 
 
 def _turned_back(reading: PageReading, fields: Sequence[FieldReading]) -> Sequence[FieldReading]:

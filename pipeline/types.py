@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.checks import Check
 from core.errors import InputError
 from core.policy import ReviewReason
 
@@ -129,3 +130,4 @@ class PageReading:
     template_score: float | None = None  # 0 to 1: how well the template sits on the page
     turn: int = 0
     passed_over: str | None = None
+    checks: tuple[Check, ...] = ()  # of the template, across the fields

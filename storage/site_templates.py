@@ -12,12 +12,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from errno import ENOENT
 from pathlib import Path
 
 from core.errors import ConfigError, ConflictError
 from storage.fsync import fsync
 
 SUFFIXES = (".yaml", ".yml")
+
+_MOST_OF_A_LIST = 8 << 20  # bytes: more than the pipeline takes, and no more in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,17 @@ class SiteTemplates:
             return {file.name: file.read_bytes() for file in files}
         except OSError as exc:
             raise _unreadable(exc) from exc
+
+    def read_list(self, name: str, file: str) -> bytes:
+        """Return a file that lies beside the templates stored under a name.
+
+        `file` is the plain name of a file. Raises OSError.
+        """
+        if Path(file).name != file:
+            raise FileNotFoundError(ENOENT, "No such file", file)
+        folder = self.folder / name
+        with (folder if folder.is_dir() else self.folder).joinpath(file).open("rb") as stream:
+            return stream.read(_MOST_OF_A_LIST)
 
     def store(self, name: str, text: str, *, replace: bool = False) -> Path:
         """Store the text of templates under a name, durably; return its file.

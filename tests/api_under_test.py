@@ -5,8 +5,9 @@ Pages and fields come in through the same transitions that a worker uses.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -15,7 +16,7 @@ import numpy as np
 from flask import Flask
 
 from api.context import Services
-from core.policy import review_reason
+from core.policy import ReviewReason, review_reason
 from core.roles import Role
 from core.settings import Settings
 from db.transitions.documents import NewPage, claim_document, fail_document, open_document
@@ -83,6 +84,40 @@ class Api(HttpClient):
             )
             read = PageResult(320, 160, 0.9, results)
             assert complete_pages(s, [(page.page_id, page.attempt, read)])
+
+    def read_values(
+        self, batch: dict[str, Any], template: str, pages: Sequence[Mapping[str, str | None]]
+    ) -> list[str]:
+        """Do the work of a worker: each file is one page with these values, all of them sure.
+
+        Returns the ids of the pages. A value of None was not read.
+        """
+        ids = []
+        documents = self.items(f"/v1/batches/{batch['id']}/documents")
+        for document, values in zip(documents, pages, strict=True):
+            self.open_document(document["id"])
+            (page,) = (
+                page
+                for page in self.items(f"/v1/batches/{batch['id']}/pages")
+                if page["document_id"] == document["id"]
+            )
+            with self.db.transaction() as s:
+                (claim,) = claim_pages(s, [page["id"]], worker="test", **LEASE)
+                fields = tuple(
+                    replace(
+                        field_result(n, 0.99, claim.release_threshold),
+                        name=name,
+                        value=value,
+                        raw=value or "",
+                        alternatives=[{"value": value, "probability": 0.99}] if value else [],
+                        reason=ReviewReason.NO_VALUE if value is None else None,
+                    )
+                    for n, (name, value) in enumerate(values.items(), 1)
+                )
+                read = PageResult(320, 160, 0.9, fields, template=template)
+                assert complete_pages(s, [(claim.page_id, claim.attempt, read)])
+            ids.append(page["id"])
+        return ids
 
     def fail_page(self, page_id: str, message: str) -> None:
         with self.db.transaction() as s:

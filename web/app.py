@@ -20,6 +20,7 @@ from core.log import configure_logging
 from core.settings import Settings, load_settings
 from web import (
     batches,
+    findings,
     images,
     pages,
     signing_in,
@@ -54,6 +55,7 @@ def create_app(settings: Settings) -> Flask:
         pages,
         images,
         verify,
+        findings,
         template_list,
         template_edit,
     ):

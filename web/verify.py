@@ -141,7 +141,9 @@ def _card(field: FieldView) -> dict[str, Any]:
         "value": field.value,
         "confidence": words.percent(field.confidence) if field.value is not None else "",
         "alternatives": alternatives[:_ALTERNATIVES],
-        "reason": words.reason(field.reason),
+        "reason": " ".join(
+            [words.reason(field.reason), *map(words.contradiction, field.contradicted_by)]
+        ).strip(),
         "postponed": field.postponed_at is not None,
         "crop": url_for("web.images.field", field_id=field.id) if field.box else None,
         "page": url_for("web.pages.page", page_id=field.page_id, _anchor=field.name),

@@ -7,6 +7,9 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Final
 
+from markupsafe import Markup
+
+from core.checks import CheckState, Finding
 from core.clock import utcnow
 from core.policy import ReviewReason
 from db.models import BatchState, DocumentState, FieldState, PageState
@@ -73,12 +76,34 @@ REASON: Final = {
     ReviewReason.MAYBE_PRINT: "This may be print, not handwriting.",
     ReviewReason.TORN: "This seems a piece of larger writing.",
     ReviewReason.FOLLOWS_BOX: "The writing follows the lines of its box.",
+    ReviewReason.CHECK_FAILS: "It does not agree with another field.",
+}
+
+
+CHECK: Final = {
+    CheckState.HOLDS: "holds",
+    CheckState.FAILS: "fails",
+    CheckState.UNKNOWN: "cannot be decided",
 }
 
 
 def reason(code: str | None) -> str:
     """Return why a field waits, as a sentence; "" where it does not."""
     return "" if code is None else REASON[ReviewReason(code)]
+
+
+def shown(value: str | None) -> Markup:
+    """Return the value of a field as the pages show it."""
+    if value is None:
+        return Markup("<em>no value</em>")
+    if value == "":
+        return Markup("<em>empty</em>")
+    return Markup('<data value="{0}">{0}</data>').format(value)
+
+
+def contradiction(finding: Finding) -> str:
+    """Return what a check across fields says against a value, beginning with the rule's name."""
+    return f"{finding.name}: {finding.message}"
 
 
 def event(happened: EventView, names: Mapping[str, str]) -> str:
@@ -97,6 +122,8 @@ def event(happened: EventView, names: Mapping[str, str]) -> str:
             said = f"{who} left it for later"
         case "field.reopened":
             said = f"{who} took the decision {_quoted(before)} back"
+        case "field.contradicted":
+            said = f"waits again: with what {who} decided, the check “{about['check']}” fails"
         case _:
             said = happened.kind
     note = about.get("note")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from core.checks import Check
 from core.errors import ConflictError, NotFoundError
 from core.ids import new_id
 from db.models import (
@@ -23,6 +24,7 @@ from db.models import (
     TemplateText,
 )
 from db.session import database_now
+from db.transitions.checking import checks_as_json
 from db.transitions.events import record_events
 from db.transitions.outbox import hint_delete, hint_intake
 from db.transitions.settle import lock_batch, settle
@@ -87,8 +89,18 @@ def create_batch(
     return batch, False
 
 
-def add_template(s: Session, *, tenant_id: str, name: str, text: str) -> TemplateText:
-    """Store the text of a template and return its row; the same name and text are stored once."""
+def add_template(
+    s: Session,
+    *,
+    tenant_id: str,
+    name: str,
+    text: str,
+    checks: Mapping[str, tuple[Check, ...]] | None = None,
+) -> TemplateText:
+    """Store the text of a template and return its row; the same name and text are stored once.
+
+    `checks` are those that the text states, by the name of each template in it.
+    """
     sha256 = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
     insert_or_ignore(
         s,
@@ -99,13 +111,17 @@ def add_template(s: Session, *, tenant_id: str, name: str, text: str) -> Templat
         sha256=sha256,
         text=text,
     )
-    return s.scalars(
+    template = s.scalars(
         select(TemplateText).where(
             TemplateText.tenant_id == tenant_id,
             TemplateText.name == name,
             TemplateText.sha256 == sha256,
         )
     ).one()
+    if checks and template.checks is None:  # whoever stored the text before did not need them
+        template.checks = checks_as_json(checks)
+        s.flush()
+    return template
 
 
 def add_documents(

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from db.models import Batch, Event
+from db.models import Batch, Event, Field
 
 
 def record_events(
@@ -32,3 +32,15 @@ def record_events(
     ]
     if rows:
         s.execute(insert(Event), rows)
+
+
+def change_of(field: Field, who: str) -> dict[str, Any]:
+    """Return what an event says of every decision about a field, before the field changes."""
+    return {
+        "field_id": field.id,
+        "page_id": field.page_id,
+        "by": who,
+        "before": field.value,
+        "state_before": field.state,
+        "version": field.version + 1,
+    }

@@ -3,7 +3,7 @@
 What a field may hold is checked by a function that the caller passes, because grammars belong to
 the pipeline. It gets the rules of the field and the text that the person typed, and returns the
 value. It raises InputError for a text that stands for no legal value; such a text is released as it
-was typed if the person forces it and notes why.
+was typed if the person forces it and notes why. Each decision judges the checks across fields anew.
 
 Two people do not overwrite each other. Each decision gives the field its next version, and a
 decision of a person is replaced only by somebody who names its version. To decide again what is
@@ -13,8 +13,8 @@ decided already changes nothing, so that a request may be repeated.
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -22,10 +22,12 @@ from sqlalchemy.orm import Session
 from core.errors import ChangedError, ConflictError, InputError, NotFoundError
 from core.ids import is_id
 from core.limits import MAX_NOTE, MAX_VALUE
+from core.policy import ReviewReason
 from core.text import checked_line
 from db.models import Batch, BatchState, Document, Field, FieldState, Page, TemplateText
 from db.session import database_now
-from db.transitions.events import record_events
+from db.transitions.checking import check_decision, contradictions
+from db.transitions.events import change_of, record_events
 from db.transitions.settle import lock_batch, settle
 from db.views import FieldRules
 
@@ -43,9 +45,10 @@ class _Decision:
     forced: bool
     note: str | None
 
-    def is_that_of(self, field: Field) -> bool:
-        there = (field.state, field.value, field.forced, field.note)
-        return there == (self.state, self.value, self.forced, self.note)
+    def is_that_of(self, field: Field, *, force: bool) -> bool:
+        there = (field.state, field.value, field.note)
+        alike = field.forced == self.forced or (force and field.forced)
+        return alike and there == (self.state, self.value, self.note)
 
 
 def verify_field(
@@ -63,7 +66,8 @@ def verify_field(
     """Release a value in the name of a person. A later one replaces it; the events keep both.
 
     `seen` has the versions of the field that the person may have seen; None: not stated. Raises
-    InputError for a value that `check` refuses, unless `force` and a `note` come with it;
+    InputError for a value that `check` refuses, and, of a field that waits because a check across
+    fields fails, for one with which it still fails, unless `force` and a `note` come with it;
     ChangedError if the field has another version, or if a person has decided and `seen` is None;
     NotFoundError; and ConflictError if the batch was cancelled.
     """
@@ -73,15 +77,19 @@ def verify_field(
         checked, forced = check(_rules(s, field), value), False
     except InputError as exc:
         if not force or note is None:
-            missing = "say why in a note" if force else "force it and say why in a note"
-            raise InputError(
-                exc.message,
-                hint=f"{exc.hint} To record it all the same, {missing}.",
-                code="note-required" if force else exc.code,
-            ) from exc
+            raise _refusal(exc, force=force) from exc
         checked, forced = checked_line(value, "The value", longest=MAX_VALUE), True
     decision = _Decision(FieldState.VERIFIED, checked, forced, note)
-    return _record(s, batch, field, decision, who, seen)
+    return _record(s, batch, field, decision, who, seen, force=force)
+
+
+def _refusal(fault: InputError, *, force: bool) -> InputError:
+    missing = "say why in a note" if force else "force it and say why in a note"
+    return InputError(
+        fault.message,
+        hint=f"{fault.hint} To record it all the same, {missing}.".strip(),
+        code="note-required" if force else fault.code,
+    )
 
 
 def mark_unreadable(
@@ -140,16 +148,28 @@ def _record(
     decision: _Decision,
     who: str,
     seen: Container[int] | None,
+    *,
+    force: bool = False,
 ) -> Field:
     current = field.version in seen if seen is not None else field.state not in _BY_A_PERSON
     if not current:
-        if decision.is_that_of(field):
+        if decision.is_that_of(field, force=force):
             return field
         raise ChangedError(
             _present(field) + " Nothing was changed.",
             hint=f"Look at it; to replace it, name its version, {field.version}.",
             code="field-changed" if seen is not None else "version-required",
         )
+    if decision.value is not None and field.reason == ReviewReason.CHECK_FAILS:
+        against = contradictions(s, field, decision.value)
+        noted = force and decision.note is not None
+        for finding, decided in against:
+            # Where another field still waits, its value is only proposed, and may be the wrong one.
+            if decided and not noted:
+                said = f"The check '{finding.name}' fails with this value: {finding.message}"
+                raise _refusal(InputError(said, code=ReviewReason.CHECK_FAILS), force=force)
+        if against and noted:
+            decision = replace(decision, forced=True)
     now = database_now(s)
     payload = change_of(field, who) | {
         "value": decision.value,
@@ -161,20 +181,9 @@ def _record(
     field.released_at, field.version = now, field.version + 1
     s.flush()
     record_events(s, batch, now, [(f"field.{decision.state}", payload)])
+    check_decision(s, batch, field, who, now)
     settle(s, batch, now)
     return field
-
-
-def change_of(field: Field, who: str) -> dict[str, Any]:
-    """Return what an event says of every decision about a field, before the field changes."""
-    return {
-        "field_id": field.id,
-        "page_id": field.page_id,
-        "by": who,
-        "before": field.value,
-        "state_before": field.state,
-        "version": field.version + 1,
-    }
 
 
 def _present(field: Field) -> str:

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from core.ids import object_key
 from db.models import Batch, BatchState, Document, Page, PageState, TemplateText
 from db.session import database_now
+from db.transitions.checking import check_results
 from db.transitions.events import record_events
 from db.transitions.results import PageResult, insert_fields
 from db.transitions.settle import lock_batches, settle
@@ -112,7 +113,7 @@ def complete_pages(s: Session, results: Sequence[tuple[str, int, PageResult]]) -
         page.turn = result.turn
         page.template, page.template_score = result.template, result.template_score
     s.flush()
-    insert_fields(s, read, held.now)
+    insert_fields(s, check_results(s, read), held.now)
     _close(s, held, "page.read")
     return {page.id for page, _ in read}
 

@@ -16,8 +16,9 @@ from sqlalchemy.orm import Session
 from core.errors import ChangedError
 from db.models import Field, FieldHold, FieldState, Page, Reading
 from db.session import database_now
-from db.transitions.events import record_events
-from db.transitions.fields import change_of, locked_field
+from db.transitions.checking import check_decision
+from db.transitions.events import change_of, record_events
+from db.transitions.fields import locked_field
 from db.transitions.keying import withdraw_keying
 from db.transitions.settle import lock_batch, settle
 
@@ -131,5 +132,6 @@ def reopen_field(
     withdraw_keying(s, field, now)
     s.flush()
     record_events(s, batch, now, [("field.reopened", payload)])
+    check_decision(s, batch, field, who, now)
     settle(s, batch, now)
     return field.version

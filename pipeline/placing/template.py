@@ -17,10 +17,12 @@ from typing import Final
 
 import yaml
 
+from core.checks import Check
 from core.errors import TemplateError
 from pipeline.geometry import from_fractions
 from pipeline.grammar.base import Grammar
 from pipeline.grammar.parse import parse_grammar
+from pipeline.placing.checks import parse_checks
 from pipeline.placing.yaml_nodes import (
     compose,
     error_at,
@@ -44,6 +46,18 @@ NAME_RULE: Final = (
 )
 
 _ROUNDING: Final = 1e-6  # by which fractions that add up to 1 may exceed it
+_KEYS: Final = (
+    "name",
+    "title",
+    "page",
+    "anchors",
+    "frames",
+    "micr",
+    "fields",
+    "checks",
+    "ignore",
+    "numbers",
+)
 
 
 class Anchors(StrEnum):
@@ -107,6 +121,7 @@ class Template:
     text: str = ""
     ignored: bool = False
     numbers: tuple[int, int | None] | None = None
+    checks: tuple[Check, ...] = ()  # across its fields
 
     @property
     def has_marks(self) -> bool:
@@ -180,8 +195,7 @@ def template_of_node(
 
     `page` is the size of its page where it states none; `of` comes before its name.
     """
-    keys = ("name", "title", "page", "anchors", "frames", "micr", "fields", "ignore", "numbers")
-    top = mapping(node, "the template", keys)
+    top = mapping(node, "the template", _KEYS)
     name = of + name_of(value_of(top, "name", "the template", node), "the template's name")
     title = text_of(top["title"], "the title") if "title" in top else name
     ignored = "ignore" in top and truth_of(top["ignore"], "ignore")
@@ -191,9 +205,12 @@ def template_of_node(
     named = _frames(top["frames"]) if "frames" in top else {}
     anchors = _anchors(top, named)
     micr = _box(top["micr"], "micr", "page") if "micr" in top else None
-    if ignored and "fields" in top:
-        raise error_at(top["fields"], "a page that is passed over ('ignore: true') has no fields.")
+    for key in ("fields", "checks"):
+        if ignored and key in top:
+            raise error_at(top[key], f"a page that is passed over ('ignore: true') has no {key}.")
     fields = () if ignored else _fields(value_of(top, "fields", "the template", node), named, micr)
+    grammars = {field.name: field.grammar for field in fields}
+    checks = parse_checks(top["checks"], grammars) if "checks" in top else ()
     frames: tuple[Box, ...] = ()
     if anchors is Anchors.FRAMES:
         # Without frames of their own, the field boxes are what is printed.
@@ -203,7 +220,19 @@ def template_of_node(
     if anchors in (Anchors.FRAMES, Anchors.LOOSE) and not frames and not marks:
         raise error_at(top["anchors"], f"'anchors: {anchors}' needs 'frames' to look for.")
     return Template(
-        name, title, width, height, anchors, frames, fields, marks, micr, text, ignored, numbers
+        name,
+        title,
+        width,
+        height,
+        anchors,
+        frames,
+        fields,
+        marks,
+        micr,
+        text,
+        ignored,
+        numbers,
+        checks,
     )
 
 

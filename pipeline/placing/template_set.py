@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 import yaml
 
 from core.errors import TemplateError
+from pipeline.placing.check_lists import ReadList, with_lists
 from pipeline.placing.template import (
     Template,
     bundled_names,
@@ -41,11 +43,16 @@ class TemplateSet:
 
 
 class StoredTemplates(Protocol):
-    """The templates of a site: `names` lists them, and `texts` are the files under a name."""
+    """The templates of a site: `names` lists them, and `texts` are the files under a name.
+
+    `read_list` returns a file that lies beside the files under a name.
+    """
 
     def names(self) -> list[str]: ...
 
     def texts(self, name: str) -> Mapping[str, bytes]: ...
+
+    def read_list(self, name: str, file: str) -> bytes: ...
 
 
 def named_templates(name: str, stored: StoredTemplates) -> TemplateSet:
@@ -72,20 +79,23 @@ def named_templates(name: str, stored: StoredTemplates) -> TemplateSet:
     sets = []
     for file, text in texts.items():
         try:
-            sets.append(parse_templates(text))
+            sets.append(parse_templates(text, read_list=partial(stored.read_list, name)))
         except TemplateError as exc:
             message = f"stored template '{name}', {file}: {exc.message}"
             raise TemplateError(message, hint=exc.hint, code=exc.code) from exc
     return combine(sets)
 
 
-def parse_templates(source: str | bytes) -> TemplateSet:
+def parse_templates(source: str | bytes, *, read_list: ReadList | None = None) -> TemplateSet:
     """Return the templates that a YAML file states.
 
+    `read_list` reads the CSV files that its checks name, whose values become part of the text.
     Raises TemplateError as `template.parse_template` does, and for a set in which nothing could
     tell one template's pages from another's.
     """
     text = decode_text(source)
+    if read_list is not None:
+        text = with_lists(text, read_list, documents=MAX_TEMPLATES)
     templates: list[Template] = []
     for node in compose_all(text, documents=MAX_TEMPLATES):
         if any(isinstance(key, yaml.ScalarNode) and key.value == "pages" for key, _ in node.value):

@@ -20,7 +20,7 @@ from core.errors import ConfigError, TransientError
 from core.policy import Decision
 from core.roles import Role
 from db.migrate import MIGRATIONS, alembic_config, migrating, upgrade
-from db.models import Base, Batch, Page, Tenant
+from db.models import Base, Batch, Page, PageKey, Tenant
 from db.session import Database, make_engine
 from db.transitions.batches import NewDocument, add_documents, add_template
 from db.transitions.documents import NewPassedOver
@@ -165,6 +165,8 @@ def fill(db: Database) -> None:
         add_picture(s, tenant_id=tenant_id, **picture)
         version = {"name": "t", "text": "fields: []", "who": "Ada", "seen": None}
         save_version(s, tenant_id=tenant_id, picture_id="e" * 32, **version)
+        key = "a" * 40
+        s.add(PageKey(tenant_id=tenant_id, page_id=claim.page_id, check_name="once", key=key))
         person = ensure_person(s, tenant_id, "Ada", Role.VERIFIER)
         assert sign_in(s, create_sign_in_link(s, person.id))
         batch_id = s.scalars(select(Batch.id)).one()

@@ -116,6 +116,7 @@ def routes(batch: dict[str, Any], page: str, field: str) -> dict[tuple[str, str]
         ("POST", f"/fields/{field}/postpone"): Role.VERIFIER,
         ("POST", f"/fields/{field}/reopen"): Role.VERIFIER,
         ("GET", f"/pages/{page}/template"): Role.OPERATOR,
+        ("POST", f"/pages/{page}/keep"): Role.VERIFIER,
         ("GET", f"{path}/export?format=csv"): Role.SUPERVISOR,
         ("GET", f"{path}/delete"): Role.SUPERVISOR,
         ("POST", f"{path}/retry"): Role.SUPERVISOR,

@@ -20,6 +20,7 @@ from cli.output import (
     percent,
     write_csv,
 )
+from core.checks import InList
 from core.errors import InputError
 from core.policy import ReviewReason
 from pipeline.types import Alternative, Box, FieldReading, PageReading
@@ -28,12 +29,26 @@ NUMBER = {"type": "number"}
 PAGE_SCHEMA = {
     "type": "object",
     "additionalProperties": False,
-    "required": ["file", "page", "template", "fields", "error"],
+    "required": ["file", "page", "template", "fields", "checks", "error"],
     "properties": {
         "file": {"type": "string"},
         "page": {"type": "integer", "minimum": 1},
         "template": {"type": ["string", "null"]},
         "error": {"type": ["string", "null"]},
+        "checks": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["name", "fields", "state", "message"],
+                "properties": {
+                    "name": {"type": "string"},
+                    "fields": {"type": "array", "items": {"type": "string"}},
+                    "state": {"enum": ["holds", "fails", "unknown"]},
+                    "message": {"type": "string"},
+                },
+            },
+        },
         "fields": {
             "type": "array",
             "items": {
@@ -99,8 +114,27 @@ def test_the_object_of_a_reading_is_the_contract() -> None:
         '{"file": "a.png", "page": 2, "template": "demo-cheque", "fields": [{"name": "amount", '
         '"value": "253", "raw": "253", "confidence": 0.997, "alternatives": [{"value": "253", '
         '"probability": 0.997}, {"value": "258", "probability": 0.002}], "box": [10.13, 20.0, '
-        '300.0, 40.5], "decision": "accepted", "reason": null}], "error": null}'
+        '300.0, 40.5], "decision": "accepted", "reason": null}], "checks": [], "error": null}'
     )
+
+
+def test_a_field_in_a_check_that_fails_is_reviewed_and_the_check_is_shown() -> None:
+    listed = InList("known", ("amount",), frozenset({"254"}), "amounts.csv")
+    for known, decision, reason in (("254", "review", "check-fails"), ("253", "accepted", None)):
+        check = replace(listed, values=frozenset({known}))
+        page = page_of_reading("a.png", 1, replace(reading(), checks=(check,)), 0.99)
+        Draft202012Validator(PAGE_SCHEMA).validate(page)
+        (field,) = page["fields"]
+        assert (field["decision"], field["reason"]) == (decision, reason)
+    failing = page_of_reading("a.png", 1, replace(reading(), checks=(listed,)), 0.99)["checks"]
+    assert failing == [
+        {
+            "name": "known",
+            "fields": ["amount"],
+            "state": "fails",
+            "message": "253 is not in amounts.csv.",
+        }
+    ]
 
 
 def test_without_a_threshold_nothing_is_accepted() -> None:
@@ -136,6 +170,7 @@ def api_page(**changes: Any) -> dict[str, Any]:
         "page": 1,
         "template": "demo-cheque",
         "fields": [{"id": "f", "state": "review", "rule": None} | field],
+        "checks": [],
         "error": None,
     }
     return page | changes
