@@ -12,7 +12,9 @@ from cli.database import server_database
 from core.roles import Role
 from core.settings import load_settings
 from db.session import Database
-from db.transitions.people import LINK_LASTS, create_sign_in_link, ensure_person
+from db.transitions.audit import record_audit
+from db.transitions.people import ensure_person
+from db.transitions.sessions import LINK_LASTS, create_sign_in_link
 from db.transitions.tenants import ensure_tenant
 from db.views import PersonView
 
@@ -52,6 +54,15 @@ def link_for(
     with database.transaction() as session:
         person = ensure_person(session, ensure_tenant(session, tenant).id, name, role)
         token = create_sign_in_link(session, person.id)
+        record_audit(
+            session,
+            tenant_id=person.tenant_id,
+            who=user_name(),
+            person_id=None,
+            action="command.sign-in",
+            address="",
+            about={"person_id": person.id, "name": person.name, "role": person.role},
+        )
     return person, f"{base.rstrip('/')}/sign-in/{token}"
 
 

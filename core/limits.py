@@ -12,3 +12,5 @@ MAX_UNPACKED_BYTES: Final = 4 << 30  # of a ZIP
 MAX_NAME: Final = 200
 MAX_NOTE: Final = 500
 MAX_VALUE: Final = 200  # of a field: the longest legal value has 64 digits
+MIN_PASSWORD: Final = 12
+MAX_PASSWORD: Final = 200

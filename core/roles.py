@@ -12,3 +12,11 @@ class Role(StrEnum):
     VERIFIER = "verifier"  # decide fields
     SUPERVISOR = "supervisor"  # export, retry, cancel, delete
     ADMIN = "admin"  # people
+
+
+class SignInMethod(StrEnum):
+    """How a person proved who she is."""
+
+    LINK = "link"  # one that works once
+    PASSWORD = "password"  # noqa: S105 (no secret)
+    PROVIDER = "provider"  # an identity provider, by OpenID Connect

@@ -25,6 +25,7 @@ from pydantic import (
 
 from core.errors import ConfigError
 from core.limits import MAX_PAGE_PIXELS, MAX_PAGES, MAX_UNPACKED_BYTES
+from core.roles import Role
 
 PREFIX = "COUNTERFOIL_"
 
@@ -103,6 +104,36 @@ class Settings(BaseModel):
     )
     dispatch_seconds: float = Field(0.2, gt=0, description="Time between two looks at the outbox.")
 
+    proxies: int = Field(
+        0,
+        ge=0,
+        le=8,
+        description="Reverse proxies in front of the API, whose `X-Forwarded-For` and"
+        " `X-Forwarded-Proto` are believed.",
+    )
+    oidc_issuer: str | None = Field(
+        None, description="Address of an OpenID Connect provider that signs people in."
+    )
+    oidc_client_id: str | None = Field(None, description="What the provider calls Counterfoil.")
+    oidc_client_secret: SecretStr | None = Field(
+        None, description="Secret of `oidc_client_id`. Unset: a public client, by PKCE alone."
+    )
+    oidc_name: str = Field(
+        "your organisation", description="What the sign-in button calls the provider."
+    )
+    oidc_scopes: str = Field(
+        "openid profile email", description="Scopes to ask for; `oidc_claim` may need one more."
+    )
+    oidc_claim: str = Field(
+        "groups", description="Claim of the ID token that says who may come in, such as `email`."
+    )
+    oidc_roles: dict[str, Role] = Field(
+        default_factory=dict,
+        description='Value of that claim and role, as JSON: {"clerks": "verifier"}. `*`: everybody.'
+        " The highest role counts; whoever has none stays outside.",
+    )
+    oidc_tenant: str = Field("default", description="Organisation of those who come in so.")
+
     export_targets: dict[str, SecretStr] = Field(
         default_factory=dict,
         description='Databases into which exports may write, as JSON: {"name": "SQLAlchemy URL"}.',
@@ -110,7 +141,7 @@ class Settings(BaseModel):
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
     log_json: bool = Field(False, description="Log JSON objects, one per line.")
 
-    @field_validator("export_targets", mode="before")
+    @field_validator("export_targets", "oidc_roles", mode="before")
     @classmethod
     def _from_json(cls, value: Any) -> Any:
         return json.loads(value) if isinstance(value, str) else value
@@ -121,6 +152,11 @@ class Settings(BaseModel):
             raise ValueError("heartbeat_seconds must be at most half of lease_seconds")
         if self.s3_endpoint and not self.s3_bucket:
             raise ValueError("s3_endpoint is set but s3_bucket is not")
+        local = ("http://127.0.0.1:", "http://localhost:")
+        if self.oidc_issuer and not self.oidc_issuer.startswith(("https://", *local)):
+            raise ValueError("oidc_issuer must begin with https://")
+        if self.oidc_issuer and not (self.oidc_client_id and self.oidc_roles):
+            raise ValueError("oidc_issuer needs oidc_client_id and oidc_roles")
         if (self.s3_access_key is None) != (self.s3_secret_key is None):
             raise ValueError("s3_access_key and s3_secret_key must be set together")
         return self

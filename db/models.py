@@ -128,11 +128,15 @@ class Person(Base):
     """Somebody who works in the browser. The name is unique among all tenants: people sign in."""
 
     __tablename__ = "person"
+    __table_args__ = (Index("ix_person_subject", "subject", unique=True),)
     id: Mapped[str] = _id()
     tenant_id: Mapped[str] = _ref("tenant")
     name: Mapped[str] = mapped_column(PlainText(200), unique=True)
     role: Mapped[str] = mapped_column(String(32))
+    password_hash: Mapped[str | None] = mapped_column(String(200))  # None: signs in otherwise
+    subject: Mapped[str | None] = mapped_column(String(600))  # at an identity provider
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    signed_in_at: Mapped[datetime | None]  # the last time
     disabled_at: Mapped[datetime | None]
 
 
@@ -155,6 +159,7 @@ class WebSession(Base):
     id: Mapped[str] = _id()
     person_id: Mapped[str] = _ref("person")
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    method: Mapped[str] = mapped_column(String(16), server_default="link")  # a SignInMethod
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     expires_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]

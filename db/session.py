@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -123,6 +123,9 @@ class Database:
     """The connections of one process. Make it after the fork; threads may share it."""
 
     def __init__(self, url: str) -> None:
+        # Called at the end of each transaction, before it commits; what it returns is called after
+        # the commit. The audit log of a server hangs here.
+        self.before_commit: Callable[[Session], Callable[[], None] | None] | None = None
         self.engine = make_engine(url)
         options: dict[str, Any] = {_READING: True}
         if self.engine.dialect.name == "postgresql":
@@ -137,12 +140,17 @@ class Database:
         Raises TransientError if the database is away, busy or full, and ConfigError if tables or
         columns are missing.
         """
+        committed: Callable[[], None] | None = None
         with (
             _translated(),
             Session(self.engine, expire_on_commit=False) as session,
             session.begin(),
         ):
             yield session
+            if self.before_commit is not None:
+                committed = self.before_commit(session)
+        if committed is not None:
+            committed()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

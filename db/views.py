@@ -9,7 +9,7 @@ from typing import Any
 from core.checks import Finding
 from core.ids import object_key
 from core.policy import Decision
-from core.roles import Role
+from core.roles import Role, SignInMethod
 from db.models import FieldState
 
 
@@ -194,6 +194,41 @@ class PersonView:
         """Say whether the person may do what `role` may do."""
         order = list(Role)
         return order.index(self.role) >= order.index(role)
+
+
+@dataclass(frozen=True, slots=True)
+class PersonDetails:
+    """A person as admins see her."""
+
+    id: str
+    name: str
+    role: Role
+    has_password: bool
+    of_provider: bool  # an identity provider signs her in, and says her role
+    signed_in_at: datetime | None
+    disabled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """The browser session of a request."""
+
+    id: str
+    method: SignInMethod
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AuditView:
+    """An entry of the audit log."""
+
+    id: int
+    at: datetime
+    who: str
+    person_id: str | None  # None: an API key, or a command on the server
+    action: str
+    about: dict[str, Any]
+    address: str  # "": on the server itself
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,9 @@ from db.transitions.pages import (
     fail_page,
     release_page,
 )
-from db.transitions.people import create_sign_in_link, ensure_person
+from db.transitions.people import ensure_person
 from db.transitions.results import FieldResult, PageResult
+from db.transitions.sessions import create_sign_in_link
 from db.transitions.tenants import create_api_key, ensure_tenant
 from tests.http_client import FlaskTransport, HttpClient
 from web.app import create_app

@@ -12,17 +12,23 @@ from http import HTTPStatus
 
 from flask import Blueprint, Flask, Response, redirect, render_template, request, url_for
 from werkzeug.exceptions import NotFound
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Response as BaseResponse
 
+from api import audit
 from api.app import create_app as create_api
 from api.problems import ProblemError, answer_with_problem
 from core.log import configure_logging
 from core.settings import Settings, load_settings
 from web import (
+    account,
+    audit_log,
     batches,
     findings,
     images,
     pages,
+    people,
+    provider,
     signing_in,
     template_edit,
     template_list,
@@ -50,6 +56,10 @@ def create_app(settings: Settings) -> Flask:
     web.context_processor(lambda: {"me": signing_in.person_or_none(), "words": words})
     for module in (
         signing_in,
+        provider,
+        account,
+        people,
+        audit_log,
         batches,
         upload,
         pages,
@@ -61,6 +71,11 @@ def create_app(settings: Settings) -> Flask:
     ):
         web.register_blueprint(module.blueprint)
     app.register_blueprint(web)
+    audit.install(app, app.extensions["counterfoil"])
+    if settings.proxies:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=settings.proxies, x_proto=settings.proxies
+        )
     app.register_error_handler(NotFound, _explain)  # an address that is no page
     return app
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
+from api import audit
 from api.context import services
 from api.exports import routes as exports
 from core.roles import Role
@@ -127,6 +128,8 @@ def delete(batch_id: str) -> BaseResponse | str:
         with services().db.reading() as session:
             progress = queries.batch_progress(session, tenant_id, batch_id)
         return render_template("delete.html", batch=progress)
+    with services().db.reading() as session:
+        audit.note(name=queries.batch_progress(session, tenant_id, batch_id).name)
     with services().db.transaction() as session:
         transitions.delete_batch(session, tenant_id=tenant_id, batch_id=batch_id)
     return redirect(url_for("web.batches.overview"))

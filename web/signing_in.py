@@ -16,16 +16,28 @@ from urllib.parse import urlsplit
 from flask import Blueprint, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from api import audit
 from api.context import Caller, services
 from api.problems import ProblemError
-from core.roles import Role
-from db.transitions import people
-from db.views import PersonView
+from core.errors import NotFoundError
+from core.roles import Role, SignInMethod
+from db.transitions import sessions
+from db.views import PersonView, SessionView
+from web.guessing import Guess, guess
 
 blueprint = Blueprint("signing_in", __name__)
 
 COOKIE: Final = "counterfoil"
-_OPEN: Final = frozenset({"web.signing_in.ask", "web.signing_in.use_link", "web.static"})
+_OPEN: Final = frozenset(
+    {
+        "web.signing_in.ask",
+        "web.signing_in.give_password",
+        "web.signing_in.use_link",
+        "web.provider.begin",
+        "web.provider.arrive",
+        "web.static",
+    }
+)
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _View = TypeVar("_View", bound=Callable[..., Any])
@@ -38,6 +50,11 @@ def person() -> PersonView:
 
 def person_or_none() -> PersonView | None:
     return cast("PersonView | None", g.get("person"))
+
+
+def session_of_request() -> SessionView:
+    """Return the session of the browser that sent the request."""
+    return cast(SessionView, g.session)
 
 
 def needs(role: Role) -> Callable[[_View], _View]:
@@ -85,10 +102,10 @@ def require_person() -> None:
     token = request.cookies.get(COOKIE, "")
     if token and token.isascii() and len(token) <= 100:
         with services().db.reading() as session:
-            found = people.signed_in(session, token)
+            found = sessions.signed_in(session, token)
         if found is not None:
-            g.person = found
-            g.caller = Caller(found.tenant_id, found.name)
+            g.person, g.session = found
+            g.caller = Caller(g.person.tenant_id, g.person.name)
             return
     if request.endpoint not in _OPEN:
         raise ProblemError(
@@ -96,24 +113,15 @@ def require_person() -> None:
         )
 
 
-@blueprint.get("/sign-in")
-def ask() -> str:
-    """Say how to sign in."""
-    return render_template("sign_in.html", refused=False)
-
-
-@blueprint.get("/sign-in/<token>")
-def use_link(token: str) -> Response | tuple[str, int]:
-    """Sign in by a link that works once."""
+def let_in(token: str) -> Response:
+    """Give the browser a new session, end the one that it had, and go to the batches."""
     with services().db.transaction() as session:
-        found = people.sign_in(session, token)
-    if found is None:
-        return render_template("sign_in.html", refused=True), HTTPStatus.FORBIDDEN
+        sessions.sign_out(session, request.cookies.get(COOKIE, ""))
     response = redirect(url_for("web.batches.overview"))
     response.set_cookie(
         COOKIE,
-        found[1],
-        max_age=int(people.SESSION_LASTS.total_seconds()),
+        token,
+        max_age=int(sessions.SESSION_LASTS.total_seconds()),
         secure=request.is_secure,
         httponly=True,
         samesite="Lax",
@@ -121,11 +129,74 @@ def use_link(token: str) -> Response | tuple[str, int]:
     return response
 
 
+def sign_in_page(refused: str = "", name: str = "") -> str:
+    """Return the page to sign in on; `refused` says why it did not work."""
+    provider = services().settings.oidc_name if services().settings.oidc_issuer else None
+    return render_template("sign_in.html", refused=refused, name=name, provider=provider)
+
+
+@blueprint.get("/sign-in")
+def ask() -> str:
+    """Ask for a name and a password."""
+    return sign_in_page()
+
+
+@blueprint.post("/sign-in")
+def give_password() -> Response | tuple[str, int] | tuple[str, int, dict[str, str]]:
+    """Sign in by a password."""
+    audit.leave_out()
+    name, password = request.form.get("name", ""), request.form.get("password", "")
+    found = guess(name, password)
+    if found.wait_seconds:
+        said = f"There were too many wrong passwords. Try again in {_minutes(found)}."
+        return (
+            sign_in_page(said, name),
+            HTTPStatus.TOO_MANY_REQUESTS,
+            {"Retry-After": str(found.wait_seconds)},
+        )
+    token = None
+    if found.person_id is not None:
+        try:
+            with services().db.transaction() as session:
+                token = sessions.start_session(
+                    session,
+                    found.person_id,
+                    SignInMethod.PASSWORD,
+                    address=request.remote_addr or "",
+                )
+        except NotFoundError:  # disabled meanwhile
+            token = None
+    if token is None:
+        return sign_in_page("The name or the password is wrong.", name), HTTPStatus.FORBIDDEN
+    return let_in(token)
+
+
+@blueprint.get("/sign-in/<token>")
+def use_link(token: str) -> Response | tuple[str, int]:
+    """Sign in by a link that works once."""
+    with services().db.transaction() as session:
+        found = sessions.sign_in(session, token, address=request.remote_addr or "")
+    if found is None:
+        said = "This link was used already, or it is too old."
+        return sign_in_page(said), HTTPStatus.FORBIDDEN
+    return let_in(found[1])
+
+
 @blueprint.post("/sign-out")
 def leave() -> Response:
     """End the session."""
     with services().db.transaction() as session:
-        people.sign_out(session, request.cookies.get(COOKIE, ""))
+        sessions.sign_out(session, request.cookies.get(COOKIE, ""))
+    return signed_out()
+
+
+def signed_out() -> Response:
+    """Take the cookie away, and go where people sign in."""
     response = redirect(url_for("web.signing_in.ask"))
     response.delete_cookie(COOKIE)
     return response
+
+
+def _minutes(found: Guess) -> str:
+    minutes = -(-found.wait_seconds // 60)
+    return "a minute" if minutes == 1 else f"{minutes} minutes"

@@ -172,6 +172,11 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{int(share * 1000) / 10:g} %"
 
 
+def a_role(role: str) -> str:
+    """Return a role with its article: "an operator"."""
+    return f"{'an' if role[0] in 'aeiou' else 'a'} {role}"
+
+
 def several(names: Sequence[str], most: int = 5) -> str:
     """Return a list of names as people write it, cut off after `most`."""
     rest = len(names) - most

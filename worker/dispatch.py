@@ -23,6 +23,7 @@ from db.session import Database
 from db.transitions.documents import documents_to_hint, release_expired_documents, tried_documents
 from db.transitions.outbox import OutboxKind, OutboxMessage, delete_outbox, take_outbox
 from db.transitions.pages import pages_to_hint, reap_expired, tried_pages
+from db.transitions.sessions import delete_ended
 from storage.base import ObjectStore
 from storage.open import open_store
 from worker.app import INTAKE_QUEUE, PAGES_QUEUE, hint_intake, hint_pages, make_celery
@@ -119,7 +120,7 @@ class Dispatcher:
         return True
 
     def reconcile(self) -> None:
-        """Take back what dead workers held, and hint again what no queue holds."""
+        """Take back what dead workers held, hint again what no queue holds, delete what is old."""
         with self.db.transaction() as s:
             # If we could not reach the database for so long, workers could not renew their leases.
             outage = time.time() - self.database_reached > (
@@ -130,6 +131,7 @@ class Dispatcher:
             max_attempts = self.settings.max_attempts
             if reaped := reap_expired(s, max_attempts=max_attempts, blame=not outage):
                 log.warning("pages.taken-back", pages=len(reaped))
+            delete_ended(s)
         self.database_reached = time.time()
         older_than = self._hint_lasts_seconds(PAGES_QUEUE)
         with self.db.transaction() as s:

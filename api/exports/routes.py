@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from flask import Blueprint, Response, request, stream_with_context
 
-from api import serializers
+from api import audit, serializers
 from api.answers import ExportReceipt
 from api.context import caller, services
 from api.exports.files import csv_chunks, json_lines, write_xlsx
@@ -45,6 +45,8 @@ def export_file(batch_id: str) -> Response:
     query = parse_query(ExportQuery)
     with services().db.reading() as session:  # an unknown batch is a 404, not a broken stream
         queries.get_batch(session, caller().tenant_id, batch_id)
+    if request.method != "HEAD":
+        audit.record_now(format=query.format)
     if request.method == "HEAD":
         response = Response(content_type=_TYPES[query.format])
     elif query.format == "xlsx":

@@ -18,6 +18,8 @@ from core.clock import utcnow
 from core.roles import Role
 from core.settings import Settings
 from db.models import FieldHold, Person, SignInLink, WebSession
+from db.transitions.people import ensure_person
+from db.transitions.tenants import ensure_tenant
 from pipeline.placing.template import bundled_template
 from tests.api_under_test import Api, api_under_test, png
 
@@ -100,10 +102,24 @@ def test_the_name_of_a_person_is_unique(api: Api) -> None:
 # --- who may do what ---
 
 
-def routes(batch: dict[str, Any], page: str, field: str) -> dict[tuple[str, str], Role]:
-    """Return the least role for each route of a batch."""
-    path = f"/batches/{batch['id']}"
+# Pages of whatever is of one's own tenant; of another's nothing can be asked for.
+OF_ONES_OWN = {"/people", "/audit", "/audit.csv"}
+
+
+def routes(
+    batch: dict[str, Any], page: str, field: str, person: str
+) -> dict[tuple[str, str], Role]:
+    """Return the least role for each route."""
+    path, somebody = f"/batches/{batch['id']}", f"/people/{person}"
     return {
+        ("GET", "/people"): Role.ADMIN,
+        ("POST", "/people"): Role.ADMIN,
+        ("POST", f"{somebody}/link"): Role.ADMIN,
+        ("POST", f"{somebody}/role"): Role.ADMIN,
+        ("POST", f"{somebody}/disable"): Role.ADMIN,
+        ("POST", f"{somebody}/enable"): Role.ADMIN,
+        ("GET", "/audit"): Role.ADMIN,
+        ("GET", "/audit.csv"): Role.ADMIN,
         ("GET", path): Role.OPERATOR,
         ("GET", f"{path}/files"): Role.OPERATOR,
         ("GET", f"/pages/{page}"): Role.OPERATOR,
@@ -157,11 +173,15 @@ def test_each_route_asks_for_its_role_and_hides_from_others(
     api: Api, batch: dict[str, Any]
 ) -> None:
     page = api.items(f"/v1/batches/{batch['id']}/pages")[0]
-    asked = routes(batch, page["id"], page["fields"][0]["id"])
+    with api.db.transaction() as s:
+        somebody = ensure_person(s, ensure_tenant(s, api.tenant).id, "Somebody", Role.OPERATOR)
+    asked = routes(batch, page["id"], page["fields"][0]["id"], somebody.id)
     known = {rule.endpoint for rule in api.app.url_map.iter_rules() if rule.endpoint[:4] == "web."}
     adapter = api.app.url_map.bind("localhost")
     covered = {adapter.match(path.split("?")[0], method=method)[0] for method, path in asked}
     open_to_all = {"ask", "use_link", "leave", "overview", "form", "send", "read_samples"}
+    open_to_all |= {"give_password", "begin", "arrive"}  # to sign in
+    open_to_all |= {"account", "change_password", "leave_everywhere"}  # one's own
     rest = {name for name in known - covered if name.split(".")[-1] not in open_to_all}
     assert rest == {"web.static", "web.upload.send_more", "web.template_list.picture"}
     made = {"as": "ours", "text": bundled_template("demo-form").text}
@@ -169,7 +189,7 @@ def test_each_route_asks_for_its_role_and_hides_from_others(
     stranger = api.sign_in("Eve", tenant="theirs")
     people = {role: api.sign_in(role, role) for role in Role}
     for (method, path), least in asked.items():
-        if path.partition("?")[0] not in (*OF_NOBODY, "/templates/grammar"):
+        if path.partition("?")[0] not in (*OF_NOBODY, *OF_ONES_OWN, "/templates/grammar"):
             assert send(stranger, method, path).status_code in (404, 412, 422), path
         assert send(people[Role.ADMIN], method, path, headers={"Cookie": ""}).status_code in (
             302,
