@@ -152,7 +152,17 @@ def test_the_pages_are_accessible_and_fit_a_phone(
     page = sign_in(color_scheme=colours, viewport=PHONE)
     one = api.items(f"/v1/batches/{batch['id']}/pages")[0]["id"]
     path = f"/batches/{batch['id']}"
-    for place in ("/", "/upload", path, f"{path}/files", f"{path}/delete", f"/pages/{one}"):
+    for place in (
+        "/people",
+        "/account",
+        "/audit",
+        "/",
+        "/upload",
+        path,
+        f"{path}/files",
+        f"{path}/delete",
+        f"/pages/{one}",
+    ):
         page.goto(place)
         check_page(page)
     page.goto(f"{path}/verify")
