@@ -31,6 +31,8 @@ class ReviewReason(StrEnum):
     FOLLOWS_BOX = "follows-box"
     # A check across fields, which the template states, contradicts the value or another one.
     CHECK_FAILS = "check-fails"
+    # It was released, and two people read something else.
+    AUDIT_DIFFERS = "audit-differs"
 
 
 def review_reason(

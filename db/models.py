@@ -21,6 +21,7 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
     false,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -74,6 +75,13 @@ class FieldState(StrEnum):
     UNREADABLE = "unreadable"  # a person says that nobody can read it
 
 
+class Audit(StrEnum):
+    """What is left of the check of a value that policy released."""
+
+    DUE = "due"
+    AGAIN = "again"  # a person read something else: another one is asked
+
+
 class Base(DeclarativeBase):
     metadata = MetaData(
         naming_convention={
@@ -97,6 +105,10 @@ def _id() -> Mapped[str]:
 
 def _ref(table: str) -> Any:
     return mapped_column(String(32), ForeignKey(f"{table}.id", ondelete="CASCADE"))
+
+
+def _where(condition: str, sqlite: str = "") -> dict[str, Any]:
+    return {"postgresql_where": text(condition), "sqlite_where": text(sqlite or condition)}
 
 
 def _template_ref() -> Any:
@@ -138,6 +150,7 @@ class Person(Base):
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     signed_in_at: Mapped[datetime | None]  # the last time
     disabled_at: Mapped[datetime | None]
+    keys: Mapped[dict[str, Any] | None]  # her keys while verifying: {what it does: key}
 
 
 class SignInLink(Base):
@@ -343,6 +356,8 @@ class Field(Base):
     __table_args__ = (
         UniqueConstraint("page_id", "name"),
         Index("ix_field_batch_state", "batch_id", "state"),
+        Index("ix_field_known", "tenant_id", "name", **_where("known", "known = 1")),
+        Index("ix_field_audit", "tenant_id", "id", **_where("audit IS NOT NULL")),
     )
     id: Mapped[str] = _id()
     tenant_id: Mapped[str] = _ref("tenant")
@@ -363,6 +378,11 @@ class Field(Base):
     forced: Mapped[bool] = mapped_column(default=False, server_default=false())  # not legal
     note: Mapped[str | None] = mapped_column(PlainText(MAX_NOTE))  # of the person who decided
     postponed_at: Mapped[datetime | None]  # a person left it for later; it still waits
+    verify: Mapped[str | None] = mapped_column(String(16))  # a VerifyMode; None: confirm
+    # People whose keying counts towards closing it; those of `confirm` close it at once.
+    keyed: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
+    known: Mapped[bool] = mapped_column(default=False, server_default=false())  # two people agree
+    audit: Mapped[str | None] = mapped_column(String(8))  # an Audit; None: not, or no longer
 
 
 class FieldHold(Base):
@@ -373,6 +393,7 @@ class FieldHold(Base):
     field_id: Mapped[str] = mapped_column(ForeignKey("field.id", ondelete="CASCADE"), unique=True)
     person_id: Mapped[str] = _ref("person")
     until: Mapped[datetime]  # on the database's clock
+    mode: Mapped[str] = mapped_column(String(16), default="confirm", server_default="confirm")
 
 
 class Keying(Base):

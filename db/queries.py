@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, aliased
 from core.checks import Finding, finding_from_json
 from core.errors import NotFoundError
 from core.ids import is_id
+from core.keying import VerifyMode
 from db.models import (
     UNREAD_PAGES,
     Batch,
@@ -370,6 +371,7 @@ def _field_view(row: Row[Field, Reading, list[Any]]) -> FieldView:
         forced=field.forced,
         note=field.note,
         postponed_at=field.postponed_at,
+        verify=field.verify or VerifyMode.CONFIRM,
         raw=reading.raw if reading else None,
         confidence=reading.confidence if reading else None,
         alternatives=reading.alternatives if reading else [],

@@ -8,6 +8,7 @@ from typing import Any
 
 from core.checks import Finding
 from core.ids import object_key
+from core.keying import VerifyMode
 from core.policy import Decision
 from core.roles import Role, SignInMethod
 from db.models import FieldState
@@ -91,6 +92,7 @@ class FieldView:
     forced: bool  # a person released a value that the grammar does not allow
     note: str | None  # of the person who decided
     postponed_at: datetime | None  # a person left it for later
+    verify: str  # a VerifyMode
     raw: str | None
     confidence: float | None
     alternatives: list[dict[str, Any]]
@@ -101,6 +103,11 @@ class FieldView:
     model_sha256: str | None
     box: tuple[float, float, float, float] | None  # x, y, w, h in pixels of the page as scanned
     contradicted_by: tuple[Finding, ...] = ()  # the checks across fields that fail with it
+
+    @property
+    def is_secret(self) -> bool:
+        """Say whether people are asked for it who must not see what anybody read."""
+        return self.state == FieldState.REVIEW and self.verify != VerifyMode.CONFIRM
 
     @property
     def decision(self) -> Decision:

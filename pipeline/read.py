@@ -218,6 +218,7 @@ def _conclude(page: _CutPage, fields: Sequence[FieldReading]) -> PageReading:
                 field,
                 required=specs[field.name].required,
                 grammar=specs[field.name].grammar.name,
+                verify=specs[field.name].verify,
             )
             for field in fields
         ]

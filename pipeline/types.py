@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from core.checks import Check
 from core.errors import InputError
+from core.keying import VerifyMode
 from core.policy import ReviewReason
 
 Image = NDArray[np.uint8]
@@ -109,6 +110,7 @@ class FieldReading:
     required: bool = True  # False: the template says that it may be left empty
     blocked: ReviewReason | None = None
     grammar: str = "digits"  # what it may hold, in the grammar's normal form
+    verify: VerifyMode = VerifyMode.CONFIRM  # how people verify it
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from web import (
     batches,
     findings,
     images,
+    keys,
     pages,
     people,
     provider,
@@ -66,6 +67,7 @@ def create_app(settings: Settings) -> Flask:
         images,
         verify,
         findings,
+        keys,
         template_list,
         template_edit,
     ):

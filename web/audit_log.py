@@ -52,6 +52,7 @@ ACTIONS: Final = {
     "verify.decide": "decided a field",
     "verify.postpone": "left a field for later",
     "verify.reopen": "took a decision back",
+    "keys.choose": "changed their keys",
     "v1.uploads.create_batch": "uploaded files",
     "v1.uploads.add_documents": "uploaded more files",
     "v1.batches.close_batch": "closed a batch",

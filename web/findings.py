@@ -15,7 +15,9 @@ from core.limits import MAX_NOTE
 from core.roles import Role
 from db import queries
 from db.models import FieldState
-from db.transitions.keying import Keyed, decide_field
+from db.transitions.deciding import decide_field
+from db.transitions.fields import verify_field
+from db.transitions.keyings import Keyed
 from db.views import FieldView, PageView
 from web.signing_in import needs, person
 
@@ -44,8 +46,27 @@ def keep(page_id: str) -> Response:
     with services().db.reading() as session:
         page = queries.page_with_fields(session, tenant_id, page_id)
     waiting = _waiting(page, request.form.get("check", ""))
+    if any(field.is_secret for field in waiting) and not person().may(Role.SUPERVISOR):
+        raise ProblemError(
+            HTTPStatus.FORBIDDEN,
+            "role-missing",
+            "Only a supervisor may keep what people key without seeing what was read.",
+        )
     with services().db.transaction() as session:
         for field in waiting:
+            if field.is_secret:  # she has seen it: this is her direct word
+                verify_field(
+                    session,
+                    tenant_id=tenant_id,
+                    field_id=field.id,
+                    who=person().name,
+                    value=field.value or "",
+                    check=check_value,
+                    note=note,
+                    force=True,
+                    seen={_seen(field)},
+                )
+                continue
             decide_field(
                 session,
                 tenant_id=tenant_id,

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from core.checks import CheckState, Finding
 from core.clock import utcnow
 from core.policy import ReviewReason
+from db.keyings import Others
 from db.models import BatchState, DocumentState, FieldState, PageState
 from db.views import EventView
 
@@ -77,6 +78,13 @@ REASON: Final = {
     ReviewReason.TORN: "This seems a piece of larger writing.",
     ReviewReason.FOLLOWS_BOX: "The writing follows the lines of its box.",
     ReviewReason.CHECK_FAILS: "It does not agree with another field.",
+    ReviewReason.AUDIT_DIFFERS: "It was released, and a check read something else.",
+}
+
+FAULT: Final = {
+    "field-changed": "Somebody else decided it meanwhile.",
+    "question-over": "Somebody else decided it meanwhile.",
+    "note-required": "Say why in a note.",
 }
 
 
@@ -118,6 +126,10 @@ def event(happened: EventView, names: Mapping[str, str]) -> str:
             said = f"{who} read {_quoted(about['value'])}{instead}"
         case "field.unreadable":
             said = f"{who} said that nobody can read it"
+        case "field.keyed":
+            said = f"{who} keyed it, without seeing what others read"
+        case "field.recalled":
+            said = f"{who} and another person read something else than {_quoted(before)}"
         case "field.postponed":
             said = f"{who} left it for later"
         case "field.reopened":
@@ -128,6 +140,42 @@ def event(happened: EventView, names: Mapping[str, str]) -> str:
             said = happened.kind
     note = about.get("note")
     return f"{field}: {said}." + (f" “{note}”" if note else "")
+
+
+def disputed(keyed: Sequence[str | None], proposed: str | None) -> str:
+    """Return what people and the machine read in a field that a supervisor settles."""
+    people = several([_read(one) for one in keyed])
+    return f"People read {people}; the machine read {_read(proposed)}."
+
+
+def _read(value: str | None) -> str:
+    return "nothing that is sure" if value is None else _quoted(value)
+
+
+def others(waiting: Others) -> str:
+    """Return for whom the fields wait that a person is not asked for; "" if there are none."""
+    said = []
+    for count, who, names in (
+        (waiting.to_key, "another person, who does not see what you keyed", waiting.verifiers),
+        (
+            waiting.to_settle,
+            "a supervisor, because people read them differently",
+            waiting.supervisors,
+        ),
+    ):
+        if count:
+            wait = plural(count, "field waits", "fields wait")
+            nobody = "there is nobody else: ask whoever manages Counterfoil to add a person"
+            said.append(f"{wait} for {who} ({several(names, 3) or nobody}).")
+    return " ".join(said)
+
+
+def fault(code: str, message: str) -> str:
+    """Return what is wrong with a decision, in about five words."""
+    if code in FAULT:
+        return FAULT[code]
+    said = message.partition(": ")[2].partition(". ")[0] or message
+    return said[:1].upper() + said[1:].rstrip(".") + "."
 
 
 def _quoted(value: str | None) -> str:

@@ -228,6 +228,7 @@ def _outcome(reading: PageReading, release_threshold: float | None, readers: Rea
             grammar=field.grammar,
             # Of a line that was found without a template, nobody said that a number must be there.
             required=field.required and reading.template is not None,
+            verify=field.verify,
         )
 
     return PageResult(

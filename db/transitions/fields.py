@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import select
@@ -28,6 +29,7 @@ from db.models import Batch, BatchState, Document, Field, FieldState, Page, Temp
 from db.session import database_now
 from db.transitions.checking import check_decision, contradictions
 from db.transitions.events import change_of, record_events
+from db.transitions.keyings import grade_keyings
 from db.transitions.settle import lock_batch, settle
 from db.views import FieldRules
 
@@ -39,7 +41,9 @@ _BY_A_PERSON = (FieldState.VERIFIED, FieldState.UNREADABLE)
 
 
 @dataclass(frozen=True, slots=True)
-class _Decision:
+class Verdict:
+    """What a person says of a field, checked."""
+
     state: FieldState
     value: str | None
     forced: bool
@@ -72,15 +76,8 @@ def verify_field(
     NotFoundError; and ConflictError if the batch was cancelled.
     """
     batch, field = locked_field(s, tenant_id, field_id)
-    note = _checked_note(note)
-    try:
-        checked, forced = check(_rules(s, field), value), False
-    except InputError as exc:
-        if not force or note is None:
-            raise _refusal(exc, force=force) from exc
-        checked, forced = checked_line(value, "The value", longest=MAX_VALUE), True
-    decision = _Decision(FieldState.VERIFIED, checked, forced, note)
-    return _record(s, batch, field, decision, who, seen, force=force)
+    verdict = verdict_of(s, field, value, check, note=note, force=force)
+    return record_verdict(s, batch, field, verdict, who, seen, force=force)
 
 
 def _refusal(fault: InputError, *, force: bool) -> InputError:
@@ -106,8 +103,33 @@ def mark_unreadable(
     Raises as `verify_field`, InputError only for a note that is no line of text.
     """
     batch, field = locked_field(s, tenant_id, field_id)
-    decision = _Decision(FieldState.UNREADABLE, None, False, _checked_note(note))
-    return _record(s, batch, field, decision, who, seen)
+    verdict = Verdict(FieldState.UNREADABLE, None, False, _checked_note(note))
+    return record_verdict(s, batch, field, verdict, who, seen)
+
+
+def verdict_of(
+    s: Session,
+    field: Field,
+    value: str | None,
+    check: Check,
+    *,
+    note: str | None = None,
+    force: bool = False,
+) -> Verdict:
+    """Check what a person says of a field; a value of None: nobody can read it.
+
+    Raises InputError for a value that `check` refuses, unless `force` and a `note` come with it.
+    """
+    note = _checked_note(note)
+    if value is None:
+        return Verdict(FieldState.UNREADABLE, None, False, note)
+    try:
+        return Verdict(FieldState.VERIFIED, check(_rules(s, field), value), False, note)
+    except InputError as exc:
+        if not force or note is None:
+            raise _refusal(exc, force=force) from exc
+    typed = checked_line(value, "The value", longest=MAX_VALUE)
+    return Verdict(FieldState.VERIFIED, typed, True, note)
 
 
 def locked_field(s: Session, tenant_id: str, field_id: str) -> tuple[Batch, Field]:
@@ -141,49 +163,65 @@ def _checked_note(note: str | None) -> str | None:
     return None if note is None else checked_line(note, "The note", longest=MAX_NOTE) or None
 
 
-def _record(
+def record_verdict(
     s: Session,
     batch: Batch,
     field: Field,
-    decision: _Decision,
+    verdict: Verdict,
     who: str,
     seen: Container[int] | None,
     *,
     force: bool = False,
 ) -> Field:
+    """Close a locked field if its version is in `seen`. Raises ChangedError as `verify_field`."""
     current = field.version in seen if seen is not None else field.state not in _BY_A_PERSON
     if not current:
-        if decision.is_that_of(field, force=force):
+        if verdict.is_that_of(field, force=force):
             return field
         raise ChangedError(
             _present(field) + " Nothing was changed.",
             hint=f"Look at it; to replace it, name its version, {field.version}.",
             code="field-changed" if seen is not None else "version-required",
         )
-    if decision.value is not None and field.reason == ReviewReason.CHECK_FAILS:
-        against = contradictions(s, field, decision.value)
-        noted = force and decision.note is not None
+    if verdict.value is not None and field.reason == ReviewReason.CHECK_FAILS:
+        against = contradictions(s, field, verdict.value)
+        noted = force and verdict.note is not None
         for finding, decided in against:
             # Where another field still waits, its value is only proposed, and may be the wrong one.
             if decided and not noted:
                 said = f"The check '{finding.name}' fails with this value: {finding.message}"
                 raise _refusal(InputError(said, code=ReviewReason.CHECK_FAILS), force=force)
         if against and noted:
-            decision = replace(decision, forced=True)
-    now = database_now(s)
+            verdict = replace(verdict, forced=True)
+    write_verdict(s, batch, field, verdict, who, database_now(s))
+    return field
+
+
+def write_verdict(
+    s: Session,
+    batch: Batch,
+    field: Field,
+    verdict: Verdict,
+    who: str,
+    now: datetime,
+    *,
+    known: bool = False,
+) -> None:
+    """Close a locked field in the name of `who`; with `known`, two people agree on its value."""
     payload = change_of(field, who) | {
-        "value": decision.value,
-        "forced": decision.forced,
-        "note": decision.note,
+        "value": verdict.value,
+        "forced": verdict.forced,
+        "note": verdict.note,
     }
-    field.state, field.value, field.released_by = decision.state, decision.value, who
-    field.forced, field.note = decision.forced, decision.note
+    field.state, field.value, field.released_by = verdict.state, verdict.value, who
+    field.forced, field.note = verdict.forced, verdict.note
     field.released_at, field.version = now, field.version + 1
+    field.known, field.audit = known, None
     s.flush()
-    record_events(s, batch, now, [(f"field.{decision.state}", payload)])
+    grade_keyings(s, field)
+    record_events(s, batch, now, [(f"field.{verdict.state}", payload)])
     check_decision(s, batch, field, who, now)
     settle(s, batch, now)
-    return field
 
 
 def _present(field: Field) -> str:

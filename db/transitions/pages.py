@@ -18,6 +18,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.ids import object_key
+from core.keying import AUDIT_SHARE
 from db.models import Batch, BatchState, Document, Page, PageState, TemplateText
 from db.session import database_now
 from db.transitions.checking import check_results
@@ -99,10 +100,16 @@ def renew_leases(s: Session, claims: Sequence[tuple[str, int]], lease_seconds: f
     return {page.id for page in ours}
 
 
-def complete_pages(s: Session, results: Sequence[tuple[str, int, PageResult]]) -> set[str]:
+def complete_pages(
+    s: Session,
+    results: Sequence[tuple[str, int, PageResult]],
+    *,
+    audit_share: float = AUDIT_SHARE,
+) -> set[str]:
     """Write (page id, attempt, result) of a group; return the ids of the pages written.
 
-    Those whose claim does not hold are left out.
+    Those whose claim does not hold are left out. People are to check `audit_share`, 0 to 1, of the
+    values that policy releases.
     """
     held = _hold(s, [(page_id, attempt) for page_id, attempt, _ in results])
     by_id = {page_id: result for page_id, _, result in results}
@@ -113,7 +120,7 @@ def complete_pages(s: Session, results: Sequence[tuple[str, int, PageResult]]) -
         page.turn = result.turn
         page.template, page.template_score = result.template, result.template_score
     s.flush()
-    insert_fields(s, check_results(s, read), held.now)
+    insert_fields(s, check_results(s, read), held.now, audit_share)
     _close(s, held, "page.read")
     return {page.id for page, _ in read}
 

@@ -115,6 +115,18 @@ def get_person(s: Session, tenant_id: str, person_id: str) -> PersonView:
     return person_view(person)
 
 
+def set_keys(s: Session, person_id: str, keys: dict[str, str]) -> None:
+    """Store the keys that a person has chosen, by what they do; none: those of everybody."""
+    s.get_one(Person, person_id).keys = dict(keys) or None
+    s.flush()
+
+
+def keys_of(s: Session, person_id: str) -> dict[str, str]:
+    """Return the keys that a person has chosen, by what they do."""
+    keys = s.scalar(select(Person.keys).where(Person.id == person_id))
+    return dict(keys or {})
+
+
 def person_view(person: Person) -> PersonView:
     return PersonView(person.id, person.tenant_id, person.name, Role(person.role))
 

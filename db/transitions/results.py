@@ -12,8 +12,9 @@ from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from core.ids import new_id
+from core.keying import AUDIT_SHARE, VerifyMode, is_chosen
 from core.policy import ReviewReason
-from db.models import Field, FieldState, Page, Reading
+from db.models import Audit, Field, FieldState, Page, Reading
 
 POLICY = "policy"
 
@@ -35,6 +36,7 @@ class FieldResult:
     # [{"text": …, "probability": …, "box": [x, y, w, h], "alternatives": […]}], those of `value`;
     # none: no reader tells where they are.
     characters: list[dict[str, Any]] = dataclass_field(default_factory=list)
+    verify: VerifyMode = VerifyMode.CONFIRM
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,16 @@ class PageResult:
     template: str | None = None  # that it was read with
 
 
-def insert_fields(s: Session, pages: Iterable[tuple[Page, PageResult]], now: datetime) -> None:
-    """Write the fields of pages that were just read, each with its reading and its state."""
+def insert_fields(
+    s: Session,
+    pages: Iterable[tuple[Page, PageResult]],
+    now: datetime,
+    audit_share: float = AUDIT_SHARE,
+) -> None:
+    """Write the fields of pages that were just read, each with its reading and its state.
+
+    Of those that policy releases, people are to check `audit_share`, 0 to 1.
+    """
     fields: list[dict[str, Any]] = []
     readings: list[dict[str, Any]] = []
     for page, result in pages:
@@ -68,6 +78,8 @@ def insert_fields(s: Session, pages: Iterable[tuple[Page, PageResult]], now: dat
                     "reason": field.reason,
                     "grammar": field.grammar,
                     "required": field.required,
+                    "verify": field.verify,
+                    "audit": Audit.DUE if accepted and is_audited(field_id, audit_share) else None,
                     "released_by": POLICY if accepted else None,
                     "released_at": now if accepted else None,
                 }
@@ -97,3 +109,8 @@ def insert_fields(s: Session, pages: Iterable[tuple[Page, PageResult]], now: dat
     if fields:
         s.execute(insert(Field), fields)
         s.execute(insert(Reading), readings)
+
+
+def is_audited(field_id: str, share: float) -> bool:
+    """Say whether people are to check a field that policy releases."""
+    return is_chosen(share, "audit", field_id)

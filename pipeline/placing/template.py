@@ -19,6 +19,7 @@ import yaml
 
 from core.checks import Check
 from core.errors import TemplateError
+from core.keying import VerifyMode
 from pipeline.geometry import from_fractions
 from pipeline.grammar.base import Grammar
 from pipeline.grammar.parse import parse_grammar
@@ -83,7 +84,8 @@ class FieldSpec:
     """One field. `box` is in fractions of the template's page, whose top left corner is (0, 0).
 
     `within` names the frame that the template states the box in. `micr` is one of MICR_PARTS:
-    such a field is read from the E-13B line, and `box` is that of the line.
+    such a field is read from the E-13B line, and `box` is that of the line. `verify` is how people
+    verify it.
     """
 
     name: str
@@ -92,6 +94,7 @@ class FieldSpec:
     required: bool = True
     within: str | None = None
     micr: str | None = None
+    verify: VerifyMode = VerifyMode.CONFIRM
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +304,7 @@ def _cells(node: yaml.Node, where: str) -> int:
 def _fields(node: yaml.Node, frames: Mapping[str, Mark], micr: Box | None) -> tuple[FieldSpec, ...]:
     fields: dict[str, FieldSpec] = {}
     for item in items(node, "fields", MAX_FIELDS):
-        keys = ("name", "box", "within", "micr", "grammar", "required")
+        keys = ("name", "box", "within", "micr", "grammar", "required", "verify")
         found = mapping(item, "a field", keys)
         name = name_of(value_of(found, "name", "a field", item), "a field's name")
         where = f"field '{name}'"
@@ -316,7 +319,8 @@ def _fields(node: yaml.Node, frames: Mapping[str, Mark], micr: Box | None) -> tu
             box = _box(value_of(found, "box", where, item), where, "page")
         grammar = _grammar(value_of(found, "grammar", where, item), where)
         required = "required" not in found or truth_of(found["required"], f"{where}: required")
-        fields[name] = FieldSpec(name, box, grammar, required, frame, part)
+        verify = _verify(found["verify"], where) if "verify" in found else VerifyMode.CONFIRM
+        fields[name] = FieldSpec(name, box, grammar, required, frame, part, verify)
     return tuple(fields.values())
 
 
@@ -365,6 +369,17 @@ def _grammar(node: yaml.Node, where: str) -> Grammar:
         return parse_grammar(text)
     except TemplateError as exc:
         raise error_at(node, f"{where}: {exc.message}", hint=exc.hint, code=exc.code) from None
+
+
+def _verify(node: yaml.Node, where: str) -> VerifyMode:
+    text = text_of(node, f"{where}: verify")
+    if text not in tuple(VerifyMode):
+        raise error_at(
+            node,
+            f"{where}: verify cannot be '{shown(node)}'.",
+            hint=suggestion(text, VerifyMode),
+        )
+    return VerifyMode(text)
 
 
 def name_of(node: yaml.Node, where: str) -> str:

@@ -14,14 +14,16 @@ from core.checks import NUMBER, Check, CheckState, Equal, Finding, Sum, Unique
 from core.errors import InputError
 from core.ids import new_id
 from core.policy import ReviewReason
+from core.roles import Role
 from db.models import Batch, Field, FieldState
 from db.queries import events_after, get_field, list_pages, page_with_fields
 from db.session import Database
 from db.transitions.batches import add_template, delete_batch
 from db.transitions.fields import mark_unreadable, verify_field
 from db.transitions.pages import complete_pages
+from db.transitions.people import ensure_person
 from db.transitions.results import FieldResult, PageResult
-from db.transitions.reviewing import reopen_field
+from db.transitions.reviewing import take_back
 from db.views import FieldView, PageView
 from tests.contract.acts import (
     add_document,
@@ -228,8 +230,13 @@ def test_a_decision_that_is_taken_back_is_judged_too(database: Database) -> None
     assert slip.states()["amount"] == REVIEW
     words = slip.field("words")
     with database.transaction() as s:
-        reopen_field(
-            s, tenant_id=slip.tenant_id, field_id=words.id, who="ann", seen={words.version}
+        ann = ensure_person(s, slip.tenant_id, f"ann {slip.tenant_id}", Role.VERIFIER)
+        take_back(
+            s,
+            tenant_id=slip.tenant_id,
+            field_id=words.id,
+            person=ann,
+            version=words.version,
         )
     assert slip.finding("words").state == CheckState.HOLDS
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
+from core.errors import ChangedError
 from core.policy import Decision
 from core.roles import Role
 from db.models import Keying
 from db.queries import get_field, list_fields
 from db.session import Database
-from db.transitions.keying import Keyed, decide_field
+from db.transitions.deciding import decide_field
+from db.transitions.keyings import Keyed
 from db.transitions.people import ensure_person
-from db.transitions.reviewing import reopen_field
+from db.transitions.reviewing import take_back
 from db.views import PersonView
 from tests.contract.acts import as_typed, claimed, complete_page, queued, result
 
@@ -67,17 +69,22 @@ def test_the_same_decision_again_is_no_second_keying(desk: Desk) -> None:
     for _ in range(2):
         assert desk.decide(desk.ada, Keyed("17"), 1) == 2
     assert len(desk.keyings()) == 1
-    assert desk.decide(desk.bob, Keyed(None, note="blotted"), 2) == 3
-    last = desk.keyings()[-1]
-    assert (last.person_id, last.value, last.note) == (desk.bob.id, None, "blotted")
+    for value, version in (("18", 1), ("18", 2), ("17", 2)):
+        with pytest.raises(ChangedError):
+            desk.decide(desk.bob, Keyed(value), version)
+    assert len(desk.keyings()) == 1
+
+
+def test_nobody_can_read_it(desk: Desk) -> None:
+    desk.decide(desk.bob, Keyed(None, note="blotted"), 1)
+    (one,) = desk.keyings()
+    assert (one.person_id, one.value, one.note) == (desk.bob.id, None, "blotted")
 
 
 def test_what_is_taken_back_counts_for_nothing(desk: Desk) -> None:
     desk.decide(desk.ada, Keyed("17"), 1)
     with desk.db.transaction() as s:
-        reopen_field(
-            s, tenant_id=desk.tenant_id, field_id=desk.field_id, who=desk.ada.name, seen={2}
-        )
+        take_back(s, tenant_id=desk.tenant_id, field_id=desk.field_id, person=desk.ada, version=2)
     desk.decide(desk.ada, Keyed("18"), 3)
     assert [(one.value, one.withdrawn_at is None) for one in desk.keyings()] == [
         ("17", False),

@@ -24,8 +24,9 @@ from db.models import Base, Batch, Page, PageKey, Tenant
 from db.session import Database, make_engine
 from db.transitions.attempts import begin_attempt
 from db.transitions.batches import NewDocument, add_documents, add_template
+from db.transitions.deciding import decide_field
 from db.transitions.documents import NewPassedOver
-from db.transitions.keying import Keyed, decide_field
+from db.transitions.keyings import Keyed
 from db.transitions.people import ensure_person
 from db.transitions.reviewing import hold_next
 from db.transitions.sessions import create_sign_in_link, sign_in
@@ -161,7 +162,9 @@ def fill(db: Database) -> None:
     tenant_id, _, page_ids = queued(db, pages=1, passed_over=[thumbnail])
     (claim,) = claimed(db, page_ids)
     with db.transaction() as s:
-        assert complete_page(s, claim.page_id, claim.attempt, result(Decision.REVIEW))
+        assert complete_page(
+            s, claim.page_id, claim.attempt, result(Decision.REVIEW, Decision.REVIEW)
+        )
         create_api_key(s, tenant_id, "key")
         add_template(s, tenant_id=tenant_id, name="t", text="fields: []")
         picture = {"picture_id": "e" * 32, "sha256": "b" * 64, "width": 9, "height": 9}
@@ -174,13 +177,11 @@ def fill(db: Database) -> None:
         assert sign_in(s, create_sign_in_link(s, person.id))
         begin_attempt(s, "Ada", "192.0.2.1")
         batch_id = s.scalars(select(Batch.id)).one()
-        (field_id,) = hold_next(
-            s, tenant_id=tenant_id, batch_id=batch_id, person_id=person.id, count=1
-        )
+        question, _ = hold_next(s, tenant_id=tenant_id, batch_id=batch_id, person=person, count=2)
         decide_field(
             s,
             tenant_id=tenant_id,
-            field_id=field_id,
+            field_id=question.field_id,
             person=person,
             keyed=Keyed("17"),
             check=as_typed,

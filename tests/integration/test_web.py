@@ -103,7 +103,7 @@ def test_the_name_of_a_person_is_unique(api: Api) -> None:
 
 
 # Pages of whatever is of one's own tenant; of another's nothing can be asked for.
-OF_ONES_OWN = {"/people", "/audit", "/audit.csv"}
+OF_ONES_OWN = {"/people", "/audit", "/audit.csv", "/me/keys"}
 
 
 def routes(
@@ -128,6 +128,7 @@ def routes(
         ("POST", f"{path}/close"): Role.OPERATOR,
         ("GET", f"{path}/verify"): Role.VERIFIER,
         ("POST", f"{path}/next"): Role.VERIFIER,
+        ("POST", "/me/keys"): Role.VERIFIER,
         ("POST", f"/fields/{field}/decide"): Role.VERIFIER,
         ("POST", f"/fields/{field}/postpone"): Role.VERIFIER,
         ("POST", f"/fields/{field}/reopen"): Role.VERIFIER,

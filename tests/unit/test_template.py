@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from core.errors import TemplateError
+from core.keying import VerifyMode
 from pipeline.grammar.parse import KNOWN_GRAMMARS
 from pipeline.placing.template import (
     Anchors,
@@ -162,6 +163,8 @@ def test_loose_anchors_need_frames_and_frames_need_a_place() -> None:
          "line 10: field 'paid-on': required must be true or false."),
         ("required: false", "requierd: false",
          "line 10: a field: the key 'requierd' is unknown. Did you mean 'required'?"),
+        ("required: false", "verify: twice",
+         "line 10: field 'paid-on': verify cannot be 'twice'. Known are: confirm, blind, double."),
         ("required: false", "name: x", "line 10: a field: the key 'name' is given twice."),
         ("name: claim", "nam: claim",
          "line 1: the template: the key 'nam' is unknown. Did you mean 'name'?"),
@@ -264,6 +267,7 @@ def test_the_schema_agrees_with_the_parser_on_what_is_wrong() -> None:
         ("digits(8)", "range(1)"),
         ("box: [0.5, 0.25, 0.25, 0.05]", "box: [1.5, 0.25, 0.25, 0.05]"),
         ("required: false", "requierd: false"),
+        ("required: false", "verify: twice"),
         ("name: claim\n", ""),
         ("fields:", "anchors: stars\nfields:"),
     ):
@@ -271,6 +275,14 @@ def test_the_schema_agrees_with_the_parser_on_what_is_wrong() -> None:
         _refusal(text)
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(yaml.safe_load(text), SCHEMA)
+
+
+def test_a_field_says_how_people_verify_it() -> None:
+    (first, last) = parse_template(GOOD).fields
+    assert (first.verify, last.verify) == ("confirm", "confirm")
+    text = GOOD.replace("required: false", "verify: double")
+    assert parse_template(text).fields[1].verify is VerifyMode.DOUBLE
+    jsonschema.validate(yaml.safe_load(text), SCHEMA)
 
 
 def test_the_schema_knows_the_parts_of_the_e13b_line() -> None:
