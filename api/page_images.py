@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from core.errors import NotFoundError
-from pipeline.types import Image
+from pipeline.types import Box, Image
 
 MARGIN = 0.35  # of the field's height, on each side: a stroke may leave its box
 
@@ -87,8 +87,14 @@ def crop(page: Image, box: tuple[float, float, float, float], turn: int) -> Imag
     """
     x, y, w, h = box
     margin = MARGIN * (w if turn % 2 else h) + 4
-    left, top = max(0, int(x - margin)), max(0, int(y - margin))
-    cut = page[top : max(top + 1, int(y + h + margin)), left : max(left + 1, int(x + w + margin))]
+    return crop_upright(page, Box(x - margin, y - margin, w + 2 * margin, h + 2 * margin), turn)
+
+
+def crop_upright(page: Image, box: Box, turn: int) -> Image:
+    """Cut a box out of its page and turn it upright, as `crop` does, without a margin."""
+    left, top = max(0, int(box.x)), max(0, int(box.y))
+    right, bottom = max(left + 1, int(box.x + box.w)), max(top + 1, int(box.y + box.h))
+    cut = page[top:bottom, left:right]
     if cut.size == 0:
         raise NotFoundError("This field has no place on its page.", code="crop-not-found")
     return np.ascontiguousarray(np.rot90(cut, -turn))

@@ -53,16 +53,16 @@ def page_image(page_id: str) -> Response:
     width = parse_query(ImageQuery).width
     with services().db.reading() as session:
         page = queries.get_page(session, caller().tenant_id, page_id)
-    key = _image_key(page)
+    key = image_key(page)
     # Only bytes that the pipeline has decoded before are decoded here.
     if width is None or page.state != PageState.READ or (page.width or 0) <= width:
-        return _cacheable(f"{page.sha256}", lambda: _streamed(services(), key, page.media_type))
+        return cacheable(f"{page.sha256}", lambda: _streamed(services(), key, page.media_type))
 
     def small() -> Response:
         image = services().page_images.get(key, page.media_type)
-        return _encoded(scale_to_width(image, width), ".jpg")
+        return encoded(scale_to_width(image, width), ".jpg")
 
-    return _cacheable(f"{page.sha256}-{width}", small)
+    return cacheable(f"{page.sha256}-{width}", small)
 
 
 @blueprint.get("/fields/<id:field_id>/crop")
@@ -74,14 +74,14 @@ def field_crop(field_id: str) -> Response:
         page = queries.get_page(session, caller().tenant_id, field.page_id)
     if field.box is None:
         raise NotFoundError("This field has no place on its page.", code="crop-not-found")
-    key, box, turn = _image_key(page), field.box, page.turn
+    key, box, turn = image_key(page), field.box, page.turn
 
     def cut() -> Response:
         image = services().page_images.get(key, page.media_type)
-        return _encoded(crop(image, box, turn), ".png")
+        return encoded(crop(image, box, turn), ".png")
 
     tag = hashlib.sha256(f"{page.sha256} {box} {turn}".encode()).hexdigest()
-    return _cacheable(tag, cut)
+    return cacheable(tag, cut)
 
 
 def scaled_jpeg(key: str, tag: str, width: int) -> Response:
@@ -89,12 +89,13 @@ def scaled_jpeg(key: str, tag: str, width: int) -> Response:
 
     def small() -> Response:
         image = services().page_images.get(key, "image/jpeg")
-        return _encoded(scale_to_width(image, width), ".jpg")
+        return encoded(scale_to_width(image, width), ".jpg")
 
-    return _cacheable(f"{tag}-{width}", small)
+    return cacheable(f"{tag}-{width}", small)
 
 
-def _image_key(page: PageView) -> str:
+def image_key(page: PageView) -> str:
+    """Return the key of a page's image in the store. Raises NotFoundError if it has none."""
     key = page.object_key
     if key is None:
         raise NotFoundError("There is no image of this page.", code="image-not-found")
@@ -104,7 +105,7 @@ def _image_key(page: PageView) -> str:
 # --- bytes --------------------------------------------------------------------------------------
 
 
-def _cacheable(tag: str, make: Callable[[], Response]) -> Response:
+def cacheable(tag: str, make: Callable[[], Response]) -> Response:
     """Return the image that `make` makes, or 304 if the caller has the one of this tag already."""
     known = request.if_none_match.contains_weak(tag)
     response = Response(status=HTTPStatus.NOT_MODIFIED) if known else make()
@@ -133,7 +134,8 @@ def _chunks(found: Services, key: str) -> Generator[bytes]:
             yield chunk
 
 
-def _encoded(image: Image, suffix: str) -> Response:
+def encoded(image: Image, suffix: str) -> Response:
+    """Return an image as `.jpg` or `.png`."""
     done, data = cv2.imencode(suffix, image, _ENCODING[suffix])
     if not done:
         raise RuntimeError(f"OpenCV could not write a {suffix} of {image.shape}")

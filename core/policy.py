@@ -33,6 +33,8 @@ class ReviewReason(StrEnum):
     CHECK_FAILS = "check-fails"
     # It was released, and two people read something else.
     AUDIT_DIFFERS = "audit-differs"
+    # What a person found in a value that policy had released.
+    FAILED_AUDIT = "failed-audit"
 
 
 def review_reason(

@@ -428,6 +428,37 @@ class Keying(Base):
     withdrawn_at: Mapped[datetime | None]  # the person took it back: it counts for nothing
 
 
+class CarpetScreen(Base):
+    """The characters that a person confirmed together in a digit carpet."""
+
+    __tablename__ = "carpet_screen"
+    id: Mapped[str] = _id()
+    tenant_id: Mapped[str] = _ref("tenant")
+    batch_id: Mapped[str] = mapped_column(ForeignKey("batch.id", ondelete="CASCADE"), index=True)
+    person_id: Mapped[str] = _ref("person")
+    audit: Mapped[bool]  # of released fields
+    # The fields that it changed: [{"field_id": …, "version": …, "act": …, "before": {…}}]
+    changes: Mapped[list[Any]]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    taken_back_at: Mapped[datetime | None]  # nothing that was said in it counts
+
+
+class CharacterCheck(Base):
+    """What a person said of one character of a field's value, which she saw in a carpet."""
+
+    __tablename__ = "character_check"
+    __table_args__ = (Index("ix_character_check_field_id_place", "field_id", "place"),)
+    id: Mapped[str] = _id()
+    screen_id: Mapped[str] = mapped_column(
+        ForeignKey("carpet_screen.id", ondelete="CASCADE"), index=True
+    )
+    field_id: Mapped[str] = mapped_column(ForeignKey("field.id", ondelete="CASCADE"))
+    attempt: Mapped[int]  # of the page: which reading she saw
+    place: Mapped[int]  # in the value, from 0
+    shown: Mapped[str] = mapped_column(PlainText(8))
+    said: Mapped[str | None] = mapped_column(PlainText(8))  # None: something is odd about it
+
+
 class Reading(Base):
     """What a reader saw. Rows are added, never changed; those of the last attempt are current."""
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
 from flask import Blueprint, Response, jsonify, render_template, request, url_for
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.context import services
 from api.fields import check_value
@@ -29,11 +29,10 @@ from db.transitions.keyings import Keyed
 from db.views import FieldView
 from pipeline.grammar.parse import parse_grammar
 from web import keys, words
+from web.json_body import read_body
 from web.signing_in import needs, person
 
 blueprint = Blueprint("verify", __name__)
-
-_Body = TypeVar("_Body", bound=BaseModel)
 
 AHEAD = 6  # fields that a browser has in hand
 MAX_JSON_BYTES = 16 * 1024
@@ -102,7 +101,7 @@ def hold_next(batch_id: str) -> Response:
 @needs(Role.VERIFIER)
 def decide(field_id: str) -> Response:
     """Record what a person read, or that nobody can read it."""
-    said = _body(_Decision)
+    said = read_body(_Decision, MAX_JSON_BYTES)
     keyed = Keyed(said.value, said.note, said.force, said.took_ms, said.keystrokes)
     try:
         with services().db.transaction() as session:
@@ -135,7 +134,7 @@ def postpone(field_id: str) -> Response:
 @needs(Role.VERIFIER)
 def reopen(field_id: str) -> Response:
     """Take the last decision about a field back; return the question as it is then."""
-    said = _body(_Reopening)
+    said = read_body(_Reopening, MAX_JSON_BYTES)
     with services().db.transaction() as session:
         question = reviewing.take_back(
             session,
@@ -214,13 +213,3 @@ def _in_short(error: InputError | ChangedError) -> ProblemError:
         status = HTTPStatus.CONFLICT
     short = words.fault(error.code, error.message)
     return ProblemError(status, error.code, error.message, hint=error.hint, short=short)
-
-
-def _body(model: type[_Body]) -> _Body:
-    request.max_content_length = MAX_JSON_BYTES
-    try:
-        return model.model_validate_json(request.get_data(cache=False))
-    except ValidationError as exc:
-        raise ProblemError(
-            HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", "This is no decision."
-        ) from exc

@@ -12,8 +12,10 @@ from markupsafe import Markup
 from core.checks import CheckState, Finding
 from core.clock import utcnow
 from core.policy import ReviewReason
+from db.carpet import Audit
 from db.keyings import Others
 from db.models import BatchState, DocumentState, FieldState, PageState
+from db.transitions.carpet import Act, Outcome
 from db.views import EventView
 
 ERROR_TITLES: Final = {
@@ -79,6 +81,7 @@ REASON: Final = {
     ReviewReason.FOLLOWS_BOX: "The writing follows the lines of its box.",
     ReviewReason.CHECK_FAILS: "It does not agree with another field.",
     ReviewReason.AUDIT_DIFFERS: "It was released, and a check read something else.",
+    ReviewReason.FAILED_AUDIT: "It was released, but a person found a wrong digit in it.",
 }
 
 FAULT: Final = {
@@ -136,6 +139,14 @@ def event(happened: EventView, names: Mapping[str, str]) -> str:
             said = f"{who} took the decision {_quoted(before)} back"
         case "field.contradicted":
             said = f"waits again: with what {who} decided, the check “{about['check']}” fails"
+        case "field.corrected":
+            said = f"{who} typed over a digit: {_quoted(about['value'])}{instead}"
+        case "field.doubted":
+            said = f"{who} found the {about['shown']} odd"
+        case "field.recalled":
+            said = f"{who} found a wrong digit in {_quoted(before)}; it is not released any more"
+        case "field.restored":
+            said = f"{who} took that back; {_quoted(about['value'])} is released again"
         case _:
             said = happened.kind
     note = about.get("note")
@@ -176,6 +187,31 @@ def fault(code: str, message: str) -> str:
         return FAULT[code]
     said = message.partition(": ")[2].partition(". ")[0] or message
     return said[:1].upper() + said[1:].rstrip(".") + "."
+
+
+def outcome(done: Outcome) -> str:
+    """Return what came of a screen of a digit carpet."""
+    acts = done.acts
+    said = [plural(done.confirmed, "digit confirmed", "digits confirmed")]
+    if done.doubted:
+        said.append(plural(done.doubted, "left for a look at the whole field"))
+    for act, one, several in (
+        (Act.CORRECTED, "value corrected", "values corrected"),
+        (Act.CLOSED, "field verified", "fields verified"),
+        (Act.RECALLED, "field no longer released", "fields no longer released"),
+    ):
+        if acts.get(act):
+            said.append(plural(acts[act], one, several))
+    return ", ".join(said) + "."
+
+
+def audit(found: Audit) -> str:
+    """Return how far a sample of released fields was looked at."""
+    drawn = (
+        f"{plural(found.sampled, 'field')} drawn of {found.released:,} that the machine released"
+    )
+    wrong = plural(found.wrong, "was wrong", "were wrong")
+    return f"{drawn}: {found.seen:,} looked at whole, {wrong}."
 
 
 def _quoted(value: str | None) -> str:

@@ -12,7 +12,7 @@ decided already changes nothing, so that a request may be repeated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -66,18 +66,20 @@ def verify_field(
     note: str | None = None,
     force: bool = False,
     seen: Container[int] | None = None,
+    seen_by: Sequence[str] = (),
 ) -> Field:
     """Release a value in the name of a person. A later one replaces it; the events keep both.
 
-    `seen` has the versions of the field that the person may have seen; None: not stated. Raises
-    InputError for a value that `check` refuses, and, of a field that waits because a check across
-    fields fails, for one with which it still fails, unless `force` and a `note` come with it;
-    ChangedError if the field has another version, or if a person has decided and `seen` is None;
-    NotFoundError; and ConflictError if the batch was cancelled.
+    `seen` has the versions of the field that the person may have seen; None: not stated. `seen_by`
+    are those who looked at each of its characters, if it was not one person who saw the whole.
+    Raises InputError for a value that `check` refuses, and, of a field that waits because a check
+    across fields fails, for one with which it still fails, unless `force` and a `note` come with
+    it; ChangedError if the field has another version, or if a person has decided and `seen` is
+    None; NotFoundError; and ConflictError if the batch was cancelled.
     """
     batch, field = locked_field(s, tenant_id, field_id)
     verdict = verdict_of(s, field, value, check, note=note, force=force)
-    return record_verdict(s, batch, field, verdict, who, seen, force=force)
+    return record_verdict(s, batch, field, verdict, who, seen, force=force, seen_by=seen_by)
 
 
 def _refusal(fault: InputError, *, force: bool) -> InputError:
@@ -172,6 +174,7 @@ def record_verdict(
     seen: Container[int] | None,
     *,
     force: bool = False,
+    seen_by: Sequence[str] = (),
 ) -> Field:
     """Close a locked field if its version is in `seen`. Raises ChangedError as `verify_field`."""
     current = field.version in seen if seen is not None else field.state not in _BY_A_PERSON
@@ -193,7 +196,7 @@ def record_verdict(
                 raise _refusal(InputError(said, code=ReviewReason.CHECK_FAILS), force=force)
         if against and noted:
             verdict = replace(verdict, forced=True)
-    write_verdict(s, batch, field, verdict, who, database_now(s))
+    write_verdict(s, batch, field, verdict, who, database_now(s), seen_by=seen_by)
     return field
 
 
@@ -206,6 +209,7 @@ def write_verdict(
     now: datetime,
     *,
     known: bool = False,
+    seen_by: Sequence[str] = (),
 ) -> None:
     """Close a locked field in the name of `who`; with `known`, two people agree on its value."""
     payload = change_of(field, who) | {
@@ -213,6 +217,8 @@ def write_verdict(
         "forced": verdict.forced,
         "note": verdict.note,
     }
+    if seen_by:
+        payload["seen_by"] = list(seen_by)
     field.state, field.value, field.released_by = verdict.state, verdict.value, who
     field.forced, field.note = verdict.forced, verdict.note
     field.released_at, field.version = now, field.version + 1

@@ -169,6 +169,13 @@ def test_the_pages_are_accessible_and_fit_a_phone(
     page.goto(f"{path}/verify")
     expect(value(page)).to_be_focused()
     check_page(page)
+    page.goto(f"{path}/carpet?text=7")
+    expect(page.locator("#cells[aria-busy=false]")).to_be_focused()
+    page.keyboard.type("1")
+    check_page(page)
+    page.goto(f"{path}/carpet?sample=100")
+    expect(page.locator("#cells[aria-busy=false]")).to_be_focused()
+    check_page(page)
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     check_page(page)
@@ -185,3 +192,61 @@ def test_upload_and_status_without_scripts(api: Api, sign_in: SignIn, tmp_path: 
     api.read(made)
     page.reload()
     expect(page.get_by_text("1 of 1")).to_be_visible()
+
+
+def test_a_digit_carpet_by_keyboard(api: Api, sign_in: SignIn, batch: dict[str, Any]) -> None:
+    page = sign_in()
+    page.goto(f"/batches/{batch['id']}/carpet?text=7")
+    cells = page.get_by_role("option")
+    ready = page.locator("#cells[aria-busy=false]")
+    expect(ready).to_be_focused()
+    expect(cells).to_have_count(6)
+    page.keyboard.press("+")  # the whole field
+    expect(page.get_by_alt_text("The writing in the whole field")).to_be_visible()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.type("1")  # the second is a 1
+    page.keyboard.press("End")
+    page.keyboard.press(" ")  # the last seems odd
+    page.keyboard.press("ArrowUp")  # there is no row above
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.type("4")
+    page.keyboard.press("Backspace")  # or not
+    selected = cells.and_(page.locator("[aria-selected=true]"))
+    assert selected.evaluate_all("them => them.map((one) => one.dataset.said)") == ["1", "?"]
+    page.keyboard.press("Enter")
+    expect(page.locator("#said")).to_have_text(
+        "5 digits confirmed, 1 left for a look at the whole field, 1 value corrected."
+    )
+    expect(page.locator("#done-text")).to_have_text("No 7 is left. Choose another digit above.")
+    page.keyboard.press("Alt+z")
+    expect(page.locator("#said")).to_have_text("The last screen is taken back.")
+    expect(cells).to_have_count(6)
+    expect(ready).to_be_focused()
+    page.keyboard.press("Enter")
+    for text in ("0", "1", "2"):
+        page.locator(f".digits a[data-text='{text}']").click()
+        expect(ready).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(page.locator("#done")).to_be_visible()
+    assert len(fields_of(api, batch, FieldState.VERIFIED)) == 6
+    assert api.get(f"/v1/batches/{batch['id']}").json()["state"] == "complete"
+
+
+def test_digits_that_were_not_in_view_are_not_confirmed(api: Api, sign_in: SignIn) -> None:
+    files = [(f"scan-{n}.png", png(n)) for n in range(40)]
+    batch = api.upload(files, release_threshold="0.925").json()
+    api.read(batch, fields=2)
+    page = sign_in(viewport=PHONE)
+    page.goto(f"/batches/{batch['id']}/carpet?text=7")
+    expect(page.locator("#cells[aria-busy=false]")).to_be_focused()
+    presses = 0
+    while not page.locator("#done").is_visible():
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(100)
+        presses += 1
+        if presses == 1:
+            expect(page.locator("#said")).to_contain_text("There are more below.")
+            assert len(fields_of(api, batch, FieldState.VERIFIED)) == 0
+    assert presses > 2
+    found = api.items(f"/v1/batches/{batch['id']}/fields")
+    assert len(found) == 80

@@ -21,17 +21,19 @@ from core.policy import Decision
 from core.roles import Role
 from db.migrate import MIGRATIONS, alembic_config, migrating, upgrade
 from db.models import Base, Batch, Page, PageKey, Tenant
-from db.session import Database, make_engine
+from db.session import Database, Session, make_engine
 from db.transitions.attempts import begin_attempt
 from db.transitions.batches import NewDocument, add_documents, add_template
+from db.transitions.carpet import Seen, confirm_screen
 from db.transitions.deciding import decide_field
 from db.transitions.documents import NewPassedOver
 from db.transitions.keyings import Keyed
 from db.transitions.people import ensure_person
-from db.transitions.reviewing import hold_next
+from db.transitions.reviewing import hold_next, take_back
 from db.transitions.sessions import create_sign_in_link, sign_in
 from db.transitions.templates import add_picture, save_version
 from db.transitions.tenants import create_api_key, ensure_tenant
+from db.views import PersonView
 from tests.contract.acts import (
     as_typed,
     claimed,
@@ -187,6 +189,24 @@ def fill(db: Database) -> None:
             check=as_typed,
             version=1,
         )
+        _look_at_a_character(s, tenant_id, batch_id, question.field_id, person)
+
+
+def _look_at_a_character(
+    s: Session, tenant_id: str, batch_id: str, field_id: str, person: PersonView
+) -> None:
+    """Write what a person says of a character that she sees in a carpet."""
+    take_back(s, tenant_id=tenant_id, field_id=field_id, person=person, version=2)
+    outcome = confirm_screen(
+        s,
+        tenant_id=tenant_id,
+        batch_id=batch_id,
+        person=person,
+        audit=False,
+        seen=[Seen(field_id, 3, 0, "2", "2")],
+        check=as_typed,
+    )
+    assert outcome.confirmed == 1
 
 
 def ids(url: str) -> dict[str, frozenset[Any]]:

@@ -134,6 +134,11 @@ def routes(
         ("POST", f"/fields/{field}/reopen"): Role.VERIFIER,
         ("GET", f"/pages/{page}/template"): Role.OPERATOR,
         ("POST", f"/pages/{page}/keep"): Role.VERIFIER,
+        ("GET", f"{path}/carpet"): Role.VERIFIER,
+        ("GET", f"{path}/carpet/cells"): Role.VERIFIER,
+        ("GET", f"{path}/carpet/tiles?of={field}.0"): Role.VERIFIER,
+        ("POST", f"{path}/carpet/confirm"): Role.VERIFIER,
+        ("POST", f"{path}/carpet/undo"): Role.VERIFIER,
         ("GET", f"{path}/export?format=csv"): Role.SUPERVISOR,
         ("GET", f"{path}/delete"): Role.SUPERVISOR,
         ("POST", f"{path}/retry"): Role.SUPERVISOR,
@@ -376,3 +381,88 @@ def test_a_field_that_changed_meanwhile_is_not_overwritten(api: Api, batch: dict
     assert refused.status_code == 409
     assert "99" in refused.json()["detail"]
     assert api.get(f"/v1/fields/{field['id']}").json()["value"] == "99"
+
+
+# --- digit carpets ---
+
+
+def carpet(browser: httpx.Client, batch: dict[str, Any], **asked: Any) -> dict[str, Any]:
+    answer = browser.get(f"/batches/{batch['id']}/carpet/cells", params=asked)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def say(
+    browser: httpx.Client, batch: dict[str, Any], cells: list[dict[str, Any]], audit: bool = False
+) -> dict[str, Any]:
+    said = [
+        {key: cell[key] for key in ("field", "version", "place", "shown")}
+        | {"said": cell.get("said", cell["shown"])}
+        for cell in cells
+    ]
+    path = f"/batches/{batch['id']}/carpet/confirm"
+    answer = browser.post(path, json={"audit": audit, "cells": said})
+    assert answer.status_code == 200, answer.text
+    done: dict[str, Any] = answer.json()
+    return done
+
+
+def test_digits_of_fields_that_wait_are_confirmed(api: Api, batch: dict[str, Any]) -> None:
+    browser = api.sign_in("Ada", Role.VERIFIER)
+    page = browser.get(f"/batches/{batch['id']}/carpet").text
+    assert 'data-text="0" aria-current="true"' in page, "the most frequent one first"
+    found = carpet(browser, batch, text="7")
+    assert found["left"] == {"0": 8, "1": 2, "2": 2, "7": 4}
+    assert [cell["sure"] for cell in found["cells"]] == ["91 %", "91 %", "92 %", "92 %"]
+    (sprite,) = found["sprites"]
+    picture = browser.get(sprite["path"])
+    assert picture.headers["Content-Type"] == "image/jpeg"
+    assert "immutable" in picture.headers["Cache-Control"]
+    for text in "0712":
+        done = say(browser, batch, carpet(browser, batch, text=text)["cells"])
+    assert done["said"] == "2 digits confirmed, 2 fields verified."
+    made = api.get(f"/v1/batches/{batch['id']}").json()
+    assert (made["state"], made["fields"]["verified"]) == ("complete", 4)
+    assert "No field waits" in browser.get(f"/batches/{batch['id']}/carpet").text
+    path = f"/batches/{batch['id']}/carpet/undo"
+    assert browser.post(path, json={"screen": done["screen"]}).json() == {"refused": []}
+    assert api.get(f"/v1/batches/{batch['id']}").json()["fields"]["review"] == 2
+
+
+def test_a_digit_is_typed_over_another(api: Api, batch: dict[str, Any]) -> None:
+    browser = api.sign_in("Ada", Role.VERIFIER)
+    cells = carpet(browser, batch, text="7")["cells"]
+    done = say(browser, batch, [cells[0] | {"said": "1"}, cells[1] | {"said": None}])
+    assert done["said"] == (
+        "1 digit confirmed, 1 left for a look at the whole field, 1 value corrected."
+    )
+    field = api.get(f"/v1/fields/{cells[0]['field']}").json()
+    assert (field["state"], field["value"], field["raw"]) == ("review", "0011", "0017")
+    page = browser.get(f"/pages/{field['page_id']}").text
+    assert "Ada typed over a digit: “0011”, instead of “0017”" in page
+    late = say(browser, batch, [cells[0]])
+    assert [one["name"] for one in late["refused"]] == ["Field 1"]
+
+
+def test_an_audit_counts_what_it_finds(api: Api, batch: dict[str, Any]) -> None:
+    browser = api.sign_in("Ada", Role.VERIFIER)
+    found = carpet(browser, batch, text="3", sample=100)
+    assert found["audit"] == (
+        "2 fields drawn of 2 that the machine released: 0 looked at whole, 0 were wrong."
+    )
+    say(browser, batch, [found["cells"][0] | {"said": "8"}], audit=True)
+    assert "1 was wrong" in browser.get(f"/batches/{batch['id']}/carpet?sample=100").text
+    field = api.get(f"/v1/fields/{found['cells'][0]['field']}").json()
+    assert (field["state"], field["reason"], field["value"]) == ("review", "failed-audit", "0087")
+
+
+def test_pictures_of_what_is_not_there(api: Api, batch: dict[str, Any]) -> None:
+    browser = api.sign_in("Ada", Role.VERIFIER)
+    field = carpet(browser, batch, text="7")["cells"][0]["field"]
+    path = f"/batches/{batch['id']}/carpet/tiles"
+    for wrong in ("", f"{field}.4", f"{field}.-1", f"{field}.٣", "x.0", "0" * 32 + ".0"):
+        assert browser.get(path, params={"of": wrong}).status_code == 404, wrong
+    other = api.upload([("other.png", png(9))]).json()
+    elsewhere = f"/batches/{other['id']}/carpet/tiles"
+    assert browser.get(elsewhere, params={"of": f"{field}.0"}).status_code == 404
