@@ -49,7 +49,7 @@ class BatchObject(Answer):
     state: BatchState
     closed: bool
     template: str | None
-    release_threshold: float | None
+    release_threshold: float | Literal["policy"] | None
     created_at: datetime
     finished_at: datetime | None
     documents: DocumentCounts

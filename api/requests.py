@@ -5,9 +5,19 @@ OpenAPI is generated from these models, and from those of `api.answers`.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    StringConstraints,
+    WithJsonSchema,
+    WrapValidator,
+)
 
 from core.limits import MAX_NAME, MAX_NOTE, MAX_VALUE
 from core.text import checked_line
@@ -25,7 +35,29 @@ Label = Annotated[
 ]
 Value = Annotated[str, StringConstraints(max_length=MAX_VALUE)]
 Note = Annotated[str, StringConstraints(max_length=MAX_NOTE)]
-Threshold = Annotated[float, Field(gt=0, le=1)]
+POLICY: Final[Literal["policy"]] = "policy"  # in place of a threshold: the policy of the site
+
+
+def _threshold_or_policy(value: object, check: Callable[[object], float]) -> object:
+    return POLICY if value == POLICY else check(value)
+
+
+if TYPE_CHECKING:
+    Threshold = float | Literal["policy"]
+else:  # a union would name its members in each message
+    Threshold = Annotated[
+        float,
+        Field(gt=0, le=1),
+        WrapValidator(_threshold_or_policy),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+                    {"const": POLICY},
+                ]
+            }
+        ),
+    ]
 
 
 class Body(BaseModel):
@@ -59,7 +91,7 @@ class BatchOptions(TemplateOptions):
     release_threshold: Threshold | None = Field(
         None,
         description="A value with this confidence or a higher one is released without a person."
-        " Without it, every field waits for a person.",
+        ' "policy": the policy of the site decides. Without it, every field waits for a person.',
     )
 
 

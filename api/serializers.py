@@ -39,7 +39,7 @@ def batch_object(batch: BatchProgress) -> BatchObject:
         state=BatchState(batch.state),
         closed=batch.closed,
         template=batch.template,
-        release_threshold=batch.release_threshold,
+        release_threshold="policy" if batch.by_policy else batch.release_threshold,
         created_at=batch.created_at,
         finished_at=batch.finished_at,
         documents=_document_counts(batch.documents),

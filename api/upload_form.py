@@ -12,7 +12,7 @@ from flask import Request
 
 from api.multipart import Part, iter_parts
 from api.problems import ProblemError
-from api.requests import TemplateOptions, UploadForm
+from api.requests import POLICY, TemplateOptions, UploadForm
 from api.templates import requested_templates
 from core.text import printable
 from pipeline.placing.template_set import TemplateSet
@@ -54,7 +54,13 @@ NEW_BATCH_BODY = {
             "name": _described("name", {"type": "string", "maxLength": 200}),
             **_TEMPLATE_PROPERTIES,
             "release_threshold": _described(
-                "release_threshold", {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
+                "release_threshold",
+                {
+                    "anyOf": [
+                        {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+                        {"const": POLICY},
+                    ]
+                },
             ),
             "keep_open": _described("keep_open", {"type": "boolean", "default": False}),
         },

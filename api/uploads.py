@@ -17,7 +17,7 @@ from api.answers import BatchReceipt, DocumentsReceipt, RejectedFile, UploadedFi
 from api.context import caller, services
 from api.openapi import Header, operation
 from api.problems import ProblemError
-from api.requests import BatchOptions, DocumentForm, NewBatch, TemplateOptions, UploadForm
+from api.requests import POLICY, BatchOptions, DocumentForm, NewBatch, TemplateOptions, UploadForm
 from api.templates import asked_templates, requested_templates
 from api.upload_form import MORE_FILES_BODY, NEW_BATCH_BODY, IncomingFile, MultipartForm
 from core.errors import ConflictError, CounterfoilError, NotFoundError
@@ -174,7 +174,7 @@ def record_batch(
     received: Received,
     key: str | None,
 ) -> Response:
-    tenant_id = caller().tenant_id
+    tenant_id, release = caller().tenant_id, options.release_threshold
     with services().db.transaction() as session:
         batch, created = transitions.create_batch(
             session,
@@ -182,7 +182,8 @@ def record_batch(
             batch_id=batch_id,
             name=options.name,
             template_id=_template_id(session, templates),
-            release_threshold=options.release_threshold,
+            release_threshold=None if release == POLICY else release,
+            by_policy=release == POLICY,
             idempotency_key=key,
             request_hash=_request_hash(options, keep_open, received) if key else None,
         )

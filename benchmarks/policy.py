@@ -50,12 +50,18 @@ class Site:
         confidences = 1 - 10 ** -rng.uniform(0, self.most, count)
         return confidences, rng.random(count) < SEEN * self.error(confidences)
 
-    def truth(self, threshold: float) -> tuple[float, float]:
-        """Return the share of fields released, and the share of these that is wrong."""
-        confidences = 1 - 10 ** -((np.arange(_FINE) + 0.5) / _FINE * self.most)
-        released = confidences >= threshold
-        errors = self.error(confidences)[released]
-        return float(released.mean()), float(errors.mean()) if len(errors) else 0.0
+    def truths(self) -> dict[float, tuple[float, float]]:
+        """Return for each threshold the share of fields released, and of these that is wrong."""
+        confidences = 1 - 10 ** -((np.arange(_FINE) + 0.5) / _FINE * self.most)  # ascending
+        # From each confidence on: the errors above it.
+        errors = np.cumsum(self.error(confidences)[::-1])[::-1]
+        found = {}
+        for threshold in THRESHOLDS:
+            start = int(np.searchsorted(confidences, threshold))
+            released = _FINE - start
+            mean = float(errors[start]) / released if released else 0.0
+            found[threshold] = (released / _FINE, mean)
+        return found
 
 
 def usual(rng: np.random.Generator, _one_in: int) -> Site:
@@ -113,7 +119,7 @@ def try_site(
     above = confidences[:, None] >= np.array(THRESHOLDS)[None, :]
     counts = np.cumsum(above, axis=0)[EVERY - 1 :: EVERY]
     errors = np.cumsum(above & wrong[:, None], axis=0)[EVERY - 1 :: EVERY]
-    truths = {threshold: site.truth(threshold) for threshold in THRESHOLDS}
+    truths = site.truths()
     broken, chosen = False, None
     for count, error in zip(counts.tolist(), errors.tolist(), strict=True):
         points = [Point(*one) for one in zip(THRESHOLDS, count, error, strict=True)]

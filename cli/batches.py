@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -56,7 +56,7 @@ def submit(
     *,
     templates: list[str],
     name: str,
-    release_at: float | None,
+    release_at: float | Literal["policy"] | None,
     url: str | None,
     home: Path | None,
     wait: bool,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import httpx
 
@@ -102,7 +102,7 @@ class Client:
         *,
         name: str = "",
         templates: TemplateChoice | None = None,
-        release_threshold: float | None = None,
+        release_threshold: float | Literal["policy"] | None = None,
     ) -> Json:
         """Create a batch that stays open for more files, and return it."""
         body: Json = {"name": name, "keep_open": True}

@@ -43,6 +43,19 @@ FieldKey = tuple[str, str]  # the template's name, "" without one; and the field
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """A policy as it is applied to what was read."""
+
+    policy_id: str
+    thresholds: Mapping[FieldKey, float]
+    models: frozenset[str]  # the hashes of the readers that it was made for
+
+    def threshold(self, template: str | None, field: str, model: str) -> float | None:
+        """Return the least confidence at which a value is released; None: people see it."""
+        return self.thresholds.get((template or "", field)) if model in self.models else None
+
+
+@dataclass(frozen=True, slots=True)
 class KeyedField:
     """A field that was keyed blindly, and whether the machine had read the same."""
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import difflib
 import json
 import os
@@ -134,6 +136,14 @@ class Settings(BaseModel):
     )
     oidc_tenant: str = Field("default", description="Organisation of those who come in so.")
 
+    alarm_webhook_url: str | None = Field(
+        None,
+        pattern="^https?://",
+        description="Address to which an alarm of the release policy is posted.",
+    )
+    alarm_webhook_secret: SecretStr | None = Field(
+        None, description="Key that signs what is posted: `whsec_` and Base64."
+    )
     export_targets: dict[str, SecretStr] = Field(
         default_factory=dict,
         description='Databases into which exports may write, as JSON: {"name": "SQLAlchemy URL"}.',
@@ -159,6 +169,12 @@ class Settings(BaseModel):
             raise ValueError("oidc_issuer needs oidc_client_id and oidc_roles")
         if (self.s3_access_key is None) != (self.s3_secret_key is None):
             raise ValueError("s3_access_key and s3_secret_key must be set together")
+        if self.alarm_webhook_secret is not None:
+            key = self.alarm_webhook_secret.get_secret_value().removeprefix("whsec_")
+            try:
+                base64.b64decode(key, validate=True)
+            except binascii.Error as exc:
+                raise ValueError("alarm_webhook_secret must be `whsec_` and Base64") from exc
         return self
 
     def resolved_database_url(self) -> str:

@@ -237,8 +237,9 @@ class Batch(Base):
     state: Mapped[str] = mapped_column(String(32), default=BatchState.RECEIVING)
     closed: Mapped[bool] = mapped_column(default=False)  # no more files will come
     template_id: Mapped[str | None] = _template_ref()  # the default for its documents
-    # The least confidence at which policy releases a value. None: it releases none.
+    # The least confidence at which a value is released. None: none is, or the policy decides.
     release_threshold: Mapped[float | None]
+    by_policy: Mapped[bool] = mapped_column(default=False, server_default=false())  # of the site
     idempotency_key: Mapped[str | None] = mapped_column(PlainText(200))
     request_hash: Mapped[str | None] = mapped_column(String(64))
     # What whoever uploaded it counted: a decimal as text, the field that it is the sum of, pages
@@ -249,6 +250,34 @@ class Batch(Base):
     expected_documents: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     finished_at: Mapped[datetime | None]
+
+
+class ReleasePolicy(Base):
+    """What a site lets the machine release. Rows are added: the last of a tenant is in force.
+
+    It is in force until it has an alarm. What people found of the released values is watched as
+    long as the policy is the last one.
+    """
+
+    __tablename__ = "release_policy"
+    __table_args__ = (UniqueConstraint("tenant_id", "number"),)
+    id: Mapped[str] = _id()
+    tenant_id: Mapped[str] = _ref("tenant")
+    number: Mapped[int]  # of its tenant, from 1
+    one_in: Mapped[int | None]  # at most one wrong in so many; None: nothing is released
+    thresholds: Mapped[list[Any]]  # [[template, field, least confidence], …]
+    models: Mapped[list[Any]]  # the hashes of the readers for which it holds
+    evidence: Mapped[dict[str, Any]]  # what it was set on: {"keyed": …, "wrong": …}
+    who: Mapped[str] = mapped_column(PlainText(200))
+    why: Mapped[str] = mapped_column(PlainText(MAX_NOTE))
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    watched_to: Mapped[str | None] = mapped_column(String(32))  # the last keying that was watched
+    alarm_at: Mapped[datetime | None]
+    alarm: Mapped[dict[str, Any] | None]  # {"audited": …, "wrong": …}
+    alarm_sent_at: Mapped[datetime | None]  # to the webhook, if there is one
+    acknowledged_at: Mapped[datetime | None]
+    acknowledged_by: Mapped[str | None] = mapped_column(PlainText(200))
+    acknowledged_why: Mapped[str | None] = mapped_column(PlainText(MAX_NOTE))
 
 
 class Document(Base):
@@ -315,6 +344,10 @@ class Page(Base):
     template_score: Mapped[float | None]
     # The findings of its template's checks, in the form of `core.checks`. None: there are none.
     checks: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
+    # The policy under which it was read. None: its batch does not ask for it, or none was in force.
+    policy_id: Mapped[str | None] = mapped_column(
+        String(32), ForeignKey("release_policy.id", ondelete="SET NULL"), index=True
+    )
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(PlainText())
     created_at: Mapped[datetime] = mapped_column(default=utcnow)

@@ -56,6 +56,7 @@ def progress_of(s: Session, batches: Sequence[Batch]) -> list[BatchProgress]:
             closed=batch.closed,
             template=names.get(batch.template_id or ""),
             release_threshold=batch.release_threshold,
+            by_policy=batch.by_policy,
             created_at=batch.created_at,
             finished_at=batch.finished_at,
             documents=documents[batch.id],

@@ -34,6 +34,7 @@ class BatchProgress:
     closed: bool
     template: str | None  # name
     release_threshold: float | None
+    by_policy: bool  # the policy of the site decides what is released
     created_at: datetime
     finished_at: datetime | None
     documents: dict[str, int]

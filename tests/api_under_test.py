@@ -83,7 +83,8 @@ class Api(HttpClient):
             results = tuple(
                 field_result(n, 0.9 + n / 100, page.release_threshold) for n in range(1, fields + 1)
             )
-            read = PageResult(320, 160, 0.9, results)
+            policy_id = page.policy.policy_id if page.policy else None
+            read = PageResult(320, 160, 0.9, results, policy_id=policy_id)
             assert complete_pages(s, [(page.page_id, page.attempt, read)])
 
     def read_values(

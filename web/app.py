@@ -30,6 +30,7 @@ from web import (
     keys,
     pages,
     people,
+    policy,
     provider,
     signing_in,
     template_edit,
@@ -56,6 +57,7 @@ def create_app(settings: Settings) -> Flask:
     web.after_request(_with_policy)
     web.register_error_handler(Exception, _explain)
     web.context_processor(lambda: {"me": signing_in.person_or_none(), "words": words})
+    web.context_processor(lambda: {"alarm": policy.is_alarmed})
     for module in (
         signing_in,
         provider,
@@ -72,6 +74,7 @@ def create_app(settings: Settings) -> Flask:
         keys,
         template_list,
         template_edit,
+        policy,
     ):
         web.register_blueprint(module.blueprint)
     app.register_blueprint(web)

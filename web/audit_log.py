@@ -53,6 +53,8 @@ ACTIONS: Final = {
     "verify.postpone": "left a field for later",
     "verify.reopen": "took a decision back",
     "keys.choose": "changed their keys",
+    "policy.change": "set the release policy",
+    "policy.acknowledge": "acknowledged an alarm of the release policy",
     "v1.uploads.create_batch": "uploaded files",
     "v1.uploads.add_documents": "uploaded more files",
     "v1.batches.close_batch": "closed a batch",

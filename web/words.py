@@ -66,7 +66,7 @@ FIELD: Final = {
 REASON: Final = {
     ReviewReason.NO_VALUE: "The machine found no value that this field can have.",
     ReviewReason.REQUIRED_EMPTY: "It seems empty, but must hold a value.",
-    ReviewReason.NO_THRESHOLD: "This batch releases nothing without a person.",
+    ReviewReason.NO_THRESHOLD: "Nothing is released here without a person.",
     ReviewReason.BELOW_THRESHOLD: "The machine is not sure enough.",
     ReviewReason.OFF_PAGE: "The field is not on the scan.",
     ReviewReason.CUT: "The edge of the scan cuts the field.",

@@ -26,6 +26,7 @@ from db.transitions.pages import pages_to_hint, reap_expired, tried_pages
 from db.transitions.sessions import delete_ended
 from storage.base import ObjectStore
 from storage.open import open_store
+from worker.alarms import watch_releases
 from worker.app import INTAKE_QUEUE, PAGES_QUEUE, hint_intake, hint_pages, make_celery
 
 log = get_logger(__name__)
@@ -151,6 +152,7 @@ class Dispatcher:
                 hint_intake(self.app, group, producer=producer)
         if page_ids or document_ids:
             log.info("hinted-again", pages=len(page_ids), documents=len(document_ids))
+        watch_releases(self.db, self.settings)
 
     def _hint_lasts_seconds(self, queue: str) -> float:
         with self.app.connection_for_write() as connection:

@@ -184,19 +184,24 @@ def _read_same_template(
         message = f"Counterfoil failed on this page ({type(exc).__name__}: {exc})."
         return [(first, NotRead("internal-error", message, retry=True))]
     return [
-        (claim, _outcome(reading, claim.release_threshold, services.readers))
+        (claim, _outcome(reading, claim, services.readers))
         for claim, reading in zip(claims, readings, strict=True)
     ]
 
 
-def _outcome(reading: PageReading, release_threshold: float | None, readers: Readers) -> Outcome:
+def _outcome(reading: PageReading, claim: ClaimedPage, readers: Readers) -> Outcome:
     """Return what to write for a page that was read, with the decisions of policy."""
     if reading.error is not None:
         return NotRead(reading.error.code, str(reading.error), retry=False)
     if reading.passed_over is not None:
         return PassedOver(reading.template or "", reading.passed_over)
 
+    policy = claim.policy
+
     def result_of(field: FieldReading) -> FieldResult:
+        model, threshold = readers.sha256(field.reader), claim.release_threshold
+        if policy is not None:
+            threshold = policy.threshold(reading.template, field.name, model)
         return FieldResult(
             name=field.name,
             value=field.value,
@@ -217,11 +222,11 @@ def _outcome(reading: PageReading, release_threshold: float | None, readers: Rea
             box=(field.box.x, field.box.y, field.box.w, field.box.h),
             rule=field.rule,
             reader=field.reader,
-            model_sha256=readers.sha256(field.reader),
+            model_sha256=model,
             reason=review_reason(
                 field.value,
                 field.confidence,
-                release_threshold,
+                threshold,
                 required=field.required,
                 blocked=field.blocked,
             ),
@@ -237,6 +242,7 @@ def _outcome(reading: PageReading, release_threshold: float | None, readers: Rea
         turn=reading.turn,
         template=reading.template,
         template_score=reading.template_score,
+        policy_id=None if policy is None else policy.policy_id,
         fields=tuple(result_of(field) for field in reading.fields),
     )
 

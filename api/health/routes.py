@@ -15,6 +15,7 @@ from api.openapi import operation
 from core.broker_url import redis_py_url
 from core.clock import utcnow
 from core.errors import CounterfoilError
+from db.policies import count_open_alarms
 from db.transitions.outbox import oldest_message
 
 blueprint = Blueprint("health", __name__)
@@ -49,6 +50,23 @@ def readyz() -> Response:
     if not ready:
         response.headers["Retry-After"] = "5"
     return response
+
+
+@blueprint.get("/metrics")
+@operation("service", {200: ("text/plain",)}, public=True)
+def metrics() -> Response:
+    """Return figures for Prometheus. They name no tenant, since this address needs no key."""
+    with services().db.reading() as session:
+        alarms = count_open_alarms(session)
+    lines = [
+        "# HELP counterfoil_policy_alarms Release policies whose alarm nobody has acknowledged.",
+        "# TYPE counterfoil_policy_alarms gauge",
+        f"counterfoil_policy_alarms {alarms}",
+        "# HELP counterfoil_backlog_seconds How long the oldest message waits for a dispatcher.",
+        "# TYPE counterfoil_backlog_seconds gauge",
+        f"counterfoil_backlog_seconds {_backlog_seconds() or 0.0}",
+    ]
+    return Response("\n".join(lines) + "\n", content_type="text/plain; version=0.0.4")
 
 
 def _backlog_seconds() -> float | None:

@@ -35,6 +35,12 @@ def submit(
     template: TemplatesOption = None,
     name: Annotated[str, typer.Option(help="A name for this batch, for people.")] = "",
     release_at: ReleaseAt = None,
+    by_policy: Annotated[
+        bool,
+        typer.Option(
+            "--by-policy", help="The release policy of the site decides, not --release-at."
+        ),
+    ] = False,
     url: Url = None,
     data: ClientHome = None,
     wait: Annotated[
@@ -54,7 +60,7 @@ def submit(
         paths,
         templates=template or [],
         name=name,
-        release_at=release_at,
+        release_at="policy" if by_policy else release_at,
         url=url,
         home=data,
         wait=wait,

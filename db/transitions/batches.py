@@ -50,6 +50,7 @@ def create_batch(
     name: str,
     template_id: str | None,
     release_threshold: float | None,
+    by_policy: bool = False,
     idempotency_key: str | None = None,
     request_hash: str | None = None,
     batch_id: str | None = None,
@@ -57,8 +58,10 @@ def create_batch(
     """Create a batch and return it with True, or the batch of an earlier request with False.
 
     An earlier request is one with the same `idempotency_key`. `batch_id` is the id for the new
-    batch, for a caller who has already stored files under it. Raises ConflictError if the key was
-    used with another `request_hash`, and NotFoundError if the template is not this tenant's.
+    batch, for a caller who has already stored files under it. With `by_policy`, what is released
+    follows from the policy of the site that is in force when a page is read, and not from
+    `release_threshold`. Raises ConflictError if the key was used with another `request_hash`, and
+    NotFoundError if the template is not this tenant's.
     """
     _check_template(s, tenant_id, template_id)
     created = insert_or_ignore(
@@ -69,7 +72,8 @@ def create_batch(
         tenant_id=tenant_id,
         name=name,
         template_id=template_id,
-        release_threshold=release_threshold,
+        release_threshold=None if by_policy else release_threshold,
+        by_policy=by_policy,
         idempotency_key=idempotency_key,
         request_hash=request_hash,
     )

@@ -19,10 +19,12 @@ from sqlalchemy.orm import Session
 
 from core.ids import object_key
 from core.keying import AUDIT_SHARE
+from core.release import Rules
 from db.models import Batch, BatchState, Document, Page, PageState, TemplateText
 from db.session import database_now
 from db.transitions.checking import check_results
 from db.transitions.events import record_events
+from db.transitions.policies import rules_in_force
 from db.transitions.results import PageResult, insert_fields
 from db.transitions.settle import lock_batches, settle
 from db.transitions.waiting import back_off, may_be_tried, take_to_hint
@@ -43,6 +45,7 @@ class ClaimedPage:
     template_id: str | None
     template_text: str | None
     release_threshold: float | None
+    policy: Rules | None = None  # of the site, if its batch asks for it and one is in force
 
 
 def claim_pages(
@@ -51,7 +54,7 @@ def claim_pages(
     """Claim those of the pages that are queued. Of two workers that ask at once, one gets each."""
     now = database_now(s)
     rows = s.execute(
-        select(Page, Document.template_id, TemplateText.text, Batch.release_threshold)
+        select(Page, Document.template_id, TemplateText.text, Batch)
         .join(Document, Page.document_id == Document.id)
         .join(Batch, Page.batch_id == Batch.id)
         .join(TemplateText, Document.template_id == TemplateText.id, isouter=True)
@@ -64,7 +67,9 @@ def claim_pages(
     ).all()
     lease_until = database_now(s) + timedelta(seconds=lease_seconds)
     claimed = []
-    for page, template_id, template_text, release_threshold in rows:
+    asking = {batch.tenant_id for _, _, _, batch in rows if batch.by_policy}
+    policies = {tenant_id: rules_in_force(s, tenant_id) for tenant_id in asking}
+    for page, template_id, template_text, batch in rows:
         page.state = PageState.LEASED
         page.attempt += 1
         page.lease_until = lease_until
@@ -78,7 +83,8 @@ def claim_pages(
                 number=page.ordinal,
                 template_id=template_id,
                 template_text=template_text,
-                release_threshold=release_threshold,
+                release_threshold=batch.release_threshold,
+                policy=policies[batch.tenant_id] if batch.by_policy else None,
             )
         )
     s.flush()
@@ -119,6 +125,7 @@ def complete_pages(
         page.width, page.height = result.width, result.height
         page.turn = result.turn
         page.template, page.template_score = result.template, result.template_score
+        page.policy_id = result.policy_id
     s.flush()
     insert_fields(s, check_results(s, read), held.now, audit_share)
     _close(s, held, "page.read")

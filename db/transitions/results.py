@@ -47,6 +47,7 @@ class PageResult:
     fields: tuple[FieldResult, ...]  # in reading order
     turn: int = 0  # clockwise quarter turns that make it upright
     template: str | None = None  # that it was read with
+    policy_id: str | None = None  # the site's policy, if it decided what is released
 
 
 def insert_fields(

@@ -29,6 +29,7 @@ from db.transitions.deciding import decide_field
 from db.transitions.documents import NewPassedOver
 from db.transitions.keyings import Keyed
 from db.transitions.people import ensure_person
+from db.transitions.policies import set_policy
 from db.transitions.reviewing import hold_next, take_back
 from db.transitions.sessions import create_sign_in_link, sign_in
 from db.transitions.templates import add_picture, save_version
@@ -178,6 +179,7 @@ def fill(db: Database) -> None:
         person = ensure_person(s, tenant_id, "Ada", Role.VERIFIER)
         assert sign_in(s, create_sign_in_link(s, person.id))
         begin_attempt(s, "Ada", "192.0.2.1")
+        set_policy(s, tenant_id=tenant_id, one_in=None, who="Ada", why="A first look.")
         batch_id = s.scalars(select(Batch.id)).one()
         question, _ = hold_next(s, tenant_id=tenant_id, batch_id=batch_id, person=person, count=2)
         decide_field(

@@ -19,7 +19,7 @@ from storage.directory import DirectoryStore
 from tests.api_under_test import Api, api_under_test, png
 from tests.http_client import FlaskTransport, HttpClient
 
-PUBLIC = {"/healthz", "/readyz", "/openapi.json", "/docs", "/static/<path:filename>"}
+PUBLIC = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/static/<path:filename>"}
 
 
 @pytest.fixture

@@ -146,6 +146,9 @@ def routes(
         ("POST", f"{path}/delete"): Role.SUPERVISOR,
     } | dict.fromkeys(
         [
+            ("GET", "/policy"),
+            ("POST", "/policy"),
+            ("POST", "/policy/acknowledge"),
             ("GET", "/templates"),
             ("GET", "/templates/new"),
             ("POST", "/templates/new"),
@@ -165,7 +168,14 @@ def routes(
 
 
 # They name nothing that could belong to another tenant.
-OF_NOBODY = ("/templates", "/templates/new", "/templates/import", "/templates/check")
+OF_NOBODY = (
+    "/templates",
+    "/templates/new",
+    "/templates/import",
+    "/templates/check",
+    "/policy",
+    "/policy/acknowledge",
+)
 
 
 def send(browser: httpx.Client, method: str, path: str, **more: Any) -> httpx.Response:
