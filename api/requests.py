@@ -79,7 +79,8 @@ class TemplateOptions(Body):
 
     template: TemplateName | list[TemplateName] | None = Field(
         None,
-        description="Name of a bundled template, of a stored one, or of a stored set; or several.",
+        description="Name of a bundled template, of a stored one, or of a stored set; or several."
+        " `*`: all of which pages can be told apart, unless others are named too.",
     )
     template_text: TemplateYaml | list[TemplateYaml] | None = Field(
         None, description="A template as YAML text, or several; beside those of `template`."

@@ -21,6 +21,8 @@ from storage.site_templates import SiteTemplates
 
 blueprint = Blueprint("templates", __name__)
 
+EVERY = "*"  # in place of names: all templates of which pages can be told apart
+
 
 @blueprint.get("/templates")
 @operation("batches", {200: TemplateList})
@@ -83,8 +85,10 @@ def requested_templates(options: TemplateOptions) -> TemplateSet | None:
     names, texts = asked_templates(options)
     stored = stored_templates()
     try:
-        sets = [named_templates(name, stored) for name in names]
+        sets = [named_templates(name, stored) for name in names if name != EVERY]
         sets += [parse_templates(text) for text in texts]
+        if EVERY in names and not sets:
+            return _every(stored)
         return combine(sets) if sets else None
     except TemplateError as exc:
         # The parser's messages are written to follow the name of a file and a colon.
@@ -92,6 +96,22 @@ def requested_templates(options: TemplateOptions) -> TemplateSet | None:
         named = exc.code == "unknown-template"
         hint = f"{exc.hint} Or send your own as 'template_file'." if named else exc.hint
         raise TemplateError(message, hint=hint, code=exc.code) from exc
+
+
+def _every(stored: StoredHere) -> TemplateSet | None:
+    """Return all templates of which pages can be told apart, the site's own first."""
+    found: list[TemplateSet] = []
+    own = [name for name in stored.names() if name not in bundled_names()]
+    for name in [*own, *bundled_names()]:
+        try:
+            more = named_templates(name, stored)
+            if not all(template.has_marks or template.ignored for template in more.templates):
+                continue
+            combine([*found, more])
+        except CounterfoilError:
+            continue  # it cannot be used, or not beside the others
+        found.append(more)
+    return combine(found) if found else None
 
 
 def asked_templates(options: TemplateOptions) -> tuple[list[str], list[str]]:

@@ -122,7 +122,7 @@ class MultipartForm(Generic[_Options]):
             if part.filename is None or part.name in self._options_sent_as_files:
                 self._take_field(part)
                 continue
-            file = IncomingFile(_label(part.filename), part.stream)
+            file = IncomingFile(file_label(part.filename), part.stream)
             if part.filename == "" and file.empty:
                 continue  # a browser's file input that was left empty
             count += 1
@@ -174,7 +174,8 @@ class MultipartForm(Generic[_Options]):
         self._options = None  # checked before, if this field follows a file
 
 
-def _label(filename: str) -> str:
+def file_label(filename: str) -> str:
+    """Return how a file is listed that a browser or client names so."""
     label = printable(filename)
     return label if len(label) <= MAX_FILENAME else f"{label[:500]}…{label[-499:]}"
 

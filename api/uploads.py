@@ -75,7 +75,7 @@ def create_batch() -> Response:
     without files.
     """
     key = _idempotency_key()
-    _refuse_when_full()
+    refuse_when_full()
     batch_id = new_id()
     if request.mimetype == "application/json":
         request.max_content_length = MAX_JSON_BYTES
@@ -104,7 +104,7 @@ def add_documents(batch_id: str) -> Response:
     and adds nothing, so that it is safe to send a request again. The same bytes under another name
     are a document of its own, a copy, which is listed and not read again.
     """
-    _refuse_when_full()
+    refuse_when_full()
     with services().db.reading() as session:
         batch = queries.get_batch(session, caller().tenant_id, batch_id)
     if batch.closed or batch.state == BatchState.CANCELLED:
@@ -280,7 +280,8 @@ def _idempotency_key() -> str | None:
     return key
 
 
-def _refuse_when_full() -> None:
+def refuse_when_full() -> None:
+    """Raise ProblemError (429) while too many pages of the caller's tenant wait."""
     limit = services().settings.max_queued_pages
     with services().db.reading() as session:
         waiting = queries.backlog(session, caller().tenant_id, limit + 1)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from core.settings import Settings
 from db.transitions.tenants import create_api_key, ensure_tenant
@@ -51,26 +52,31 @@ class Running:
         return int(line.split()[1]) * 1024
 
 
+def start_server(settings: Settings, output: IO[bytes], port: int = 0) -> subprocess.Popen[bytes]:
+    """Start gunicorn with the application on a port, 0 for any free one."""
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "--worker-class=gthread",
+            "--threads=8",
+            f"--bind=127.0.0.1:{port}",
+            "--no-control-socket",
+            "web.app:make_app()",
+        ],
+        env=os.environ | settings.environment(),
+        stdout=output,
+        stderr=output,
+    )
+
+
 @contextmanager
 def running_api(settings: Settings) -> Iterator[Running]:
     """Start the application, which takes seconds: let many tests share it."""
     log = settings.home / "gunicorn.log"
     with api_under_test(settings) as api, log.open("wb") as output:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "gunicorn",
-                "--worker-class=gthread",
-                "--threads=8",
-                "--bind=127.0.0.1:0",
-                "--no-control-socket",
-                "web.app:make_app()",
-            ],
-            env=os.environ | settings.environment(),
-            stdout=output,
-            stderr=output,
-        )
+        process = start_server(settings, output)
         try:
             address = _wait(lambda: _between(log, "Listening at: ", " "), process, log)
             worker = _wait(lambda: _between(log, "Booting worker with pid: ", "\n"), process, log)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
+import tomllib
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +24,7 @@ from db.transitions.people import ensure_person
 from db.transitions.tenants import ensure_tenant
 from pipeline.placing.template import bundled_template
 from tests.api_under_test import Api, api_under_test, png
+from tests.samples import ROOT
 
 
 @pytest.fixture
@@ -125,6 +128,7 @@ def routes(
         ("GET", f"/pages/{page}"): Role.OPERATOR,
         ("GET", f"/pages/{page}/image?width=320"): Role.OPERATOR,
         ("GET", f"/fields/{field}/crop"): Role.OPERATOR,
+        ("POST", f"{path}/have"): Role.OPERATOR,
         ("POST", f"{path}/close"): Role.OPERATOR,
         ("GET", f"{path}/verify"): Role.VERIFIER,
         ("POST", f"{path}/next"): Role.VERIFIER,
@@ -180,6 +184,8 @@ OF_NOBODY = (
 
 def send(browser: httpx.Client, method: str, path: str, **more: Any) -> httpx.Response:
     body = {"json": {"version": 1, "value": "17"}} if path.startswith("/fields") else {}
+    if path.endswith("/have"):
+        body = {"json": []}
     if path.endswith("/back"):
         body = {"data": {"version": "1"}}
     return browser.request(method, path, **(body if method == "POST" else {}), **more)
@@ -199,7 +205,12 @@ def test_each_route_asks_for_its_role_and_hides_from_others(
     open_to_all |= {"give_password", "begin", "arrive"}  # to sign in
     open_to_all |= {"account", "change_password", "leave_everywhere"}  # one's own
     rest = {name for name in known - covered if name.split(".")[-1] not in open_to_all}
-    assert rest == {"web.static", "web.upload.send_more", "web.template_list.picture"}
+    assert rest == {
+        "web.static",
+        "web.upload.send_more",
+        "web.upload.outline",
+        "web.template_list.picture",
+    }
     made = {"as": "ours", "text": bundled_template("demo-form").text}
     assert api.sign_in("Ada").post("/templates/demo-form", data=made).status_code == 302
     stranger = api.sign_in("Eve", tenant="theirs")
@@ -293,6 +304,65 @@ def test_the_samples_are_two_clicks_away(api: Api) -> None:
     (made,) = api.items("/v1/batches")
     assert there == f"/batches/{made['id']}"
     assert made["documents"]["total"] == 4
+
+
+def test_the_samples_wait_where_too_many_pages_do(sqlite_url: str, tmp_path: Path) -> None:
+    with api_under_test(
+        Settings(home=tmp_path, database_url=sqlite_url, max_queued_pages=1)
+    ) as api:
+        browser = api.sign_in("Ada")
+        batch = api.upload([("a.png", png(1)), ("b.png", png(2))]).json()
+        for document in api.items(f"/v1/batches/{batch['id']}/documents"):
+            api.open_document(document["id"])
+        refused = browser.post("/samples")
+        assert refused.status_code == 429
+        assert "pages are waiting to be read" in refused.text
+
+
+def test_an_installation_has_the_samples() -> None:
+    web = ROOT / "web"
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"][
+        "package-data"
+    ]
+    packed = {path for pattern in data["web"] for path in web.glob(pattern)}
+    samples = sorted((web / "samples").iterdir())
+    assert len(samples) == 4
+    assert packed.issuperset(samples)
+    assert sum(path.stat().st_size for path in samples) < 1_000_000
+
+
+def test_the_right_template_is_found_among_all(api: Api) -> None:
+    browser = api.sign_in("Ada")
+    text = bundled_template("demo-form").text
+    by_shape = text.replace("anchors: frames", "anchors: page").replace("demo-form", "by-shape")
+    for name in ("by-shape", "ours"):
+        made = {"as": name, "text": by_shape if name == "by-shape" else text}
+        assert browser.post("/templates/demo-form", data=made).status_code == 302
+    browser.post("/upload", data={"template": "*"}, files=[("files", ("a.png", png(3)))])
+    only = {"template": ["*", "demo-cheque"]}
+    browser.post("/upload", data=only, files=[("files", ("a.png", png(3)))])
+    second, first = api.items("/v1/batches")
+    names = set(first["template"].split(", "))
+    assert {"ours", "demo-cheque", "demo-form", "cheque-in"} <= names
+    assert "by-shape" not in names, "nothing tells its pages from others"
+    assert second["template"] == "demo-cheque"
+
+
+def test_a_browser_is_told_which_files_are_there(api: Api) -> None:
+    browser = api.sign_in("Ada")
+    batch = api.upload([("a.png", png(1)), ("b.png", png(2))], keep_open="true").json()
+    size, sha256 = len(png(1)), hashlib.sha256(png(1)).hexdigest()
+    offered = [
+        {"name": "a.png", "size": size, "sha256": sha256},
+        {"name": "b.png", "size": size, "sha256": sha256},
+        {"name": "a.png", "size": size},
+        {"name": "a.png", "size": size + 1},
+        {"name": "c.png", "size": size},
+    ]
+    path = f"/batches/{batch['id']}/have"
+    assert browser.post(path, json=offered).json() == [True, False, True, False, False]
+    refused = browser.post(path, json=[{"name": "a", "size": -1}], headers={"Accept": "*/*"})
+    assert refused.status_code == 422
 
 
 def test_what_is_not_there_is_said_in_words(api: Api) -> None:
