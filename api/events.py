@@ -54,12 +54,12 @@ def stream_events(batch_id: str) -> Response:
             headers={"Retry-After": "5"},
         )
     events = stream_with_context(_events(found, tenant_id, batch_id, after))
-    response = Response(_Stream(found, events), content_type="text/event-stream; charset=utf-8")
+    response = Response(Stream(found, events), content_type="text/event-stream; charset=utf-8")
     response.headers["X-Accel-Buffering"] = "no"  # else nginx delays events
     return response
 
 
-class _Stream:
+class Stream:
     """The body of the answer. It frees its place among the streams even if it is never read."""
 
     def __init__(self, found: Services, events: Iterator[str]) -> None:

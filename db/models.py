@@ -315,6 +315,7 @@ class Page(Base):
     __table_args__ = (
         UniqueConstraint("document_id", "ordinal"),
         Index("ix_page_batch_state", "batch_id", "state"),
+        Index("ix_page_batch_place", "batch_id", "document_id", "ordinal"),
         Index("ix_page_batch_finished", "batch_id", "finished_at"),
         Index("ix_page_state_lease", "state", "lease_until"),
         Index("ix_page_state_hinted", "state", "hinted_at"),
@@ -539,6 +540,7 @@ class Event(Base):
     __tablename__ = "event"
     __table_args__ = (
         Index("ix_event_batch_id_id", "batch_id", "id"),
+        Index("ix_event_tenant_id_id", "tenant_id", "id"),
         {"sqlite_autoincrement": True},
     )
     id: Mapped[int] = mapped_column(

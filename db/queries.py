@@ -22,12 +22,12 @@ from db.models import (
     Document,
     Event,
     Field,
-    FieldState,
     Page,
     PassedOver,
     Reading,
     TemplateText,
 )
+from db.page_filters import PageFilter, conditions
 from db.progress import progress_of
 from db.twins import findings_of
 from db.views import (
@@ -122,22 +122,15 @@ def list_pages(
     after: str | None = None,
     limit: int = 100,
     state: str | None = None,
-    waiting: bool = False,
+    asked: PageFilter | None = None,
 ) -> list[PageView]:
     """Return a batch's pages with their fields, in the order of files and of pages within them.
 
-    With `waiting`, only those with a field that waits for a person. Raises NotFoundError.
+    Raises NotFoundError.
     """
     _batch(s, tenant_id, batch_id)
-    query = _pages(tenant_id).where(Page.batch_id == batch_id)
-    if waiting:
-        query = query.where(
-            select(Field.id)
-            .where(Field.page_id == Page.id, Field.state == FieldState.REVIEW)
-            .exists()
-        )
-    if state is not None:
-        query = query.where(Page.state == state)
+    wanted = conditions(asked or PageFilter(state=state))
+    query = _pages(tenant_id).where(Page.batch_id == batch_id, *wanted)
     if after is not None:
         query = query.where(_beyond(_page_place(s, tenant_id, after)))
     return _with_fields(s, s.execute(query.limit(limit)).all())
@@ -238,6 +231,13 @@ def events_after(
     _batch(s, tenant_id, batch_id)
     query = _events(tenant_id, batch_id).where(Event.id > after_id).limit(limit)
     return [EventView(*row) for row in s.execute(query)]
+
+
+def change_mark(s: Session, tenant_id: str) -> str:
+    """Return a text that changes with each event of the tenant's batches, by one small query."""
+    last = s.scalar(select(func.max(Event.id)).where(Event.tenant_id == tenant_id))
+    count = s.scalar(select(func.count()).where(Batch.tenant_id == tenant_id))  # some were deleted
+    return f"{last or 0}-{count or 0}"
 
 
 def page_events(s: Session, tenant_id: str, batch_id: str, page_id: str) -> list[EventView]:

@@ -28,6 +28,7 @@ from web import (
     findings,
     images,
     keys,
+    live,
     pages,
     people,
     policy,
@@ -65,6 +66,7 @@ def create_app(settings: Settings) -> Flask:
         people,
         audit_log,
         batches,
+        live,
         upload,
         pages,
         images,
@@ -78,6 +80,7 @@ def create_app(settings: Settings) -> Flask:
     ):
         web.register_blueprint(module.blueprint)
     app.register_blueprint(web)
+    live.install(app)
     audit.install(app, app.extensions["counterfoil"])
     if settings.proxies:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]

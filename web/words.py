@@ -16,7 +16,7 @@ from db.carpet import Audit
 from db.keyings import Others
 from db.models import BatchState, DocumentState, FieldState, PageState
 from db.transitions.carpet import Act, Outcome
-from db.views import EventView
+from db.views import BatchProgress, EventView
 
 ERROR_TITLES: Final = {
     HTTPStatus.NOT_FOUND: "Nothing is here",
@@ -244,6 +244,15 @@ def duration(seconds: float | None) -> str:
     if seconds < 3600:
         return plural(round(seconds / 60), "minute")
     return plural(round(seconds / 3600), "hour")
+
+
+def speed(batch: BatchProgress) -> str:
+    """Return how fast a batch is read now; "" where it is not known."""
+    left = batch.documents[DocumentState.STORED]
+    left += batch.pages[PageState.QUEUED] + batch.pages[PageState.LEASED]
+    if not left or not batch.eta_seconds:
+        return ""
+    return f"{plural(max(1, round(60 * left / batch.eta_seconds)), 'page')} a minute"
 
 
 def plural(count: int, one: str, several: str = "") -> str:

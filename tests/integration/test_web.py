@@ -125,6 +125,7 @@ def routes(
         ("GET", "/audit.csv"): Role.ADMIN,
         ("GET", path): Role.OPERATOR,
         ("GET", f"{path}/files"): Role.OPERATOR,
+        ("GET", "/live/mark"): Role.OPERATOR,
         ("GET", f"/pages/{page}"): Role.OPERATOR,
         ("GET", f"/pages/{page}/image?width=320"): Role.OPERATOR,
         ("GET", f"/fields/{field}/crop"): Role.OPERATOR,
@@ -173,6 +174,7 @@ def routes(
 
 # They name nothing that could belong to another tenant.
 OF_NOBODY = (
+    "/live/mark",
     "/templates",
     "/templates/new",
     "/templates/import",
@@ -209,6 +211,7 @@ def test_each_route_asks_for_its_role_and_hides_from_others(
         "web.static",
         "web.upload.send_more",
         "web.upload.outline",
+        "web.live.listen",
         "web.template_list.picture",
     }
     made = {"as": "ours", "text": bundled_template("demo-form").text}
@@ -281,6 +284,54 @@ def test_pages_can_be_filtered(api: Api, batch: dict[str, Any]) -> None:
     assert browser.get(path, params={"show": "review"}).text.count("<li>") == 2
     assert "No page is like that." in browser.get(path, params={"show": "failed"}).text
     assert browser.get(path, params={"show": "' OR 1=1"}).text.count("<li>") == 2
+
+
+def test_pages_can_be_filtered_by_what_is_on_them(api: Api, batch: dict[str, Any]) -> None:
+    browser = api.sign_in("Ada")
+    path = f"/batches/{batch['id']}"
+    field = next_fields(browser, batch)[0]
+    decide(browser, field, "17")
+
+    def pages(**asked: str) -> int:
+        return browser.get(path, params=asked).text.count("<li>\n    <a")
+
+    assert pages(field="field-1", field_state="verified") == 1
+    assert pages(field="field-1", field_state="review") == 1
+    assert pages(field="field-3", field_state="review") == 0
+    assert pages(reason="below-threshold") == 2
+    assert pages(reason="below-threshold", field="field-1") == 1
+    assert pages(reason="struck-out") == 0
+    assert pages(unsure="0.9") == 0
+    assert pages(unsure="0.99") == 2
+    assert pages(unsure="0.99", field="field-1", field_state="verified") == 1
+    assert pages(person="Ada") == 1
+    assert pages(person="policy", show="review") == 0
+    assert pages(template="nothing") == 0
+    assert pages(field_state="' OR 1=1", reason="x", unsure="9") == 2
+    assert 'value="Ada"' in browser.get(path).text.replace("<option>Ada", '<option value="Ada">')
+
+
+def test_the_mark_changes_with_what_happens(
+    api: Api, batch: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.live.LOOK_SECONDS", 0)
+    browser, stranger = api.sign_in("Ada"), api.sign_in("Eve", tenant="theirs")
+
+    def mark(of: httpx.Client = browser) -> str:
+        return str(of.get("/live/mark").json()["mark"])
+
+    before, theirs = mark(), mark(stranger)
+    assert mark() == before
+    rows = browser.get("/", headers={"HX-Request": "true"}).text
+    assert "4 fields" in rows
+    decide(browser, next_fields(browser, batch)[0], "17")
+    assert mark() != before
+    assert "3 fields" in browser.get("/", headers={"HX-Request": "true"}).text
+    before = mark()
+    browser.post(f"/batches/{batch['id']}/delete")
+    assert mark() != before
+    assert "Monday" not in browser.get("/", headers={"HX-Request": "true"}).text
+    assert mark(stranger) == theirs
 
 
 def test_an_upload_without_scripts(api: Api) -> None:
