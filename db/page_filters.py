@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, and_, exists, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.models import Field, FieldState, Page, Reading
 
@@ -71,7 +71,10 @@ def _of_field(asked: PageFilter) -> Iterator[ColumnElement[bool]]:
 def filter_choices(s: Session, tenant_id: str, batch_id: str) -> FilterChoices:
     """Return what the pages of a batch can be filtered by."""
 
-    def found(column: ColumnElement[str | None], table: type[Field | Page]) -> tuple[str, ...]:
+    def found(
+        column: InstrumentedAttribute[str] | InstrumentedAttribute[str | None],
+        table: type[Field | Page],
+    ) -> tuple[str, ...]:
         query = (
             select(column)
             .distinct()
