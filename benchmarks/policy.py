@@ -195,7 +195,10 @@ def of_monitor(sites: int, one_in: int) -> list[str]:
         else:
             found = np.array(delays)
             half, most = np.quantile(found, [0.5, 0.9], method="inverted_cdf")
-            cells += [f"{half:,.0f}", f"{most:,.0f}", f"{np.isinf(found).sum()} of {len(found)}"]
+            times = [
+                f"{one:,.0f}" if np.isfinite(one) else f"> {longest:,}" for one in (half, most)
+            ]
+            cells += [*times, f"{np.isinf(found).sum()} of {len(found):,}"]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
