@@ -52,6 +52,8 @@ ACTIONS: Final = {
     "template_edit.save": "saved a template",
     "template_edit.lay_page": "laid a page behind a template",
     "batches.export": "downloaded a batch",
+    "export.order": "asked for an export",
+    "export.download": "downloaded an export",
     "batches.try_again": "had pages read again",
     "batches.cancel": "cancelled a batch",
     "batches.delete": "deleted a batch",

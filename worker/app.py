@@ -31,11 +31,13 @@ INTAKE_QUEUE = "intake"
 PAGES_QUEUE = "pages"
 INTAKE_TASK = "counterfoil.intake"
 READ_TASK = "counterfoil.read_pages"
+EXPORT_TASK = "counterfoil.export"
 
 # The last resort against code that hangs: the child is killed, and its leases expire. Longer than a
 # task waits for a store or a database that is away.
 _READ_SECONDS = 600
 _INTAKE_SECONDS = 3 * 3600
+_EXPORT_SECONDS = 3600
 # A child whose memory exceeds this (a scan of 50 megapixels is enough) is replaced after its task.
 _CHILD_KIB = 700 * 1024
 
@@ -53,7 +55,11 @@ def make_celery(settings: Settings) -> Celery:
         task_queues=[Queue(name) for name in (INTAKE_QUEUE, PAGES_QUEUE)],  # type: ignore[no-untyped-call]
         task_create_missing_queues=False,
         task_default_queue=PAGES_QUEUE,
-        task_routes={INTAKE_TASK: {"queue": INTAKE_QUEUE}, READ_TASK: {"queue": PAGES_QUEUE}},
+        task_routes={
+            INTAKE_TASK: {"queue": INTAKE_QUEUE},
+            EXPORT_TASK: {"queue": INTAKE_QUEUE},  # long work, as opening files is
+            READ_TASK: {"queue": PAGES_QUEUE},
+        },
         worker_disable_prefetch=True,
         worker_prefetch_multiplier=1,
         worker_max_memory_per_child=_CHILD_KIB,
@@ -87,6 +93,12 @@ def make_celery(settings: Settings) -> Celery:
         for document_id in open_stored_documents(child.services(settings), document_ids):
             hint_intake(app, [document_id])
 
+    @app.task(name=EXPORT_TASK, time_limit=_EXPORT_SECONDS)  # type: ignore[untyped-decorator]
+    def export(export_id: str) -> None:
+        from worker.exports.job import make_export
+
+        make_export(child.services(settings), export_id)
+
     @app.task(name=READ_TASK, time_limit=_READ_SECONDS)  # type: ignore[untyped-decorator]
     def read_pages(page_ids: list[str]) -> None:
         from worker.pages import read_group
@@ -105,6 +117,11 @@ def hint_intake(app: Celery, document_ids: Sequence[str], **options: Any) -> Non
 def hint_pages(app: Celery, page_ids: Sequence[str], **options: Any) -> None:
     """Send a message to read pages together. Raises as `hint_intake`."""
     app.send_task(READ_TASK, [list(page_ids)], retry=False, **options)
+
+
+def hint_export(app: Celery, export_id: str, **options: Any) -> None:
+    """Send a message to make an export. Raises as `hint_intake`."""
+    app.send_task(EXPORT_TASK, [export_id], retry=False, **options)
 
 
 def run_worker(settings: Settings, queue: str, processes: int) -> None:

@@ -21,13 +21,21 @@ from core.log import configure_logging, get_logger
 from core.settings import Settings, load_settings
 from db.session import Database
 from db.transitions.documents import documents_to_hint, release_expired_documents, tried_documents
+from db.transitions.exporting import expire_exports, exports_to_hint
 from db.transitions.outbox import OutboxKind, OutboxMessage, delete_outbox, take_outbox
 from db.transitions.pages import pages_to_hint, reap_expired, tried_pages
 from db.transitions.sessions import delete_ended
 from storage.base import ObjectStore
 from storage.open import open_store
 from worker.alarms import watch_releases
-from worker.app import INTAKE_QUEUE, PAGES_QUEUE, hint_intake, hint_pages, make_celery
+from worker.app import (
+    INTAKE_QUEUE,
+    PAGES_QUEUE,
+    hint_export,
+    hint_intake,
+    hint_pages,
+    make_celery,
+)
 
 log = get_logger(__name__)
 
@@ -87,12 +95,16 @@ class Dispatcher:
         others = [
             message
             for message in messages
-            if message.kind not in (OutboxKind.READ, OutboxKind.INTAKE)
+            if message.kind not in (OutboxKind.READ, OutboxKind.INTAKE, OutboxKind.EXPORT)
         ]
         done: list[int] = []
         try:
             with self.app.producer_pool.acquire(block=True, timeout=10) as producer:
                 done += [message.id for message in others if self._delete_objects(message)]
+                for message in messages:
+                    if message.kind == OutboxKind.EXPORT:
+                        hint_export(self.app, message.payload["export_id"], producer=producer)
+                        done.append(message.id)
                 document_ids = [message.payload["document_id"] for message in intakes]
                 for group in _groups(document_ids, _DOCUMENTS_AT_ONCE):
                     hint_intake(self.app, group, producer=producer)
@@ -133,6 +145,7 @@ class Dispatcher:
             if reaped := reap_expired(s, max_attempts=max_attempts, blame=not outage):
                 log.warning("pages.taken-back", pages=len(reaped))
             delete_ended(s)
+            expire_exports(s)
         self.database_reached = time.time()
         older_than = self._hint_lasts_seconds(PAGES_QUEUE)
         with self.db.transaction() as s:
@@ -142,6 +155,7 @@ class Dispatcher:
         with self.db.transaction() as s:
             document_ids = documents_to_hint(s, older_than_seconds=older_than, limit=_HINTS_AT_ONCE)
             tried |= tried_documents(s, document_ids)
+            export_ids = exports_to_hint(s, older_than_seconds=older_than, limit=_HINTS_AT_ONCE)
         # Send after the commit, as always. What a failing broker does not accept is marked as
         # hinted all the same; it is hinted again when its queue is empty.
         with self.app.producer_pool.acquire(block=True, timeout=10) as producer:
@@ -150,6 +164,8 @@ class Dispatcher:
                 hint_pages(self.app, group, producer=producer)
             for group in _groups_or_alone(document_ids, tried, _DOCUMENTS_AT_ONCE):
                 hint_intake(self.app, group, producer=producer)
+            for export_id in export_ids:
+                hint_export(self.app, export_id, producer=producer)
         if page_ids or document_ids:
             log.info("hinted-again", pages=len(page_ids), documents=len(document_ids))
         watch_releases(self.db, self.settings)

@@ -12,6 +12,7 @@ from alembic import context
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 from sqlalchemy import Connection
 
+import db.models_exports
 import db.models_people  # noqa: F401 (its tables are part of the metadata)
 from core.errors import ConfigError
 from db.models import Base

@@ -23,6 +23,7 @@ from db.models import (
     PageState,
     TemplateText,
 )
+from db.models_exports import Export
 from db.session import database_now
 from db.transitions.checking import checks_as_json
 from db.transitions.events import record_events
@@ -276,6 +277,8 @@ def delete_batch(s: Session, *, tenant_id: str, batch_id: str) -> None:
     Raises NotFoundError.
     """
     lock_batch(s, batch_id, tenant_id)
+    for export_id in s.scalars(select(Export.id).where(Export.batch_id == batch_id)).all():
+        hint_delete(s, export_id)
     s.execute(
         delete(Batch).where(Batch.id == batch_id).execution_options(synchronize_session=False)
     )

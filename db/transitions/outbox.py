@@ -24,7 +24,8 @@ _PAGES_PER_MESSAGE = 256
 class OutboxKind(StrEnum):
     INTAKE = "intake"  # {"document_id": id}
     READ = "read"  # {"page_ids": [id, …]}
-    DELETE_OBJECTS = "delete_objects"  # {"namespace": batch id}
+    EXPORT = "export"  # {"export_id": id}
+    DELETE_OBJECTS = "delete_objects"  # {"namespace": id of a batch or an export}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,13 @@ def forget_objects(s: Session, batch_id: str) -> bool:
     return True
 
 
-def hint_delete(s: Session, batch_id: str) -> None:
-    _add(s, OutboxKind.DELETE_OBJECTS, [{"namespace": batch_id}])
+def hint_export(s: Session, export_id: str) -> None:
+    _add(s, OutboxKind.EXPORT, [{"export_id": export_id}])
+
+
+def hint_delete(s: Session, namespace: str) -> None:
+    """Have all objects deleted that are in the namespace of a batch or of an export."""
+    _add(s, OutboxKind.DELETE_OBJECTS, [{"namespace": namespace}])
 
 
 def _add(s: Session, kind: OutboxKind, payloads: list[dict[str, Any]]) -> None:

@@ -14,9 +14,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from db.transitions.keying import Keyed, decide_field
 from sqlalchemy import Column, Connection, Integer, delete, inspect, select, text
 
 from core.errors import ConfigError, TransientError
+from core.exporting import ExportColumn, ExportFormat
 from core.policy import Decision
 from core.roles import Role
 from db.migrate import MIGRATIONS, alembic_config, migrating, upgrade
@@ -27,6 +29,7 @@ from db.transitions.batches import NewDocument, add_documents, add_template
 from db.transitions.carpet import Seen, confirm_screen
 from db.transitions.deciding import decide_field
 from db.transitions.documents import NewPassedOver
+from db.transitions.exporting import create_export
 from db.transitions.keyings import Keyed
 from db.transitions.people import ensure_person
 from db.transitions.policies import set_policy
@@ -182,6 +185,18 @@ def fill(db: Database) -> None:
         set_policy(s, tenant_id=tenant_id, one_in=None, who="Ada", why="A first look.")
         batch_id = s.scalars(select(Batch.id)).one()
         question, _ = hold_next(s, tenant_id=tenant_id, batch_id=batch_id, person=person, count=2)
+        create_export(
+            s,
+            tenant_id=tenant_id,
+            batch_id=batch_id,
+            who="Ada",
+            export_format=ExportFormat.CSV,
+            columns=[ExportColumn("file", "File")],
+            base_url="",
+        )
+        (field_id,) = hold_next(
+            s, tenant_id=tenant_id, batch_id=batch_id, person_id=person.id, count=1
+        )
         decide_field(
             s,
             tenant_id=tenant_id,

@@ -20,6 +20,7 @@ from core.clock import utcnow
 from core.roles import Role
 from core.settings import Settings
 from db.models import FieldHold, Person, SignInLink, WebSession
+from db.models_exports import Export
 from db.transitions.people import ensure_person
 from db.transitions.tenants import ensure_tenant
 from pipeline.placing.template import bundled_template
@@ -110,7 +111,7 @@ OF_ONES_OWN = {"/people", "/audit", "/audit.csv", "/me/keys"}
 
 
 def routes(
-    batch: dict[str, Any], page: str, field: str, person: str
+    batch: dict[str, Any], page: str, field: str, person: str, export: str
 ) -> dict[tuple[str, str], Role]:
     """Return the least role for each route."""
     path, somebody = f"/batches/{batch['id']}", f"/people/{person}"
@@ -145,6 +146,9 @@ def routes(
         ("POST", f"{path}/carpet/confirm"): Role.VERIFIER,
         ("POST", f"{path}/carpet/undo"): Role.VERIFIER,
         ("GET", f"{path}/export?format=csv"): Role.SUPERVISOR,
+        ("GET", f"{path}/exports"): Role.SUPERVISOR,
+        ("POST", f"{path}/exports"): Role.SUPERVISOR,
+        ("GET", f"/exports/{export}"): Role.SUPERVISOR,
         ("GET", f"{path}/delete"): Role.SUPERVISOR,
         ("POST", f"{path}/retry"): Role.SUPERVISOR,
         ("POST", f"{path}/cancel"): Role.SUPERVISOR,
@@ -184,6 +188,17 @@ OF_NOBODY = (
 )
 
 
+def export_of(api: Api, batch: dict[str, Any]) -> str:
+    """Return an export that is done."""
+    with api.db.transaction() as s:
+        tenant_id = ensure_tenant(s, api.tenant).id
+        about = {"who": "Ada", "format": "csv", "columns": [], "base_url": "", "state": "done"}
+        stored = api.store.put("e" * 32, io.BytesIO(b"x"))
+        about |= {"sha256": stored.sha256, "size": 1, "expires_at": utcnow(), "id": "e" * 32}
+        s.add(Export(tenant_id=tenant_id, batch_id=batch["id"], **about))
+    return "e" * 32
+
+
 def send(browser: httpx.Client, method: str, path: str, **more: Any) -> httpx.Response:
     body = {"json": {"version": 1, "value": "17"}} if path.startswith("/fields") else {}
     if path.endswith("/have"):
@@ -199,7 +214,7 @@ def test_each_route_asks_for_its_role_and_hides_from_others(
     page = api.items(f"/v1/batches/{batch['id']}/pages")[0]
     with api.db.transaction() as s:
         somebody = ensure_person(s, ensure_tenant(s, api.tenant).id, "Somebody", Role.OPERATOR)
-    asked = routes(batch, page["id"], page["fields"][0]["id"], somebody.id)
+    asked = routes(batch, page["id"], page["fields"][0]["id"], somebody.id, export_of(api, batch))
     known = {rule.endpoint for rule in api.app.url_map.iter_rules() if rule.endpoint[:4] == "web."}
     adapter = api.app.url_map.bind("localhost")
     covered = {adapter.match(path.split("?")[0], method=method)[0] for method, path in asked}
