@@ -63,6 +63,12 @@ ACTIONS: Final = {
     "keys.choose": "changed their keys",
     "policy.change": "set the release policy",
     "policy.acknowledge": "acknowledged an alarm of the release policy",
+    "findings.keep": "kept values against a check",
+    "template_list.start": "began a template",
+    "template_list.take_in": "imported a template",
+    "template_list.go_back": "went back to an older template",
+    "template_list.remove": "removed a template",
+    "template_edit.save": "saved a template",
     "v1.uploads.create_batch": "uploaded files",
     "v1.uploads.add_documents": "uploaded more files",
     "v1.batches.close_batch": "closed a batch",
@@ -127,7 +133,7 @@ def action(name: str) -> str:
 
 def about(what: Mapping[str, Any]) -> str:
     """Return in a few words what an action was about; ids only where there is no name."""
-    named = [str(what[key]) for key in ("name", "role", "format") if key in what]
+    named = [str(what[key]) for key in ("name", "role", "format") if what.get(key)]
     named += [f"by {what['by']}"] if "by" in what else []
     ids = [f"{key[:-3]} {value}" for key, value in what.items() if key.endswith("_id")]
     return ", ".join(named or ids)

@@ -14,7 +14,6 @@ from alembic.autogenerate import compare_metadata
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from db.transitions.keying import Keyed, decide_field
 from sqlalchemy import Column, Connection, Integer, delete, inspect, select, text
 
 from core.errors import ConfigError, TransientError
@@ -193,9 +192,6 @@ def fill(db: Database) -> None:
             export_format=ExportFormat.CSV,
             columns=[ExportColumn("file", "File")],
             base_url="",
-        )
-        (field_id,) = hold_next(
-            s, tenant_id=tenant_id, batch_id=batch_id, person_id=person.id, count=1
         )
         decide_field(
             s,
