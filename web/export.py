@@ -93,7 +93,8 @@ def download(export_id: str) -> Response:
     response = Response(chunks, content_type="application/octet-stream")
     response.call_on_close(stack.close)
     response.headers.set("Content-Disposition", "attachment", filename=export.filename or "export")
-    response.content_length = export.size
+    if export.size is not None:
+        response.content_length = export.size
     return response
 
 

@@ -16,6 +16,7 @@ import httpx
 import openpyxl
 import pytest
 from openpyxl.cell import Cell as ExcelCell
+from pyarrow import parquet
 from sqlalchemy import select, update
 
 from core.clock import utcnow
@@ -151,7 +152,6 @@ def test_csv_and_json_lines_say_the_same(api: Api, boss: httpx.Client) -> None:
 
 
 def test_parquet_has_types(api: Api, boss: httpx.Client) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
     batch = batch_of(api, {}, {"date": ""})
     _, content = export(api, boss, batch, "parquet")
     table = parquet.read_table(io.BytesIO(content))
