@@ -6,6 +6,7 @@ from flask import Blueprint, render_template
 
 from api.context import services
 from db import queries, saved_templates
+from db.views import EventView
 from web.signing_in import person
 
 blueprint = Blueprint("pages", __name__)
@@ -32,11 +33,15 @@ def page(page_id: str) -> str:
     wide, high = found.width or 0, found.height or 0
     view = (high, wide) if found.turn % 2 else (wide, high)
     names = {field.id: field.name for field in found.fields}
+    histories: dict[str, list[EventView]] = {field.id: [] for field in found.fields}
+    for event in events:
+        if event.payload.get("field_id") in histories:
+            histories[event.payload["field_id"]].append(event)
     return render_template(
         "page.html",
         page=found,
         batch=batch,
-        events=events,
+        histories=histories,
         names=names,
         width=WIDTH,
         version=used.versions[-1].number if used and used.versions else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from markupsafe import Markup
 
@@ -16,7 +16,7 @@ from db.carpet import Audit
 from db.keyings import Others
 from db.models import BatchState, DocumentState, FieldState, PageState
 from db.transitions.carpet import Act, Outcome
-from db.views import BatchProgress, EventView
+from db.views import BatchProgress, EventView, FieldView
 
 ERROR_TITLES: Final = {
     HTTPStatus.NOT_FOUND: "Nothing is here",
@@ -62,6 +62,15 @@ FIELD: Final = {
     FieldState.VERIFIED: "verified",
     FieldState.UNREADABLE: "nobody can read it",
 }
+
+READER: Final = {
+    "both": "both readers",
+    "glyph": "the reader of single digits",
+    "strip": "the reader of whole fields",
+    "micr": "the reader of E-13B",
+}
+
+LIKELY: Final = 0.005  # a less likely character is not worth a word
 
 REASON: Final = {
     ReviewReason.NO_VALUE: "The machine found no value that this field can have.",
@@ -125,6 +134,9 @@ def event(happened: EventView, names: Mapping[str, str]) -> str:
     before = about.get("before")
     instead = f", instead of {_quoted(before)}" if before != about.get("value") else ""
     match happened.kind:
+        case "field.verified" if about.get("seen_by"):
+            eyes = several(list(dict.fromkeys(about["seen_by"])))
+            said = f"each digit was looked at by {eyes}: {_quoted(about['value'])}{instead}"
         case "field.verified":
             said = f"{who} read {_quoted(about['value'])}{instead}"
         case "field.unreadable":
@@ -143,7 +155,7 @@ def event(happened: EventView, names: Mapping[str, str]) -> str:
             said = f"{who} typed over a digit: {_quoted(about['value'])}{instead}"
         case "field.doubted":
             said = f"{who} found the {about['shown']} odd"
-        case "field.recalled":
+        case "field.unreleased":
             said = f"{who} found a wrong digit in {_quoted(before)}; it is not released any more"
         case "field.restored":
             said = f"{who} took that back; {_quoted(about['value'])} is released again"
@@ -151,6 +163,35 @@ def event(happened: EventView, names: Mapping[str, str]) -> str:
             said = happened.kind
     note = about.get("note")
     return f"{field}: {said}." + (f" “{note}”" if note else "")
+
+
+def rivals(character: Mapping[str, Any]) -> list[str]:
+    """Return the characters that may well stand in the place of one that was read."""
+    found = [one for one in character["alternatives"] if one["probability"] >= LIKELY]
+    return [one["value"] for one in found]
+
+
+def ink(field: FieldView, batch: BatchProgress) -> list[str]:
+    """Return how the value that the machine read came from the ink, in sentences."""
+    if field.raw is None:
+        return []
+    reader = READER.get(field.reader or "", field.reader)
+    by = f"The machine ({reader}, model {(field.model_sha256 or '')[:8]})"
+    said = [f"{by} saw {_quoted(field.raw)}."]
+    if field.rule:
+        said[0] = f"{by} saw {_quoted(field.raw)}, and took it as the field may hold {field.rule}."
+    if field.confidence is not None:
+        asked = "the batch releases nothing without a person"
+        if batch.by_policy:
+            asked = "the release policy of that time decided"
+        elif batch.release_threshold is not None:
+            asked = f"the batch releases from {percent(batch.release_threshold)}"
+        said.append(f"It was {percent(field.confidence)} sure; {asked}.")
+    if field.reason is None:
+        said.append("So it was released by the machine.")
+    else:
+        said.append(f"So it went to a person. {reason(field.reason)}")
+    return said
 
 
 def disputed(keyed: Sequence[str | None], proposed: str | None) -> str:

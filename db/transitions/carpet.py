@@ -78,7 +78,7 @@ class Act(StrEnum):
 
     CORRECTED = "corrected"  # the proposed value is another one
     CLOSED = "closed"  # released in the name of a person
-    RECALLED = "recalled"  # its release was taken back
+    RECALLED = "unreleased"  # its release was taken back
 
 
 @dataclass(slots=True)

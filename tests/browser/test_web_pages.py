@@ -252,3 +252,32 @@ def test_digits_that_were_not_in_view_are_not_confirmed(api: Api, sign_in: SignI
     assert presses > 2
     found = api.items(f"/v1/batches/{batch['id']}/fields")
     assert len(found) == 80
+
+
+def test_the_digits_of_a_field_are_shown_on_its_page(
+    api: Api, sign_in: SignIn, batch: dict[str, Any]
+) -> None:
+    one = api.items(f"/v1/batches/{batch['id']}/pages")[0]["id"]
+    page = sign_in()
+    page.goto(f"/pages/{one}")
+    scan = page.locator("#scan")
+    expect(scan.locator(".characters:visible")).to_have_count(0)
+    scan.get_by_role("link", name="Field 1").focus()
+    page.keyboard.press("Enter")
+    expect(scan.locator(".characters:visible rect")).to_have_count(4)
+    digits = page.locator("#field-1").get_by_label("Each character as the machine saw it")
+    expect(digits).to_contain_text("91 %, or 1")
+    page.locator("#field-1 summary").click()
+    history = page.locator("#field-1 details")
+    expect(history).to_contain_text("It was 91 % sure; the batch releases from 92.5 %.")
+    expect(history).to_contain_text("So it went to a person. The machine is not sure enough.")
+    scan.focus()
+    page.keyboard.press("f")
+    assert scan.get_attribute("viewBox") != "0 0 320 160"
+    page.keyboard.press("0")
+    expect(scan).to_have_attribute("viewBox", "0 0 320 160")
+    page.keyboard.press("r")
+    expect(scan).to_have_attribute("viewBox", "0 0 160 320")
+    page.keyboard.press("+")
+    page.keyboard.press("ArrowDown")
+    assert scan.get_attribute("viewBox") != "0 0 160 320"
