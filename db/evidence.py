@@ -6,7 +6,7 @@ in use have read counts: a policy holds for the weights that it was made for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -69,9 +69,9 @@ def keyed_blindly(s: Session, tenant_id: str) -> Evidence:
     """Return the evidence of a site since its last alarm: what was before holds no longer.
 
     Evidence for a threshold must be a fair sample of the fields above it. So of a batch that
-    released nothing the fields count once none of them waits, and of others only what was released,
-    for thresholds that are at least as high. As long as one person disagrees with the machine and
-    more agree with nobody, the field is wrong.
+    released nothing the fields of a name count once all of them were keyed blindly and the batch
+    waits for nobody; of others only what was released, for thresholds that are at least as high. As
+    long as one person disagrees with the machine and no more agree with it, the field is wrong.
     """
     models = _models_in_use(s, tenant_id)
     policies = {
@@ -85,22 +85,46 @@ def keyed_blindly(s: Session, tenant_id: str) -> Evidence:
     if since is not None:
         query = query.where(Keying.created_at > since)
     found: dict[FieldKey, list[KeyedField]] = {}
+    of_batches: dict[tuple[str, FieldKey], list[KeyedField]] = {}
     for rows in _by_field(s, query):
-        first = rows[0]
+        first, right = rows[0], _is_wrong(rows) is False
         key: FieldKey = (first.template or "", first.name)
         if first.reason == ReviewReason.NO_THRESHOLD and first.state not in _BUSY:
-            complete_from: float | None = 0.0
-        elif first.reason in _RELEASED and first.policy_id is None:
-            complete_from = first.release_threshold
+            of_batch = of_batches.setdefault((first.batch_id, key), [])
+            of_batch.append(KeyedField(first.confidence, right))
         elif first.reason in _RELEASED:
-            complete_from = policies[first.policy_id].get(key)
-        else:
-            complete_from = None
-        if complete_from is None:
-            continue
-        right = _is_wrong(rows) is False
-        found.setdefault(key, []).append(KeyedField(first.confidence, right, complete_from))
+            rules = policies.get(first.policy_id, {})
+            threshold = rules.get(key) if first.policy_id else first.release_threshold
+            if threshold is not None:
+                released = KeyedField(first.confidence, right, complete_from=threshold)
+                found.setdefault(key, []).append(released)
+    totals = _without_threshold(s, {batch_id for batch_id, _ in of_batches}, models)
+    for (batch_id, key), fields in of_batches.items():
+        # If people decided some in another way, the rest may be the easier ones.
+        if len(fields) == totals[batch_id, key]:
+            found.setdefault(key, []).extend(fields)
     return Evidence(found, tuple(models))
+
+
+def _without_threshold(
+    s: Session, batch_ids: Collection[str], models: Collection[str]
+) -> dict[tuple[str, FieldKey], int]:
+    """Count the fields of batches that waited for no other reason than that none was released."""
+    query = (
+        select(Field.batch_id, Page.template, Field.name, func.count())
+        .join(Page, Field.page_id == Page.id)
+        .join(Reading, (Reading.field_id == Field.id) & (Reading.attempt == Page.attempt))
+        .where(
+            Field.batch_id.in_(batch_ids),
+            Field.reason == ReviewReason.NO_THRESHOLD,
+            Reading.model_sha256.in_(models),
+        )
+        .group_by(Field.batch_id, Page.template, Field.name)
+    )
+    return {
+        (batch_id, (template or "", name)): count
+        for batch_id, template, name, count in s.execute(query)
+    }
 
 
 def audited(s: Session, policy: ReleasePolicy) -> list[bool]:
@@ -206,6 +230,7 @@ def _keyings(tenant_id: str) -> Select[*tuple[Any, ...]]:
         select(
             Keying.id,
             Keying.field_id,
+            Field.batch_id,
             Keying.person_id,
             Keying.mode,
             Keying.value,

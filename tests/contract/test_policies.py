@@ -153,6 +153,8 @@ def test_what_counts_as_evidence(database: Database, tenant_id: str) -> None:
         key(s, tenant_id, [fifth], mode=KeyingMode.CONFIRM)
         assert keyed_blindly(s, tenant_id).keyed == 0, "some of the batch may still wait"
         complete(s)
+        assert keyed_blindly(s, tenant_id).keyed == 0, "one was shown to her"
+        s.execute(update(Field).where(Field.id == fifth).values(reason=ReviewReason.STRUCK_OUT))
         found = keyed_blindly(s, tenant_id)
         rights = sorted(one.right for one in found.fields["cheque", "amount"])
         assert rights == [False, False, True, True], "right: one agrees; two of three agree"
