@@ -2,8 +2,8 @@
 
     python -m benchmarks.policy [--sites 1000] [--one-in 200] [--write]
 
-Sites are simulated whose error is known for every confidence. A person keys fields blindly and
-repeats one in ten of the machine's mistakes. After every 200 fields a supervisor looks, and sets
+Sites are simulated whose error is known for every confidence. People key fields blindly and
+see nine in ten of the machine's mistakes. After every 200 fields a supervisor looks, and sets
 the policy to what the page offers her. The promise of a site is broken if, at any of her looks,
 the threshold that is offered lets more than one in N of the released values be wrong. Beside it:
 the lowest threshold whose 95 % Clopper-Pearson bound keeps the budget at the moment of the look,

@@ -33,8 +33,9 @@ THRESHOLDS: Final = tuple(round(1 - 10 ** (-k / 8), 7) for k in range(40, -1, -1
 _STARTS: Final = frozenset(round(1 - 10**-decades, 7) for decades in (4, 3, 2, 1))
 _LEVEL: Final = (1 - CERTAINTY) / len(_STARTS)
 
-# A person who keys blindly repeats some of the machine's mistakes, as where a 1 looks like a 7 to
-# everybody. At least this share of the mistakes is assumed to be seen.
+# People who key blindly repeat some of the machine's mistakes, as where a 1 looks like a 7 to
+# everybody: one in twenty by the first, it is assumed, and as many by a second, who is
+# asked where the first differs. So at least this share of the mistakes is seen.
 SEEN: Final = 0.9
 
 _LEAST_OF_ITS_OWN: Final = 50  # keyed fields, or a field of a template is not released at all

@@ -71,7 +71,7 @@ def keyed_blindly(s: Session, tenant_id: str) -> Evidence:
     Evidence for a threshold must be a fair sample of the fields above it. So of a batch that
     released nothing the fields of a name count once all of them were keyed blindly and the batch
     waits for nobody; of others only what was released, for thresholds that are at least as high. As
-    long as one person disagrees with the machine and no more agree with it, the field is wrong.
+    long as people disagree with the machine and fewer agree with it, the field is wrong.
     """
     models = _models_in_use(s, tenant_id)
     policies = {
@@ -220,7 +220,7 @@ def _is_wrong(rows: Sequence[Row[*tuple[Any, ...]]]) -> bool | None:
     agreeing = sum(row.value == row.shown and row.mode in _BLIND for row in last)
     if against >= 2 and against > agreeing:
         return True
-    if agreeing > against and (agreeing >= 2 or not against):
+    if agreeing and agreeing >= against:  # one slip does not outweigh a person and the machine
         return False
     return None
 
