@@ -146,6 +146,12 @@ def get_page(s: Session, tenant_id: str, page_id: str) -> PageView:
     return _page_view(_page_row(s, tenant_id, page_id))
 
 
+def get_pages(s: Session, tenant_id: str, page_ids: Sequence[str]) -> dict[str, PageView]:
+    """Return pages without their fields, by their ids; unknown ones not."""
+    query = _pages(tenant_id).where(Page.id.in_(page_ids))
+    return {row[0].id: _page_view(row) for row in s.execute(query)}
+
+
 def _page_row(s: Session, tenant_id: str, page_id: str) -> Row[Page, str, str]:
     rows = s.execute(_pages(tenant_id).where(Page.id == _checked(page_id, "page"))).all()
     if not rows:

@@ -20,7 +20,7 @@ from api.problems import ProblemError
 from core.ids import is_id
 from core.roles import Role
 from db import carpet as queries
-from db.queries import batch_progress, get_batch, get_fields, get_page
+from db.queries import batch_progress, get_batch, get_fields, get_pages
 from db.session import Session
 from db.transitions import carpet as transitions
 from db.views import FieldView
@@ -127,10 +127,7 @@ def tiles(batch_id: str) -> Response:
         tenant_id = person().tenant_id
         fields = get_fields(session, tenant_id, list({one for one, _ in asked}))
         views = {field.id: field for field in fields if field.batch_id == batch_id}
-        pages = {
-            page_id: get_page(session, tenant_id, page_id)
-            for page_id in {field.page_id for field in views.values()}
-        }
+        pages = get_pages(session, tenant_id, list({field.page_id for field in views.values()}))
     wanted = [(views[one], place) for one, place in asked if _has(views.get(one), place)]
     if len(wanted) != len(asked) or not wanted:
         raise ProblemError(HTTPStatus.NOT_FOUND, "crop-not-found", "There is no such character.")
