@@ -48,7 +48,11 @@ def conditions(asked: PageFilter) -> Iterator[ColumnElement[bool]]:
     if asked.template is not None:
         yield Page.template == asked.template
     if asked.of_field:
-        yield exists(select(Field.id).where(*_of_field(asked)))
+        fields = select(Field.id).where(*_of_field(asked))
+        if asked.unsure is not None:  # by the readings of the page's last attempt
+            current = and_(Reading.field_id == Field.id, Reading.attempt == Page.attempt)
+            fields = fields.join(Reading, current).where(Reading.confidence < asked.unsure)
+        yield exists(fields.correlate(Page))
 
 
 def _of_field(asked: PageFilter) -> Iterator[ColumnElement[bool]]:
@@ -63,9 +67,6 @@ def _of_field(asked: PageFilter) -> Iterator[ColumnElement[bool]]:
             yield Field.state == FieldState.REVIEW
     if asked.person is not None:
         yield Field.released_by == asked.person
-    if asked.unsure is not None:
-        current = and_(Reading.field_id == Field.id, Reading.attempt == Page.attempt)
-        yield exists(select(Reading.id).where(current, Reading.confidence < asked.unsure))
 
 
 def filter_choices(s: Session, tenant_id: str, batch_id: str) -> FilterChoices:
@@ -74,14 +75,15 @@ def filter_choices(s: Session, tenant_id: str, batch_id: str) -> FilterChoices:
     def found(
         column: InstrumentedAttribute[str] | InstrumentedAttribute[str | None],
         table: type[Field | Page],
+        *more: ColumnElement[bool],
     ) -> tuple[str, ...]:
-        query = (
-            select(column)
-            .distinct()
-            .where(table.batch_id == batch_id, table.tenant_id == tenant_id, column.is_not(None))
-        )
+        of_batch = (table.batch_id == batch_id, table.tenant_id == tenant_id)
+        query = select(column).distinct().where(*of_batch, column.is_not(None), *more)
         return tuple(sorted(str(one) for one in s.scalars(query)))
 
+    by_people = Field.state.in_((FieldState.VERIFIED, FieldState.UNREADABLE))
     return FilterChoices(
-        found(Field.name, Field), found(Page.template, Page), found(Field.released_by, Field)
+        found(Field.name, Field),
+        found(Page.template, Page),
+        found(Field.released_by, Field, by_people),
     )

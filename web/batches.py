@@ -84,7 +84,9 @@ def batch(batch_id: str) -> str:
             limit=PAGES_AT_ONCE,
             asked=asked,
         )
-        choices = filter_choices(session, tenant_id, batch_id)
+        # They are looked up in every field of the batch, so only for whoever wants them.
+        wanted = asked != FILTERS[chosen] or "filters" in request.args
+        choices = filter_choices(session, tenant_id, batch_id) if wanted else None
     more = pages[-1].id if len(pages) == PAGES_AT_ONCE else None
     return render_template(
         "batch.html",

@@ -323,7 +323,7 @@ def test_pages_can_be_filtered_by_what_is_on_them(api: Api, batch: dict[str, Any
     assert pages(person="policy", show="review") == 0
     assert pages(template="nothing") == 0
     assert pages(field_state="' OR 1=1", reason="x", unsure="9") == 2
-    assert 'value="Ada"' in browser.get(path).text.replace("<option>Ada", '<option value="Ada">')
+    assert "<option>Ada</option>" in browser.get(path, params={"filters": "1"}).text
 
 
 def test_the_mark_changes_with_what_happens(

@@ -1,7 +1,7 @@
 // One stream a browser: the first page that is open listens, and tells the others. Where there is no
 // stream (too many people, a proxy, an old browser) a small question is asked every few seconds.
 
-const POLL = 5000, LEAST = 2000; // at most one new drawing in two seconds
+const POLL = 10000, LEAST = 3000; // milliseconds: fifty open pages must not keep the server busy
 const channel = "BroadcastChannel" in window ? new BroadcastChannel("counterfoil") : null;
 let last = null, drawn = Date.now(), waiting = null, polling = null;
 
