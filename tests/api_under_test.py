@@ -20,6 +20,7 @@ from core.policy import ReviewReason, review_reason
 from core.roles import Role
 from core.settings import Settings
 from db.transitions.documents import NewPage, claim_document, fail_document, open_document
+from db.transitions.outbox import OutboxKind, take_outbox
 from db.transitions.pages import (
     claim_pages,
     complete_pages,
@@ -32,6 +33,8 @@ from db.transitions.sessions import create_sign_in_link
 from db.transitions.tenants import create_api_key, ensure_tenant
 from tests.http_client import FlaskTransport, HttpClient
 from web.app import create_app
+from worker.child import Services as WorkerServices
+from worker.exports.job import make_export
 
 LEASE = {"lease_seconds": 60.0}
 
@@ -149,6 +152,15 @@ class Api(HttpClient):
         link = self.sign_in_link(name, role, tenant=tenant)
         assert browser.get(link).status_code == 302
         return browser
+
+    def make_exports(self) -> None:
+        """Do a worker's part: make the exports that the outbox asks for."""
+        worker = WorkerServices(self.settings, self.db, self.store, "test:1")
+        with self.db.reading() as s:
+            messages = take_outbox(s, 1000)
+        for message in messages:
+            if message.kind == OutboxKind.EXPORT:
+                make_export(worker, message.payload["export_id"])
 
     def set_aside(self, page_id: str) -> None:
         """Quarantine a page, as if Counterfoil had failed on it too often."""

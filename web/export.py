@@ -27,6 +27,7 @@ from web.signing_in import needs, person
 blueprint = Blueprint("export", __name__)
 
 CHUNK: Final = 256 * 1024
+_STOP_ASKING: Final = 286  # htmx shows such an answer, and asks no more
 _LAST: Final = 10_000  # the place of a column that was not placed
 _FIRST_CHOICE: Final = ("file", "page")
 FORMATS: Final = {
@@ -49,9 +50,14 @@ class Choice:
 
 @blueprint.get("/batches/<id:batch_id>/exports")
 @needs(Role.SUPERVISOR)
-def exports(batch_id: str) -> str:
+def exports(batch_id: str) -> str | tuple[str, int]:
     """Show the last exports, and the form for a new one. Scripts ask for the exports alone."""
-    return _page(batch_id)
+    if not request.headers.get("HX-Request"):
+        return _page(batch_id)
+    with services().db.reading() as session:
+        found = queries_exports.list_exports(session, person().tenant_id, batch_id)
+    busy = queries_exports.exports_are_waiting(found)
+    return render_template("export_rows.html", exports=found), 200 if busy else _STOP_ASKING
 
 
 @blueprint.post("/batches/<id:batch_id>/exports")
@@ -104,8 +110,6 @@ def _page(batch_id: str, *, refused: str = "") -> str:
         batch = queries.batch_progress(session, tenant_id, batch_id)
         found = queries_exports.list_exports(session, tenant_id, batch_id)
         busy = queries_exports.exports_are_waiting(found)
-        if request.headers.get("HX-Request"):
-            return render_template("export_rows.html", batch=batch, exports=found, busy=busy)
         last = queries_exports.last_columns(session, tenant_id)
         choices = _choices(session, tenant_id, batch_id, last)
     return render_template(

@@ -50,7 +50,9 @@ blueprint = Blueprint("provider", __name__)
 COOKIE: Final = "counterfoil-provider"
 _COOKIE_SECONDS: Final = 600
 _METADATA_SECONDS: Final = 3600
-_TIMEOUT: Final = 10.0
+_TIMEOUT: Final = 5.0
+# A provider that does not answer is left alone so long: else each who asks would hold a thread.
+_AWAY_SECONDS: Final = 10.0
 _LEEWAY: Final = 120  # seconds that the provider's clock may be off
 _MAX_SUBJECT: Final = 600
 # With a key that the provider alone has; "none" and those by a shared secret are not among them.
@@ -69,6 +71,7 @@ class _Provider:
     settings: Settings
     _known: dict[str, Any] = field(default_factory=dict)
     _known_until: float = 0.0
+    _away_until: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def address(self, redirect_uri: str, state: str, nonce: str, verifier: str) -> str:
@@ -138,14 +141,23 @@ class _Provider:
 
     def _metadata(self) -> dict[str, Any]:
         with self._lock:
+            if time.monotonic() < self._away_until:
+                raise httpx.ConnectError("it did not answer a moment ago")
             if time.monotonic() >= self._known_until:
-                issuer = str(self.settings.oidc_issuer).rstrip("/")
-                found = _get_json(f"{issuer}/.well-known/openid-configuration")
-                if str(found["issuer"]).rstrip("/") != issuer:
-                    raise _RefusedError("the provider calls itself otherwise than oidc_issuer")
-                self._known = found | {"keys": _get_json(found["jwks_uri"])}
+                try:
+                    self._known = self._fetched()
+                except httpx.TransportError:
+                    self._away_until = time.monotonic() + _AWAY_SECONDS
+                    raise
                 self._known_until = time.monotonic() + _METADATA_SECONDS
             return self._known
+
+    def _fetched(self) -> dict[str, Any]:
+        issuer = str(self.settings.oidc_issuer).rstrip("/")
+        found = _get_json(f"{issuer}/.well-known/openid-configuration")
+        if str(found["issuer"]).rstrip("/") != issuer:
+            raise _RefusedError("the provider calls itself otherwise than oidc_issuer")
+        return found | {"keys": _get_json(found["jwks_uri"])}
 
     def _keys(self, *, anew: bool = False) -> KeySet:
         metadata = self._metadata()

@@ -159,6 +159,7 @@ def test_the_pages_are_accessible_and_fit_a_phone(
         "/people",
         "/account",
         "/audit",
+        f"{path}/exports",
         "/",
         "/upload",
         path,
@@ -281,3 +282,23 @@ def test_the_digits_of_a_field_are_shown_on_its_page(
     page.keyboard.press("+")
     page.keyboard.press("ArrowDown")
     assert scan.get_attribute("viewBox") != "0 0 160 320"
+
+
+def test_an_export_with_chosen_columns(
+    api: Api, sign_in: SignIn, batch: dict[str, Any], tmp_path: Path
+) -> None:
+    page = sign_in()
+    page.goto(f"/batches/{batch['id']}")
+    page.get_by_role("link", name="Choose columns").click()
+    page.get_by_label("Page", exact=True).uncheck()
+    page.get_by_label("Heading of Field 3").fill("Total")
+    page.get_by_label("Place of Field 3").fill("0")
+    page.get_by_label("CSV").check()
+    page.get_by_role("button", name="Export").click()
+    expect(page.get_by_role("progressbar", name="Written")).to_be_visible()
+    api.make_exports()
+    with page.expect_download() as started:
+        page.get_by_role("link", name="Monday INCOMPLETE.csv").click()  # without a reload
+    started.value.save_as(tmp_path / "export.csv")
+    text = (tmp_path / "export.csv").read_text("utf-8-sig")
+    assert text.splitlines()[0] == "Total,File,Field 1,Field 2,Not released"

@@ -30,8 +30,6 @@ from db.transitions.pages import claim_pages, complete_pages
 from db.transitions.results import PageResult
 from storage.base import ObjectMissingError
 from tests.api_under_test import LEASE, Api, api_under_test, field_result, png
-from worker.child import Services
-from worker.exports.job import make_export
 
 VALUES = {
     "account": ("007", "digits"),
@@ -85,15 +83,6 @@ def batch_of(api: Api, *pages: dict[str, Any], name: str = "Monday") -> dict[str
     return made
 
 
-def make(api: Api) -> None:
-    """Do the worker's part: make what the outbox asks for."""
-    services = Services(api.settings, api.db, api.store, "test:1")
-    with api.db.reading() as s:
-        asked = s.scalars(select(Outbox).where(Outbox.kind == OutboxKind.EXPORT)).all()
-    for message in asked:
-        make_export(services, message.payload["export_id"])
-
-
 def export(
     api: Api, boss: httpx.Client, batch: dict[str, Any], form: str, *use: str, **more: Any
 ) -> tuple[str, bytes]:
@@ -101,7 +90,7 @@ def export(
     path = f"/batches/{batch['id']}/exports"
     asked = boss.post(path, data={"format": form, "use": use or ALL} | more)
     assert asked.status_code == 302, asked.text
-    make(api)
+    api.make_exports()
     links = re.findall(r'href="(/exports/[0-9a-f]{32})"', boss.get(path).text)
     answer = boss.get(links[0])
     assert answer.status_code == 200
@@ -262,7 +251,7 @@ def test_an_export_is_made_once_and_its_file_deleted_in_the_end(
     export(api, boss, batch, "csv")
     with api.db.reading() as s:
         made = s.scalars(select(Export)).one()
-    make(api)  # the message came twice
+    api.make_exports()  # the message came twice
     with api.db.transaction() as s:
         assert s.scalars(select(Export.attempt)).one() == 1
         exporting.expire_exports(s)
@@ -292,7 +281,7 @@ def test_what_a_dead_worker_left_is_made_by_another(api: Api, boss: httpx.Client
     assert dead is not None
     with api.db.transaction() as s:
         assert exporting.exports_to_hint(s, older_than_seconds=60, limit=9) == [export_id]
-    make(api)
+    api.make_exports()
     with api.db.transaction() as s:
         assert s.scalars(select(Export.state)).one() == "done"
         late = {"rows": 0, "open_rows": 0, "filename": "late", "sha256": "0" * 64, "size": 0}
