@@ -40,6 +40,7 @@ from web import (
     upload,
     verify,
     words,
+    work,
 )
 
 POLICY = (
@@ -76,6 +77,7 @@ def create_app(settings: Settings) -> Flask:
         carpet,
         findings,
         keys,
+        work,
         template_list,
         template_edit,
         policy,

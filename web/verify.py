@@ -180,7 +180,7 @@ def _card(session: Session, question: reviewing.Question) -> dict[str, Any] | No
             "value": field.value,
             "sure": words.percent(field.confidence) if field.value is not None else "",
             "alternatives": [one for one in alternatives if one != field.value][:_ALTERNATIVES],
-            "reason": _reason(field),
+            "reason": _reason(field, words.reason(field.reason)),
         }
     # People differ; whoever settles it sees what each of them read, and the machine.
     keyed = keyings.values_keyed(session, person().tenant_id, field.id)
@@ -189,13 +189,12 @@ def _card(session: Session, question: reviewing.Question) -> dict[str, Any] | No
         "value": "",
         "sure": "",
         "alternatives": list(dict.fromkeys(read)),
-        "reason": f"{words.disputed(keyed, field.value)} {_reason(field)}",
+        "reason": _reason(field, words.disputed(keyed, field.value)),
     }
 
 
-def _reason(field: FieldView) -> str:
-    against = map(words.contradiction, field.contradicted_by)
-    return " ".join([words.reason(field.reason), *against]).strip()
+def _reason(field: FieldView, why: str) -> str:
+    return " ".join([why, *map(words.contradiction, field.contradicted_by)]).strip()
 
 
 def _expects(field: FieldView) -> str:

@@ -211,7 +211,7 @@ def others(waiting: Others) -> str:
         (waiting.to_key, "another person, who does not see what you keyed", waiting.verifiers),
         (
             waiting.to_settle,
-            "a supervisor, because people read them differently",
+            "a supervisor, who sees all that was read",
             waiting.supervisors,
         ),
     ):

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from core.keying import KeyingMode, VerifyMode
 from core.policy import ReviewReason
 from core.roles import Role
-from db.models import Field, FieldState
+from db.models import Audit, Field, FieldState
 from db.transitions.keyings import COUNTED, has_keyed, somebody_is_fresh
 from db.views import PersonView
 
@@ -46,6 +46,15 @@ def may_be_asked(person: PersonView) -> ColumnElement[bool]:
     if person.may(Role.SUPERVISOR):
         ways.append(NEEDS_SUPERVISOR)
     return or_(*ways)
+
+
+def is_due(person: PersonView) -> tuple[ColumnElement[bool], ...]:
+    """The conditions that a `Field` was released, and a person may be asked to check it."""
+    return (
+        Field.audit.in_(tuple(Audit)),
+        Field.state == FieldState.ACCEPTED,
+        ~has_keyed(person.id, KeyingMode),
+    )
 
 
 def question_of(s: Session, field: Field, person: PersonView) -> KeyingMode | None:

@@ -33,7 +33,7 @@ from db.transitions.keyings import (
     proposed_value,
     withdraw,
 )
-from db.transitions.questions import NEEDS_SUPERVISOR, may_be_asked, mode_of, question_of
+from db.transitions.questions import NEEDS_SUPERVISOR, is_due, may_be_asked, mode_of, question_of
 from db.transitions.settle import lock_batch, settle
 from db.transitions.upsert import insert_or_ignore
 from db.views import PersonView
@@ -125,7 +125,7 @@ def count_questions(s: Session, person: PersonView, batch_id: str) -> int:
     query = select(func.count(Field.id)).where(
         Field.tenant_id == person.tenant_id,
         Field.batch_id == batch_id,
-        or_(waits, and_(*_is_due(person))),
+        or_(waits, and_(*is_due(person))),
     )
     return s.scalar(query) or 0
 
@@ -279,16 +279,8 @@ def _due(
     limit: int = 1,
 ) -> Sequence[str]:
     """Return released values that are to be checked, the oldest first."""
-    query = _checks(person, free, left_out, *_is_due(person), *where)
+    query = _checks(person, free, left_out, *is_due(person), *where)
     return s.scalars(query.order_by(Field.id).limit(limit)).all()
-
-
-def _is_due(person: PersonView) -> tuple[ColumnElement[bool], ...]:
-    return (
-        Field.audit.in_(tuple(Audit)),
-        Field.state == FieldState.ACCEPTED,
-        ~has_keyed(person.id, KeyingMode),
-    )
 
 
 def _checks(

@@ -107,7 +107,7 @@ def test_the_name_of_a_person_is_unique(api: Api) -> None:
 
 
 # Pages of whatever is of one's own tenant; of another's nothing can be asked for.
-OF_ONES_OWN = {"/people", "/audit", "/audit.csv", "/me/keys"}
+OF_ONES_OWN = {"/people", "/audit", "/audit.csv", "/me/keys", "/work"}
 
 
 def routes(
@@ -135,6 +135,7 @@ def routes(
         ("GET", f"{path}/verify"): Role.VERIFIER,
         ("POST", f"{path}/next"): Role.VERIFIER,
         ("POST", "/me/keys"): Role.VERIFIER,
+        ("GET", "/work"): Role.VERIFIER,
         ("POST", f"/fields/{field}/decide"): Role.VERIFIER,
         ("POST", f"/fields/{field}/postpone"): Role.VERIFIER,
         ("POST", f"/fields/{field}/reopen"): Role.VERIFIER,
@@ -612,3 +613,29 @@ def test_pictures_of_what_is_not_there(api: Api, batch: dict[str, Any]) -> None:
     other = api.upload([("other.png", png(9))]).json()
     elsewhere = f"/batches/{other['id']}/carpet/tiles"
     assert browser.get(elsewhere, params={"of": f"{field}.0"}).status_code == 404
+
+
+# --- my work ---
+
+
+def test_a_person_sees_her_own_figures_and_a_supervisor_those_of_all(
+    api: Api, batch: dict[str, Any]
+) -> None:
+    ada, bob = api.sign_in("Ada", Role.VERIFIER), api.sign_in("Bob", Role.VERIFIER)
+    assert "You have verified no field yet." in ada.get("/work").text
+    first, second, *_ = next_fields(ada, batch)
+    cost = {"took_ms": 1800, "keystrokes": 5}
+    for field in (first, second):
+        said = {"version": field["version"], "value": "17"} | cost
+        assert ada.post(f"/fields/{field['id']}/decide", json=said).status_code == 200
+    page = ada.get("/work").text
+    assert "2,000" in page  # fields an hour
+    assert "10,000" in page  # keystrokes an hour
+    assert "not known yet" in page
+    api.post(f"/v1/fields/{first['id']}/verify", json={"value": "18"}, headers={"If-Match": "*"})
+    page = ada.get("/work").text
+    assert "1000.0 in 1,000" in page
+    assert "1 of 1 field whose value is known; between 25.0 and 1000.0 in 1,000" in page
+    assert "Ada" not in bob.get("/work").text
+    assert "Ada" in api.sign_in("Boss", Role.SUPERVISOR).get("/work").text
+    assert "Ada" not in api.sign_in("Eve", Role.SUPERVISOR, tenant="theirs").get("/work").text

@@ -88,7 +88,7 @@ function show(card) {
   if (now.crop) $("crop").src = now.crop;
   $("expects").textContent = now.expects ? `It may hold ${now.expects}.` : "";
   $("why").textContent = now.sure ? `${now.reason} It is ${now.sure} sure of this value.` : now.reason;
-  $("also").textContent = now.alternatives.length ? `Also possible: ${now.alternatives.map((one) => one || "empty").join(", ")}` : "";
+  $("also").textContent = now.value && now.alternatives.length ? `Also possible: ${now.alternatives.map((one) => one || "empty").join(", ")}` : "";
   $("page").href = now.page;
   input.value = now.typed ?? now.value ?? "";
   if (now.said) {
