@@ -50,6 +50,12 @@ class BatchObject(Answer):
     closed: bool
     template: str | None
     release_threshold: float | Literal["policy"] | None
+    control_total: str | None = Field(
+        description="What the values of `control_field` should add up to, a decimal."
+    )
+    control_field: str | None
+    expected_pages: int | None
+    expected_documents: int | None
     created_at: datetime
     finished_at: datetime | None
     documents: DocumentCounts

@@ -19,6 +19,7 @@ from pydantic import (
     WrapValidator,
 )
 
+from core.balance import control_total
 from core.limits import MAX_NAME, MAX_NOTE, MAX_VALUE
 from core.text import checked_line
 from db.models import FieldState, PageState
@@ -58,6 +59,9 @@ else:  # a union would name its members in each message
             }
         ),
     ]
+ControlTotal = Annotated[str, StringConstraints(max_length=40), AfterValidator(control_total)]
+FieldName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
+Count = Annotated[int, Field(ge=0, le=10_000_000)]
 
 
 class Body(BaseModel):
@@ -94,6 +98,15 @@ class BatchOptions(TemplateOptions):
         description="A value with this confidence or a higher one is released without a person."
         ' "policy": the policy of the site decides. Without it, every field waits for a person.',
     )
+    control_total: ControlTotal | None = Field(
+        None,
+        description="What the values of `control_field` should add up to, such as `12345.50`.",
+    )
+    control_field: FieldName | None = Field(
+        None, description="Name of the field whose values are added up."
+    )
+    expected_pages: Count | None = Field(None, description="How many pages there should be.")
+    expected_documents: Count | None = Field(None, description="How many files there should be.")
 
 
 class NewBatch(BatchOptions):

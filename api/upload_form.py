@@ -62,6 +62,12 @@ NEW_BATCH_BODY = {
                     ]
                 },
             ),
+            "control_total": _described("control_total", {"type": "string", "maxLength": 40}),
+            "control_field": _described("control_field", {"type": "string", "maxLength": 200}),
+            "expected_pages": _described("expected_pages", {"type": "integer", "minimum": 0}),
+            "expected_documents": _described(
+                "expected_documents", {"type": "integer", "minimum": 0}
+            ),
             "keep_open": _described("keep_open", {"type": "boolean", "default": False}),
         },
         "additionalProperties": False,

@@ -6,9 +6,9 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from flask import Blueprint, Response, request, url_for
 
@@ -20,12 +20,13 @@ from api.problems import ProblemError
 from api.requests import POLICY, BatchOptions, DocumentForm, NewBatch, TemplateOptions, UploadForm
 from api.templates import asked_templates, requested_templates
 from api.upload_form import MORE_FILES_BODY, NEW_BATCH_BODY, IncomingFile, MultipartForm
-from core.errors import ConflictError, CounterfoilError, NotFoundError
+from core.errors import ConflictError, CounterfoilError, InputError, NotFoundError
 from core.ids import new_id
 from db import queries
 from db.models import BatchState, DocumentState
 from db.session import Session
 from db.transitions import batches as transitions
+from db.transitions.asking import Counted
 from db.transitions.batches import NewDocument
 from db.transitions.outbox import forget_objects
 from pipeline.placing.template_set import TemplateSet
@@ -184,6 +185,7 @@ def record_batch(
             template_id=_template_id(session, templates),
             release_threshold=None if release == POLICY else release,
             by_policy=release == POLICY,
+            counted=_counted(options, templates),
             idempotency_key=key,
             request_hash=_request_hash(options, keep_open, received) if key else None,
         )
@@ -199,6 +201,31 @@ def record_batch(
         **dict(serializers.batch_object(progress)), uploaded=uploaded, rejected=received.rejected
     )
     return _accepted(receipt, batch.id)
+
+
+def _counted(options: BatchOptions, templates: TemplateSet | None) -> Counted:
+    """Return what the batch should come to. Raises InputError if nothing can be added up."""
+    counted = Counted(**_counts_of(options))
+    if (counted.control_total is None) != (counted.control_field is None):
+        raise InputError(
+            "A control total and the field that it is the sum of belong together.",
+            hint="Send both 'control_total' and 'control_field', or neither.",
+            code="bad-control-total",
+        )
+    known = sorted(
+        {field.name for one in templates.templates for field in one.fields} if templates else ()
+    )
+    if counted.control_field is not None and templates and counted.control_field not in known:
+        raise InputError(
+            f"No template of this batch has a field '{counted.control_field}' to add up.",
+            hint=f"There are: {', '.join(known[:20])}.",
+            code="bad-control-total",
+        )
+    return counted
+
+
+def _counts_of(options: BatchOptions) -> dict[str, Any]:
+    return {one.name: getattr(options, one.name) for one in fields(Counted)}
 
 
 def _accepted(receipt: BatchReceipt | DocumentsReceipt, batch_id: str) -> Response:
@@ -254,6 +281,7 @@ def _request_hash(options: BatchOptions, keep_open: bool, received: Received) ->
         "name": options.name,
         "template": asked_templates(options),
         "release_threshold": options.release_threshold,
+        "counted": _counts_of(options),
         "keep_open": keep_open,
         "files": [[file.filename, file.sha256] for file in received.stored],
         "rejected": [[file.filename, file.code] for file in received.rejected],

@@ -31,6 +31,7 @@ from cli.output import (
     remarks,
     write_csv,
 )
+from core.balance import control_total
 from core.errors import ConfigError, CounterfoilError, InputError, TransientError
 from core.settings import load_settings
 from core.text import printable
@@ -61,12 +62,29 @@ def submit(
     home: Path | None,
     wait: bool,
     as_json: bool,
+    total: str | None = None,
+    total_field: str | None = None,
+    expect: int | None = None,
+    expect_files: int | None = None,
 ) -> int:
     """Upload files as one batch, print its id or the batch as JSON, and return the exit status."""
+    counted = {
+        "control_total": None if total is None else control_total(total),
+        "control_field": total_field,
+        "expected_pages": expect,
+        "expected_documents": expect_files,
+    }
+    if (total is None) != (total_field is None):
+        raise ConfigError("--total and --total-field must be used together.")
     uploads = find_uploads(paths)
     choice = find_templates(templates)
     with connect(url, home) as client:
-        batch = client.create_batch(name=name, templates=choice, release_threshold=release_at)
+        batch = client.create_batch(
+            name=name,
+            templates=choice,
+            release_threshold=release_at,
+            counted={key: value for key, value in counted.items() if value is not None},
+        )
         try:
             rejected = upload_with_progress(client, batch["id"], uploads)
             if len(rejected) < len(uploads):

@@ -103,9 +103,13 @@ class Client:
         name: str = "",
         templates: TemplateChoice | None = None,
         release_threshold: float | Literal["policy"] | None = None,
+        counted: Json | None = None,
     ) -> Json:
-        """Create a batch that stays open for more files, and return it."""
-        body: Json = {"name": name, "keep_open": True}
+        """Create a batch that stays open for more files, and return it.
+
+        `counted` is what it should come to, by the names of the API.
+        """
+        body: Json = {"name": name, "keep_open": True} | (counted or {})
         if templates is not None and templates.names:
             body["template"] = _one_or_all(templates.names)
         if templates is not None and templates.texts:

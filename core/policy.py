@@ -35,6 +35,7 @@ class ReviewReason(StrEnum):
     AUDIT_DIFFERS = "audit-differs"
     # What a person found in a value that policy had released.
     FAILED_AUDIT = "failed-audit"
+    ASKED_AGAIN = "asked-again"  # a person asked for a released value to be looked at again
 
 
 def review_reason(

@@ -249,7 +249,9 @@ def change_mark(s: Session, tenant_id: str) -> str:
 def page_events(s: Session, tenant_id: str, batch_id: str, page_id: str) -> list[EventView]:
     """Return what happened to the fields of a page, in order."""
     of_page = Event.payload["page_id"].as_string() == page_id
-    return [EventView(*row) for row in s.execute(_events(tenant_id, batch_id).where(of_page))]
+    of_field = Event.kind.startswith("field.")
+    query = _events(tenant_id, batch_id).where(of_page, of_field)
+    return [EventView(*row) for row in s.execute(query)]
 
 
 def _events(tenant_id: str, batch_id: str) -> Select[int, str, dict[str, Any], datetime]:

@@ -35,6 +35,10 @@ class BatchProgress:
     template: str | None  # name
     release_threshold: float | None
     by_policy: bool  # the policy of the site decides what is released
+    control_total: str | None  # what the values of `control_field` should add up to, a decimal
+    control_field: str | None
+    expected_pages: int | None
+    expected_documents: int | None
     created_at: datetime
     finished_at: datetime | None
     documents: dict[str, int]

@@ -23,6 +23,7 @@ from core.settings import Settings, load_settings
 from web import (
     account,
     audit_log,
+    balance,
     batches,
     carpet,
     export,
@@ -78,6 +79,7 @@ def create_app(settings: Settings) -> Flask:
         findings,
         keys,
         work,
+        balance,
         template_list,
         template_edit,
         policy,

@@ -89,6 +89,7 @@ REASON: Final = {
     ReviewReason.TORN: "This seems a piece of larger writing.",
     ReviewReason.FOLLOWS_BOX: "The writing follows the lines of its box.",
     ReviewReason.CHECK_FAILS: "It does not agree with another field.",
+    ReviewReason.ASKED_AGAIN: "Somebody asked to look at it again.",
     ReviewReason.AUDIT_DIFFERS: "It was released, and a check read something else.",
     ReviewReason.FAILED_AUDIT: "It was released, but a person found a wrong digit in it.",
 }
@@ -149,6 +150,8 @@ def event(happened: EventView, names: Mapping[str, str]) -> str:
             said = f"{who} left it for later"
         case "field.reopened":
             said = f"{who} took the decision {_quoted(before)} back"
+        case "field.asked_again":
+            said = f"{who} asked to look at it again"
         case "field.contradicted":
             said = f"waits again: with what {who} decided, the check “{about['check']}” fails"
         case "field.corrected":

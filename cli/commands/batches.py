@@ -28,6 +28,7 @@ app = typer.Typer()
         "counterfoil submit --template our-templates/ --wait pile.pdf",
         'counterfoil submit -t nist-hsf "inbox/*.tif" --name "Monday morning"',
         "counterfoil submit --release-at 0.999 -t ./our-form.yaml a.pdf b.zip",
+        "counterfoil submit -t cheque-in --total 12345.50 --total-field amount pile.pdf",
     )
 )
 def submit(
@@ -52,6 +53,21 @@ def submit(
         ),
     ] = False,
     as_json: AsJson = False,
+    total: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AMOUNT", help="Control total: what the values of --total-field should come to."
+        ),
+    ] = None,
+    total_field: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The field that --total is the sum of.")
+    ] = None,
+    expect: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="How many pages there should be.")
+    ] = None,
+    expect_files: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="How many files there should be.")
+    ] = None,
 ) -> None:
     """Upload files as one batch and print the id of the batch."""
     from cli import batches
@@ -65,6 +81,10 @@ def submit(
         home=data,
         wait=wait,
         as_json=as_json,
+        total=total,
+        total_field=total_field,
+        expect=expect,
+        expect_files=expect_files,
     )
     raise typer.Exit(status)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
@@ -25,6 +25,7 @@ from db.models import (
 )
 from db.models_exports import Export
 from db.session import database_now
+from db.transitions.asking import Counted
 from db.transitions.checking import checks_as_json
 from db.transitions.events import record_events
 from db.transitions.outbox import hint_delete, hint_intake
@@ -55,6 +56,7 @@ def create_batch(
     idempotency_key: str | None = None,
     request_hash: str | None = None,
     batch_id: str | None = None,
+    counted: Counted | None = None,
 ) -> tuple[Batch, bool]:
     """Create a batch and return it with True, or the batch of an earlier request with False.
 
@@ -62,7 +64,7 @@ def create_batch(
     batch, for a caller who has already stored files under it. With `by_policy`, what is released
     follows from the policy of the site that is in force when a page is read, and not from
     `release_threshold`. Raises ConflictError if the key was used with another `request_hash`, and
-    NotFoundError if the template is not this tenant's.
+    NotFoundError if the template is not this tenant's. `counted` is what the batch should come to.
     """
     _check_template(s, tenant_id, template_id)
     created = insert_or_ignore(
@@ -77,6 +79,7 @@ def create_batch(
         by_policy=by_policy,
         idempotency_key=idempotency_key,
         request_hash=request_hash,
+        **asdict(counted or Counted()),
     )
     if created is not None:
         batch = lock_batch(s, created)

@@ -302,3 +302,46 @@ def test_an_export_with_chosen_columns(
     started.value.save_as(tmp_path / "export.csv")
     text = (tmp_path / "export.csv").read_text("utf-8-sig")
     assert text.splitlines()[0] == "Total,File,Field 1,Field 2,Not released"
+
+
+SLIPS = """\
+name: slip
+page: [320, 160]
+fields:
+  - {name: amount, box: [0.1, 0.1, 0.2, 0.2], grammar: amount}
+  - {name: in-words, box: [0.1, 0.4, 0.2, 0.2], grammar: "digits(1,9)"}
+checks:
+  - {name: figures and words, equal: [amount, in-words]}
+"""
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_a_batch_is_balanced_on_a_phone(api: Api, sign_in: SignIn, colours: Any) -> None:
+    """A suspect is looked at again and corrected; a check that fails is kept with a note."""
+    files = [(f"slip-{n}.png", png(n)) for n in range(3)]
+    form: dict[str, Any] = {"template_text": SLIPS, "release_threshold": "0.9", "name": "Slips"}
+    batch = api.upload(files, **form).json()
+    values = [("10", None), ("27", None), ("30", "31")]
+    pages = api.read_values(
+        batch, "slip", [{"amount": amount, "in-words": words} for amount, words in values]
+    )
+    page = sign_in(color_scheme=colours, viewport=PHONE)
+    page.goto(f"/batches/{batch['id']}")
+    page.get_by_role("link", name="Balance").click()
+    page.get_by_label("Control total").fill("61.00")
+    page.get_by_label("Pages expected").fill("3")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("27.00 may be 21.00: a 1 read as a 7.")).to_be_visible()
+    check_page(page)
+    page.get_by_role("button", name="Look at 27.00 on slip-1.png again").first.click()
+    expect(page.get_by_text("2 values wait for a person")).to_be_visible()
+    page.goto(f"/pages/{pages[2]}")
+    expect(page.get_by_role("heading", name="The check “figures and words” fails")).to_be_visible()
+    check_page(page)
+    page.get_by_label("Why").fill("They differ on the paper.")
+    page.get_by_role("button", name="Keep").click()
+    expect(page.get_by_text("They differ on the paper.").first).to_be_visible()
+    assert {field["name"] for field in fields_of(api, batch, FieldState.VERIFIED)} == {
+        "amount",
+        "in-words",
+    }
