@@ -243,7 +243,7 @@ async def browse(address: str, link: str) -> None:
     """Do what `web/static/live.js` does in a browser that has the list of batches open."""
     # The server closes connections that are idle; a browser opens another one then.
     transport = httpx.AsyncHTTPTransport(retries=3)
-    limits = httpx.Limits(keepalive_expiry=1)
+    limits = httpx.Limits(max_keepalive_connections=0)
     async with httpx.AsyncClient(
         base_url=address, timeout=None, trust_env=False, transport=transport, limits=limits
     ) as client:
