@@ -35,7 +35,7 @@ _ONE_DIGIT, _SWAPPED, _ELSE = 0.8, 0.15, 0.05
 _ELSE_EACH: Final = 1e-3  # of `_ELSE`, what one value has
 _NO_READING: Final = 1e-7  # what the machine gives to a value that it did not think of
 
-# The machine is never surer than that. Of 84 real misreadings of one digit, 62 have the true value
+# The machine is never surer than that. Of 78 real misreadings of one digit, 62 have the true value
 # among their alternatives (courtesy amounts, benchmarks.balance): the rest is left to the others.
 _LEAST_DOUBT: Final = 1e-3
 _UNLISTED: Final = 0.25
