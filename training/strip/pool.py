@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
@@ -59,12 +60,16 @@ def load_pool(path: Path) -> Pool:
         return Pool(stored["pixels"], stored["starts"], stored["texts"])
 
 
-def digits_of(data: Path, part: Part) -> list[DigitSet]:
-    """Return the digits that strips of a part are composed from; no writer is in both parts."""
+@cache
+def digits_of(data: Path, part: Part) -> tuple[DigitSet, ...]:
+    """Return the digits that strips of a part are composed from; no writer is in both parts.
+
+    They are kept: a process draws many shards, and loads them as long as it draws 250 strips.
+    """
     mnist, held_out = split_by_writer(load_mnist(data, "train"), _HELD_OUT, seed=SPLIT)
     if part == "validation":
-        return [held_out]
-    return [mnist, load_femnist(data), load_nsysu(data, "train")]
+        return (held_out,)
+    return mnist, load_femnist(data), load_nsysu(data, "train")
 
 
 def kept_pool(
