@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ def test_a_doubtful_strip_is_read_in_four_views_and_a_sure_one_in_one(
     assert seen == [len(strips), *[sum(doubtful)] * 3]
     for first, found, doubted in zip(once, results, doubtful, strict=True):
         assert found.raw == first.raw
-        assert doubted or found == first
+        assert doubted or replace(found, trace=first.trace) == first
         assert sum(item.probability for item in found.legal) + found.empty <= 1 + 1e-6
         probabilities = [item.probability for item in found.legal]
         assert probabilities == sorted(probabilities, reverse=True)

@@ -33,7 +33,7 @@ SAMPLES = ROOT / "demo" / "samples"
 TRUTH = {
     (page["file"], page["page"]): page for page in json.loads((SAMPLES / "truth.json").read_text())
 }
-PAGE_KEYS = ["file", "page", "template", "fields", "error"]
+PAGE_KEYS = ["file", "page", "template", "fields", "checks", "error"]
 FIELD_KEYS = ["name", "value", "raw", "confidence", "alternatives", "box", "decision", "reason"]
 
 

@@ -152,6 +152,7 @@ def test_a_blank_page_has_no_numbers(tmp_path: Path) -> None:
         "page": 1,
         "template": None,
         "fields": [],
+        "checks": [],
         "error": None,
     }
 

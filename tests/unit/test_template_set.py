@@ -134,7 +134,8 @@ SCHEMA = json.loads(
 
 def test_the_documented_template_of_several_pages_is_right() -> None:
     page = (Path(__file__).parents[2] / "docs" / "templates.md").read_text("utf-8")
-    example = page.split("```yaml\n")[2].split("```")[0]
+    examples = [part.split("```")[0] for part in page.split("```yaml\n")[1:]]
+    (example,) = [text for text in examples if "\npages:" in text]
     assert [template.name for template in parse_templates(example).templates] == [
         "exam/cover",
         "exam/body",
