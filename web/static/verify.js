@@ -107,8 +107,8 @@ function decide(value, more = {}) {
   faults.delete(card.id);
   listFaults();
   sent.set(card.id, card.version);
+  sending += 1; // before the next is shown: it is not done until this has an answer
   show(queue.shift());
-  sending += 1;
   send(`/fields/${card.id}/decide`, { version: card.version, value, ...more, ...cost })
     .then((said) => { decided.push({ card, version: said.version }); $("undo").disabled = false; })
     .catch((error) => { blame(card, error); })
@@ -146,8 +146,8 @@ function listFaults() {
 function postpone() {
   const card = now;
   sent.set(card.id, card.version);
+  sending += 1; // before the next is shown: it is not done until this has an answer
   show(queue.shift());
-  sending += 1;
   send(`/fields/${card.id}/postpone`, {})
     .then(() => { sent.delete(card.id); over = false; })  // it comes again, last
     .catch((error) => { blame(card, error); })
