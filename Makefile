@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up playground test test-all test-random lint format train bench lock clean
+.PHONY: help demo up playground pictures test test-all test-random lint format train bench lock clean
 
 # The first interpreter that is new enough; `make PYTHON=/path/to/python3 …` names another.
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
@@ -30,6 +30,9 @@ up: $(RUNTIME) ## Serve on this machine until Ctrl-C (make up ARGS="--port 9000"
 
 playground: $(DEV) ## Open a page to draw or upload digits and watch how they are read
 	@$(BIN)/counterfoil playground $(ARGS)
+
+pictures: $(DEV) ## Take the pictures of docs/guide from the running pages, with Chromium
+	@$(BIN)/python -m demo.pictures $(ARGS)
 
 # Files in the order of their names: those that take longest come first, and unit tests last.
 # Where Python may not keep byte code, each of the hundreds of processes would compile all anew.
