@@ -91,7 +91,7 @@ class HttpClient:
             parts.append((name, value if isinstance(value, tuple) else (None, value)))
         return self.post(path, files=parts, headers=headers)
 
-    def submit(self, files: Mapping[str, bytes], **form: str) -> str:
+    def submit(self, files: Mapping[str, bytes], **form: Any) -> str:
         """Upload files as one closed batch and return its id."""
         response = self.upload(files.items(), **form)
         assert response.status_code == 202, response.text
