@@ -61,6 +61,7 @@ def start_server(settings: Settings, output: IO[bytes], port: int = 0) -> subpro
             "gunicorn",
             "--worker-class=gthread",
             "--threads=8",
+            "--graceful-timeout=3",  # as `counterfoil up`: streams of open pages have no end
             f"--bind=127.0.0.1:{port}",
             "--no-control-socket",
             "web.app:make_app()",
