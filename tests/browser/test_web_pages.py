@@ -239,7 +239,7 @@ def test_digits_that_were_not_in_view_are_not_confirmed(api: Api, sign_in: SignI
     files = [(f"scan-{n}.png", png(n)) for n in range(40)]
     batch = api.upload(files, release_threshold="0.925").json()
     api.read(batch, fields=2)
-    page = sign_in(viewport=PHONE)
+    page = sign_in(viewport=PHONE | {"height": 520})
     page.goto(f"/batches/{batch['id']}/carpet?text=7")
     expect(page.locator("#cells[aria-busy=false]")).to_be_focused()
     presses = 0
