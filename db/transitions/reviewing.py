@@ -160,6 +160,8 @@ def take_back(
     now = database_now(s)
     last = last_keying(s, field, person.id)
     if last is not None and last.mode in _CHECKS and field.state != FieldState.REVIEW:
+        if last.mode == KeyingMode.AUDIT and field.state != FieldState.ACCEPTED:
+            raise not_hers()  # it was recalled since, and people have decided it
         withdraw(s, last, now)
         if last.mode == KeyingMode.AUDIT:
             before = keyings_of(s, field, [KeyingMode.AUDIT])
