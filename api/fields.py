@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from api import serializers
 from api.answers import BatchField
 from api.context import caller, services
+from api.json_body import read_body
 from api.openapi import Header, operation
 from api.problems import ProblemError
 from api.requests import Unreadable, Verification
@@ -66,9 +67,8 @@ def verify_field(field_id: str) -> Response:
     The batch's events keep every decision. The same decision again changes nothing. The person is
     recorded under the name of the API key.
     """
-    request.max_content_length = MAX_JSON_BYTES
     try:
-        said = Verification.model_validate_json(request.get_data(cache=False)).root
+        said = read_body(Verification, MAX_JSON_BYTES).root
     except ValidationError as exc:
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -15,6 +15,7 @@ from flask import Blueprint, Response, request, url_for
 from api import serializers
 from api.answers import BatchReceipt, DocumentsReceipt, RejectedFile, UploadedFile
 from api.context import caller, services
+from api.json_body import read_body
 from api.openapi import Header, operation
 from api.problems import ProblemError
 from api.requests import POLICY, BatchOptions, DocumentForm, NewBatch, TemplateOptions, UploadForm
@@ -79,8 +80,7 @@ def create_batch() -> Response:
     refuse_when_full()
     batch_id = new_id()
     if request.mimetype == "application/json":
-        request.max_content_length = MAX_JSON_BYTES
-        body = NewBatch.model_validate_json(request.get_data(cache=False))
+        body = read_body(NewBatch, MAX_JSON_BYTES)
         return record_batch(batch_id, body, requested_templates(body), True, Received(), key)
     with receiving(batch_id) as received:
         form = _form(UploadForm)

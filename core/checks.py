@@ -10,6 +10,7 @@ import datetime
 import hashlib
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal, localcontext
@@ -60,7 +61,7 @@ class _UnknownError(Exception):
     """A check cannot be decided; the message says why."""
 
 
-class _Check:
+class _Check(ABC):
     """What all checks have: the name of the rule, and the fields that it is about, each once."""
 
     __slots__ = ()
@@ -79,9 +80,9 @@ class _Check:
     def found(self, state: CheckState, message: str, twins: Sequence[Twin] = ()) -> Finding:
         return Finding(self.name, self.fields, state, message, tuple(twins))
 
+    @abstractmethod
     def _fault(self, values: Values) -> str:
         """Return what is wrong, "" if nothing is. Raises _UnknownError."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.context import services
 from api.fields import check_value
+from api.json_body import read_body
 from api.pages import cacheable, encoded, image_key
 from api.problems import ProblemError
 from core.ids import is_id
@@ -25,7 +26,6 @@ from db.session import Session
 from db.transitions import carpet as transitions
 from db.views import FieldView
 from web import words
-from web.json_body import read_body
 from web.signing_in import needs, person
 from web.tiles import cut_tile, sprite
 

@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response
 
 from api import uploads
 from api.context import services
+from api.json_body import read_body
 from api.requests import BatchOptions
 from api.templates import EVERY, known_templates, requested_templates
 from api.upload_form import IncomingFile, file_label
@@ -98,8 +99,7 @@ def send_more(batch_id: str) -> Response:
 @blueprint.post("/batches/<id:batch_id>/have")
 def have(batch_id: str) -> Response:
     """Say which of the files that a browser has are in the batch already, in their order."""
-    request.max_content_length = MAX_OFFER_BYTES
-    offered = _Offer.model_validate_json(request.get_data(cache=False)).root
+    offered = read_body(_Offer, MAX_OFFER_BYTES).root
     with services().db.reading() as session:
         there = ledger.files_of_batch(session, person().tenant_id, batch_id)
     by_hash = {(name, sha256) for name, _, sha256 in there}

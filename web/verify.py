@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.context import services
 from api.fields import check_value
+from api.json_body import read_body
 from api.problems import ProblemError
 from core.errors import ChangedError, InputError
 from core.ids import is_id
@@ -29,7 +30,6 @@ from db.transitions.keyings import Keyed
 from db.views import FieldView
 from pipeline.grammar.parse import parse_grammar
 from web import keys, words
-from web.json_body import read_body
 from web.signing_in import needs, person
 
 blueprint = Blueprint("verify", __name__)

@@ -15,6 +15,7 @@ from api.answers import ExportReceipt
 from api.context import caller, services
 from api.exports.files import csv_chunks, json_lines, write_xlsx
 from api.exports.rows import iter_pages, iter_rows
+from api.json_body import read_body
 from api.openapi import operation, parse_query
 from api.requests import ExportOrder, ExportQuery
 from core.errors import InputError
@@ -66,8 +67,7 @@ def export_to_table(batch_id: str) -> Response:
 
     Rows of the same batch that are in the table already are replaced, in one transaction.
     """
-    request.max_content_length = MAX_JSON_BYTES
-    order = ExportOrder.model_validate_json(request.get_data(cache=False))
+    order = read_body(ExportOrder, MAX_JSON_BYTES)
     tenant_id = caller().tenant_id
     with services().db.reading() as session:
         queries.get_batch(session, tenant_id, batch_id)
